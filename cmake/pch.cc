@@ -1,0 +1,1 @@
+// Exists so that a target can own the precompiled headers.

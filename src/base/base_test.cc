@@ -1,0 +1,133 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/queue.h"
+#include "base/random.h"
+#include "base/task_group.h"
+#include "base/units.h"
+
+namespace pgmint {
+namespace {
+
+Result<int> half(int n) {
+  if (n % 2 != 0) return Error(Errc::Usage, "odd", Hint{"use an even number"});
+  return n / 2;
+}
+
+Result<int> quarter(int n) {
+  int h = TRY(half(n).context("first half"));
+  return TRY(half(h));
+}
+
+TEST(Error, TryPassesValuesAndErrorsWithContext) {
+  EXPECT_EQ(quarter(8).value(), 2);
+  auto failed = quarter(7);
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.failure().describe(), "first half: odd");
+  EXPECT_EQ(failed.failure().hint(), "use an even number");
+  EXPECT_EQ(exit_code(failed.failure().code()), 2);
+}
+
+TEST(Bytes, HexRoundTripsAndRejectsOddAndForeign) {
+  Bytes raw{std::byte{0}, std::byte{0xab}, std::byte{0xff}};
+  EXPECT_EQ(to_hex(raw), "00abff");
+  EXPECT_EQ(from_hex("00ABff"), raw);
+  EXPECT_FALSE(from_hex("0"));
+  EXPECT_FALSE(from_hex("zz"));
+}
+
+TEST(Units, ReadAsPeopleWriteThem) {
+  EXPECT_EQ(human(ByteCount(0)), "0 B");
+  EXPECT_EQ(human(1536_KiB), "1.5 MiB");
+  EXPECT_EQ(human(std::chrono::seconds(245)), "4 min 05 s");
+  EXPECT_EQ(parse_size("1.5G")->value(), 1610612736u);
+  EXPECT_EQ(parse_size("64MiB")->value(), 64u << 20);
+  for (auto bad : {"", "-1", "5X", "1MM", "nan", "1e99"}) EXPECT_FALSE(parse_size(bad)) << bad;
+}
+
+TEST(Clock, ParsesWhatPostgresPrintsAndWhatRfc3339Says) {
+  auto t = parse_time("2026-11-22 08:40:01.123456+00");
+  ASSERT_TRUE(t);
+  EXPECT_EQ(format_rfc3339(*t), "2026-11-22T08:40:01.123456Z");
+  EXPECT_EQ(format_postgres(*t), "2026-11-22 08:40:01.123456+00");
+  EXPECT_EQ(format_compact(*t), "20261122T084001Z");
+  EXPECT_EQ(*parse_time("2026-11-22T14:10:01.123456+05:30"), *t);
+  EXPECT_EQ(*parse_time("2026-11-22 00:40:01.123456-0800"), *t);
+  EXPECT_EQ(*parse_time("2026-11-22 08:40:01.123456 UTC"), *t);
+}
+
+TEST(Clock, WithoutAZoneItIsLocalTime) {
+  ::setenv("TZ", "Europe/Berlin", 1);
+  ::tzset();
+  EXPECT_EQ(format_rfc3339(*parse_time("2026-07-01 12:00:00")), "2026-07-01T10:00:00Z");
+  EXPECT_FALSE(parse_time("2026-03-29 02:30:00"));  // skipped by the change to summer time
+  ::unsetenv("TZ");
+  ::tzset();
+}
+
+TEST(Clock, RejectsMalformedTimes) {
+  for (auto bad : {"", "yesterday", "2026-02-30", "2026-11-22 25:00", "2026-11-22T08:40:01X", "2026-11-22 08:40:01+99",
+                   "2026-11-22 08:40:01+00 tail", "2026-11-22 08"}) {
+    auto t = parse_time(bad);
+    ASSERT_FALSE(t) << bad;
+    EXPECT_EQ(t.failure().code(), Errc::Usage);
+  }
+}
+
+TEST(Log, RedactsPasswords) {
+  EXPECT_EQ(redact("host=a password=hunter2 user=b"), "host=a password=*** user=b");
+  EXPECT_EQ(redact("password = 'a b' x"), "password = *** x");
+  EXPECT_EQ(redact("postgres://u:p@h/db"), "postgres://u:***@h/db");
+}
+
+TEST(BoundedQueue, CloseDrainsAndCancelDrops) {
+  BoundedQueue<int> q(4);
+  EXPECT_TRUE(q.push(1));
+  q.close();
+  EXPECT_FALSE(q.push(2));
+  EXPECT_EQ(q.pop(), 1);
+  EXPECT_EQ(q.pop(), std::nullopt);
+  BoundedQueue<int> r(4);
+  r.push(1);
+  r.cancel();
+  EXPECT_EQ(r.pop(), std::nullopt);
+}
+
+TEST(TaskGroup, FirstFailureWinsAndWakesBlockedWorkers) {
+  BoundedQueue<int> q(1);
+  TaskGroup group;
+  group.on_failure([&] { q.cancel(); });
+  group.spawn([&]() -> Status {
+    while (q.pop()) {
+    }
+    return group.check();
+  });
+  group.spawn([&]() -> Status { return Error(Errc::Corruption, "boom"); });
+  auto status = group.join();
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.failure().code(), Errc::Corruption);
+}
+
+TEST(File, DurableWriteReplacesAndCreateRefuses) {
+  fs::path dir = fs::temp_directory_path() / ("pgmint-base-" + std::to_string(system_random().u64()));
+  ASSERT_TRUE(create_directories(dir / "a/b", 0700));
+  ASSERT_TRUE(write_file_durably(dir / "a/f", as_bytes("one"), 0600));
+  ASSERT_TRUE(write_file_durably(dir / "a/f", as_bytes("two"), 0640));
+  EXPECT_EQ(*read_text_file(dir / "a/f", 10), "two");
+  auto again = create_file_durably(dir / "a/f", as_bytes("three"), 0600);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.failure().code(), Errc::Precondition);
+  EXPECT_EQ(read_file(dir / "a/f", 2).failure().code(), Errc::ResourceLimit);
+  EXPECT_EQ(read_file(dir / "a/none", 2).failure().code(), Errc::NotFound);
+  EXPECT_TRUE(free_space(dir / "not/there").value() > 0);
+  fs::remove_all(dir);
+}
+
+}  // namespace
+}  // namespace pgmint
