@@ -1,0 +1,67 @@
+// The store's contract: immutable objects and one operation that decides, create-if-absent.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/error.h"
+
+namespace pgmint::storage {
+
+/// Object names: '/'-separated, each part of [A-Za-z0-9._-] and not starting with '.', at most 512 bytes in all.
+bool valid_blob_name(std::string_view name);
+
+struct BlobInfo {
+  std::string name;
+  std::uint64_t size = 0;
+};
+
+enum class Created {
+  Yes,           ///< this call created the object, durably
+  AlreadyExists  ///< somebody created it before; nothing was changed
+};
+
+/// A flat, durable object store. Thread-safe. Nothing is ever overwritten.
+///
+/// Errors of every method: Storage (unreachable or I/O failed: certainly not done for reads, possibly done for writes
+/// unless said otherwise), Unknown (a write whose outcome is not known: read back before anything else), Key (denied; never
+/// reported as absence), ResourceLimit, Cancelled.
+class BlobStore {
+ public:
+  virtual ~BlobStore() = default;
+
+  /// Creates `name` with exactly these bytes, atomically: a reader sees all of it or nothing, and when Created::Yes is
+  /// returned the object survives a power cut. One attempt; never resends by itself.
+  virtual Result<Created> create(const std::string& name, ByteView data) = 0;
+
+  /// Whole object, absence as a value. `limit`: a larger object is Errc::ResourceLimit, not read.
+  virtual Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) = 0;
+  /// Fills `out` from `offset`. @errors NotFound (no such object), Corruption (the object ends before offset + out.size())
+  virtual Status read_range(const std::string& name, std::uint64_t offset, MutableByteView out) = 0;
+  virtual Result<std::optional<BlobInfo>> stat(const std::string& name) = 0;
+
+  /// Calls `visit` for every object below `prefix` (a prefix of the name, usually ending in '/') in byte order of names,
+  /// starting after `after` ("" for all); the first failure ends it. Objects created meanwhile may or may not appear.
+  virtual Status list(const std::string& prefix, const std::string& after,
+                      const std::function<Status(const BlobInfo&)>& visit) = 0;
+  /// Distinct next name parts below `prefix` (which is empty or ends in '/'), e.g. cluster ids below "c/", sorted.
+  virtual Result<std::vector<std::string>> list_parts(const std::string& prefix) = 0;
+
+  /// Removes; absence is success (a retry after an unknown outcome is safe).
+  virtual Status remove(const std::string& name) = 0;
+
+  /// The store's own idea of the time, when it has one that differs from the local clock (S3's Date header).
+  virtual std::optional<TimePoint> store_time() { return std::nullopt; }
+  /// For people, without secrets: "/var/lib/pgmint", "s3://bucket/prefix", "memory".
+  virtual std::string describe() const = 0;
+};
+
+/// Collects list() into a vector.
+Result<std::vector<BlobInfo>> list_all(BlobStore& store, const std::string& prefix);
+
+}  // namespace pgmint::storage
