@@ -1,0 +1,28 @@
+// The object `format`. Format: docs/format/README.md.
+#pragma once
+
+#include "base/clock.h"
+#include "crypto/signature.h"
+#include "repository/ids.h"
+#include "crypto/secret.h"
+
+namespace pgmint::repository {
+
+struct FormatFile {
+  RepositoryId repository{};
+  TimePoint created{};
+  std::uint64_t read_flags = 0, write_flags = 0, delete_flags = 0, verify_flags = 0;
+  crypto::PublicKey root{};
+  std::string created_by;
+};
+Bytes encode_format(const FormatFile& format, const crypto::Key256& repository_mac_key);
+/// Without a key: only the id, to find slots; nothing else may be believed. @errors Corruption, Precondition
+Result<RepositoryId> peek_repository_id(ByteView object);
+/// @errors Corruption (malformed, or not authentic)
+Result<FormatFile> parse_format(ByteView object, const crypto::Key256& repository_mac_key);
+
+enum class Operation { Read, Write, Delete, Verify };
+/// @errors Precondition: a feature that this pgmint does not know forbids the operation
+Status check_features(const FormatFile& format, Operation operation);
+
+}  // namespace pgmint::repository

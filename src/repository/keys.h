@@ -1,0 +1,58 @@
+// Slots, role bundles, key rings and key texts. Format: docs/format/keys.md.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "crypto/hash.h"
+#include "repository/key_material.h"
+#include "storage/blob_store.h"
+
+namespace pgmint::repository {
+
+enum class KeyProvider : std::uint8_t { KeyFile = 1, Passphrase = 2, Recovery = 3, AwsKms = 4, Vault = 5, Pkcs11 = 6 };
+std::string_view provider_name(KeyProvider provider);  ///< "file", "passphrase", "recovery", "kms", "vault", "pkcs11"
+
+/// A secret that may open a slot. Which slots it is tried on follows from the provider.
+struct Unlock {
+  KeyProvider provider = KeyProvider::KeyFile;
+  crypto::Key256 key;      ///< KeyFile, Recovery: the 32 bytes
+  std::string passphrase;  ///< Passphrase
+};
+
+/// The clear part of a slot.
+struct SlotInfo {
+  std::string name;
+  KeyProvider provider{};
+  Role role{};
+  TimePoint created{};
+  std::string note;
+  crypto::PublicKey actor{};
+  crypto::ScryptCost scrypt{};
+  Bytes salt;
+  crypto::Digest commitment{};
+};
+
+/// "PGMINT-KEY-1:XXXXXXX-..." and "PGMINT-RECOVERY-1:...": the text of a key file's line and of a printed recovery key.
+std::string encode_key_text(KeyProvider provider, const crypto::Key256& key);
+/// The contents of a key file, or a recovery key as typed. @errors Key: not that format, or a typing mistake (checksum)
+Result<crypto::Key256> parse_key_text(KeyProvider provider, std::string_view text);
+
+/// Seals `bundle` for `unlock` under a fresh slot name "<provider>-<8 hex digits>". Returns name and object.
+struct NewSlot { std::string name; Bytes object; };
+Result<NewSlot> make_slot(const RepositoryId& repository, const RoleBundle& bundle, const Unlock& unlock, std::string note,
+                          crypto::ScryptCost cost, TimePoint now, RandomSource& random);
+/// @errors Corruption, Precondition
+Result<SlotInfo> parse_slot(ByteView object, std::string_view slot, const RepositoryId& repository);
+/// nullopt: the secret does not fit this slot. @errors Corruption (fits, but the bundle is damaged)
+Result<std::optional<RoleBundle>> open_slot(ByteView object, const SlotInfo& info, const Unlock& unlock);
+
+/// The object keyring/<epoch>: `keys` for root (under root_key), host (under keys.cluster_kek) and maintenance (under maintenance_kek).
+Bytes make_keyring(const RepositoryId& repository, const ClusterId& cluster, Epoch epoch, const ClusterKeys& keys,
+                   const RoleBundle& root, RandomSource& random);
+/// What `bundle` may know. @errors Key (no recipient for it), Corruption
+Result<ClusterKeys> open_keyring(ByteView object, const RepositoryId& repository, const ClusterId& cluster, Epoch epoch,
+                                 const RoleBundle& bundle);
+
+}  // namespace pgmint::repository

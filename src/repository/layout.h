@@ -1,0 +1,38 @@
+// Object names. Format: docs/format/README.md, "Names".
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "repository/ids.h"
+
+namespace pgmint::repository {
+
+inline constexpr std::string_view kFormatName = "format";
+inline constexpr std::string_view kKeysPrefix = "keys/";
+inline constexpr std::string_view kClustersPrefix = "c/";
+
+std::string slot_name(std::string_view slot);
+std::string cluster_prefix(const ClusterId& cluster);  ///< "c/<cluster>/"
+std::string keyring_name(const ClusterId& cluster, Epoch epoch);
+std::string log_prefix(const ClusterId& cluster);  ///< ".../log/"
+std::string log_entry_name(const ClusterId& cluster, std::uint32_t generation, std::uint64_t seq);
+std::string manifest_name(const ClusterId& cluster, const SessionId& session);
+std::string packs_prefix(const ClusterId& cluster);
+std::string pack_name(const ClusterId& cluster, const PackId& pack);
+std::string wal_prefix(const ClusterId& cluster);
+std::string wal_directory(const ClusterId& cluster, std::uint64_t system_id, Incarnation incarnation, std::uint32_t timeline);
+/// `file_name` is PostgreSQL's; its first eight digits are the timeline.
+std::string wal_name(const ClusterId& cluster, std::uint64_t system_id, Incarnation incarnation, std::string_view file_name);
+
+/// The inverse of pack_name, of a full object name; nullopt for anything else.
+std::optional<PackId> parse_pack_name(std::string_view name);
+/// Generation and sequence number from a full object name.
+struct LogSlot {
+  std::uint32_t generation;
+  std::uint64_t seq;
+};
+std::optional<LogSlot> parse_log_entry_name(std::string_view name);
+
+}  // namespace pgmint::repository

@@ -1,0 +1,74 @@
+// A cluster's log in a store: reading it forward, and appending with compare-and-create. Protocol: docs/format/log.md.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "repository/log_state.h"
+#include "storage/blob_store.h"
+
+namespace pgmint::repository {
+
+/// Remembers, outside the repository, the highest entry seen of each cluster, so that a store that goes back in time is
+/// noticed. Thread-safe.
+class SeenMemory {
+ public:
+  virtual ~SeenMemory() = default;
+  struct Head { std::uint32_t generation = 0; std::uint64_t seq = 0; crypto::Digest hash{}; };
+  virtual Result<std::optional<Head>> load(const RepositoryId& repository, const ClusterId& cluster) = 0;
+  virtual Status store(const RepositoryId& repository, const ClusterId& cluster, const Head& head) = 0;
+};
+/// One small file per cluster below `directory` (created when needed, 0700).
+std::unique_ptr<SeenMemory> make_seen_memory(std::filesystem::path directory);
+/// Forgets; for tests and `--from-manifest`.
+std::unique_ptr<SeenMemory> make_no_memory();
+
+/// Who writes, and what stands in each entry about it.
+struct Actor {
+  const crypto::SigningKey* key = nullptr;
+  std::string label;    ///< user@host
+  std::string command;  ///< "backup main --type full"
+};
+
+/// Not thread-safe. Borrows everything it is given.
+class Log {
+ public:
+  struct Dependencies {
+    storage::BlobStore& store;
+    RecordContext context;
+    const crypto::Key256& maintenance_key;
+    crypto::PublicKey format_root;
+    Clock& clock;
+    RandomSource& random;
+    SeenMemory& seen;
+  };
+  explicit Log(Dependencies dependencies);
+
+  /// Folds everything new. Entries that are void are kept in state().void_entries().
+  /// @errors Corruption (a gap, an empty log beside other objects, a head behind or different from what was seen before),
+  ///         Precondition (written by a newer pgmint), Storage, Key
+  Status refresh();
+  const LogState& state() const { return state_; }
+
+  /// Creates entry 0 of generation 0. @errors Precondition (the log exists), Storage
+  Status create(const Actor& actor, GenesisEntry genesis);
+  /// Validates against the fold, creates exactly the next slot; on a lost race folds, validates again, and tries the next.
+  /// `rebuild` (optional) makes the content anew from the newer state; without it the same content is tried.
+  /// @errors Precondition (a rule forbids it now), Busy (64 races lost), Storage, Unknown (could not be read back), Key
+  Result<std::uint64_t> append(const Actor& actor, EntryContent content);
+  Result<std::uint64_t> append(const Actor& actor, const std::function<Result<EntryContent>(const LogState&)>& make);
+
+  /// Calls `visit` for every slot of the newest generation in order: parsed entry, or why it is void.
+  Status for_each(const std::function<Status(std::uint64_t seq, const Result<LogEntry>& entry)>& visit);
+  /// Opens generation + 1 with `genesis` made from what stands in the store. @errors Storage, Key, Precondition
+  Status open_generation(const Actor& actor, GenesisEntry genesis);
+
+ private:
+  Dependencies d_;
+  LogState state_;
+  bool seen_checked_ = false;
+};
+
+}  // namespace pgmint::repository

@@ -1,0 +1,101 @@
+// The fold: what a log's entries make true. Pure: no store, no clock. Rules: docs/format/log.md.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "repository/log_entry.h"
+
+namespace pgmint::repository {
+
+struct LiveSnapshot {
+  SnapEntry snap;
+  TimePoint committed{};
+  std::optional<SessionId> parent;
+  std::map<PackId, PackSummary> packs;  ///< everything it refers to
+  std::optional<std::string> hold;      ///< the reason
+};
+
+struct OpenSession {
+  SessionPurpose purpose = SessionPurpose::Write;
+  std::optional<SessionId> parent;
+  std::map<PackId, PackSummary> pins;   ///< frozen at BEGIN
+  TimePoint begun{}, lease_until{};
+  std::string actor_label;
+};
+
+enum class Closed : std::uint8_t { BySnap, ByAbort, ByEnd };
+
+/// One void entry, for `audit verify`.
+struct VoidEntry {
+  std::uint64_t seq = 0;
+  std::string reason;
+};
+
+class LogState {
+ public:
+  /// @param format_root  the root public key that `format` names
+  explicit LogState(crypto::PublicKey format_root) : format_root_(format_root) {}
+
+  /// Why the entry would be void against this state, or success. Pure. @errors Precondition, with the rule's number in words
+  Status validate(const LogEntry& entry) const;
+  /// Validates and, when valid, takes effect. A refused entry is recorded as void by the caller through note_void.
+  /// @errors Precondition
+  Status apply(const LogEntry& entry);
+  /// The slot is used up but nothing happened.
+  void note_void(std::uint64_t seq, std::string reason);
+  /// Moves past the object at slot `seq` (void or not), so that the chain goes on from its hash.
+  void advance(std::uint32_t generation, std::uint64_t seq, const crypto::Digest& object_hash);
+
+  bool has_genesis() const { return genesis_; }
+  std::uint32_t generation() const { return generation_; }
+  std::uint64_t next_seq() const { return next_seq_; }
+  const crypto::Digest& head() const { return head_; }  ///< hash of the last object; zero before the first
+  const std::string& cluster_name() const { return name_; }
+  std::uint64_t system_id() const { return system_id_; }
+  Incarnation incarnation() const { return incarnation_; }
+  TimePoint time() const { return time_; }              ///< the highest entry time so far
+
+  const std::map<SessionId, LiveSnapshot>& snapshots() const { return snapshots_; }
+  const std::map<SessionId, OpenSession>& open_sessions() const { return open_; }
+  const std::map<SessionId, Closed>& closed_sessions() const { return closed_; }
+  const std::vector<VoidEntry>& void_entries() const { return void_; }
+  const std::map<crypto::PublicKey, EnrolEntry>& actors() const { return actors_; }
+  const std::vector<FloorLine>& floors() const { return floors_; }
+  /// (system id, incarnation) pairs that this cluster has been, newest last.
+  const std::vector<std::pair<std::uint64_t, Incarnation>>& identities() const { return identities_; }
+
+  /// nullptr when no live snapshot has that name.
+  const LiveSnapshot* find(const std::string& backup_name) const;
+  /// Packs that may be purged now: of closed sessions, referred to by nobody, not purged before.
+  std::vector<PackId> purgeable() const;
+  /// Every pack that a live snapshot refers to or an open session pins.
+  std::set<PackId> needed_packs() const;
+  const std::set<PackId>& purged_packs() const { return purged_; }
+
+ private:
+  struct Check;
+  crypto::PublicKey format_root_;
+  bool genesis_ = false;
+  std::uint32_t generation_ = 0;
+  std::uint64_t next_seq_ = 0;
+  crypto::Digest head_{};
+  std::string name_;
+  std::uint64_t system_id_ = 0;
+  Incarnation incarnation_{};
+  TimePoint time_{};
+  std::map<SessionId, LiveSnapshot> snapshots_;
+  std::map<SessionId, OpenSession> open_;
+  std::map<SessionId, Closed> closed_;
+  std::set<PackId> ever_referred_;
+  std::set<PackId> purged_;
+  std::vector<VoidEntry> void_;
+  std::map<crypto::PublicKey, EnrolEntry> actors_;
+  std::vector<FloorLine> floors_;
+  std::vector<std::pair<std::uint64_t, Incarnation>> identities_;
+};
+
+}  // namespace pgmint::repository
