@@ -1,0 +1,71 @@
+// A connection to PostgreSQL: queries with parameters, errors as values, passwords never shown. libpq stays in the .cc.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/cancel.h"
+#include "base/error.h"
+#include "postgres/lsn.h"
+#include "postgres/version_table.h"
+
+namespace pgmint::postgres {
+
+using Row = std::vector<std::optional<std::string>>;  ///< one per column; nullopt is NULL
+
+struct Rows {
+  std::vector<std::string> columns;
+  std::vector<Row> rows;
+};
+
+struct ConnectOptions {
+  std::string conninfo;  ///< key=value pairs or a URI, as libpq takes them
+  std::string database;  ///< overrides conninfo's when not empty
+  std::chrono::seconds connect_timeout{15};
+  std::string application_name = "pgmint";
+};
+
+/// One session. Not thread-safe. Every wait watches the CancelToken (a cancelled query is cancelled on the server too)
+/// and ends in at most a second.
+///
+/// After connecting: keepalives on; statement_timeout, lock_timeout, idle_in_transaction_session_timeout and (14+)
+/// idle_session_timeout 0; client_encoding UTF8; DateStyle ISO; search_path pg_catalog.
+class Connection {
+ public:
+  /// @param cancel  borrowed, may be null, outlives the connection
+  /// @errors Postgres (server down, wrong password, database missing, no permission: each with its hint), Configuration
+  ///         (conninfo malformed), Precondition (a major outside the version table), Cancelled. No text holds a
+  ///         password.
+  static Result<Connection> open(const ConnectOptions& options, const CancelToken* cancel = nullptr);
+  Connection(Connection&&) noexcept;
+  Connection& operator=(Connection&&) noexcept;
+  ~Connection();
+
+  /// One statement; parameters as text ($1, $2, ...), nullopt is NULL. @errors Postgres, Cancelled
+  Result<Rows> query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters = {});
+  /// The single value of a single row; NULL or another shape is Errc::Postgres.
+  Result<std::string> value(const std::string& sql, const std::vector<std::optional<std::string>>& parameters = {});
+  /// A statement without a result. @errors Postgres, Cancelled
+  Status execute(const std::string& sql);
+
+  int server_version_num() const;  ///< 150018
+  const VersionEntry& version() const;
+  /// Notices and warnings since the last call, without the trailing newline.
+  std::vector<std::string> take_notices();
+  /// Whether the server has closed the connection, without a round trip.
+  bool alive();
+
+ private:
+  struct State;
+  explicit Connection(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+/// SQLSTATE ("42501") of the last Errc::Postgres a server sent is part of the message in brackets; this reads it back.
+std::optional<std::string> sqlstate_of(const Error& error);
+
+}  // namespace pgmint::postgres
