@@ -13,6 +13,7 @@ import concurrent.futures
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -165,7 +166,9 @@ def load(database, seconds, rate, clients):
         arguments = [pgbench, "-n", "-f", script.name, "-T", str(seconds), "-c", str(clients), "-D", f"accounts={accounts}", "-D", f"users={users}"]
         if rate:
             arguments += ["-R", str(rate)]
-        return subprocess.run(arguments + [database]).returncode
+        bench = subprocess.Popen(arguments + [database])
+        signal.signal(signal.SIGTERM, lambda *_: bench.terminate())
+        return bench.wait()
 
 
 def main():

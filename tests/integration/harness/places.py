@@ -119,7 +119,8 @@ def newest_binary():
 def server_programs(version):
     """bin folder of a PostgreSQL major version, or None when it is not installed."""
     places = [os.environ.get(f"PGMINT_PG{version}_BIN"), f"/usr/lib/postgresql/{version}/bin",
-              TREE / "build" / "postgres" / str(version) / "usr/lib/postgresql" / str(version) / "bin"]
+              *(Path(root) / str(version) / "usr/lib/postgresql" / str(version) / "bin"
+                for root in (TREE / "build/postgres", "/var/tmp/pgmint-postgres"))]
     for place in places:
         if place and (Path(place) / "postgres").exists() and reachable_by_owner(place):
             return Path(place)

@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# test.sh            set-up, release build, unit tests, integration tests (PostgreSQL 15 and 17)
+# test.sh --fast     build, unit tests and the quick integration tests
+# test.sh --nightly  everything: also ASan/UBSan and TSan builds, PostgreSQL 13 and 18, the slow crash tests, fuzzers
+# Goes on after a failed step and exits 1 when any failed. Times are printed; logs are in build/test-logs/.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+mode=full
+case "${1:-}" in
+  "") ;;
+  --fast) mode=fast ;;
+  --nightly) mode=nightly ;;
+  *) sed -n '2,5s/^# //p' "$0"; exit 2 ;;
+esac
+
+logs=build/test-logs
+mkdir -p "$logs"
+failed=()
+started=$SECONDS
+
+# step NAME COMMAND...: runs it, shows its output, keeps a log, remembers a failure.
+step() {
+  local name=$1 from=$SECONDS status
+  shift
+  printf '\n==> %s\n' "$name"
+  "$@" 2>&1 </dev/null | tee "$logs/${name// /-}.log"
+  status=${PIPESTATUS[0]}
+  printf '==> %s: %s after %d s\n' "$name" "$([ "$status" -eq 0 ] && echo ok || echo "FAILED ($status)")" $((SECONDS - from))
+  [ "$status" -eq 0 ] || failed+=("$name")
+  return "$status"
+}
+
+# Totals over all steps, from the runners' own closing lines.
+passed_total=0 failed_total=0 skipped_total=0
+count_ctest() {  # "97% tests passed, 3 tests failed out of 123"
+  local line bad all
+  line=$(grep -E 'tests? passed, [0-9]+ tests? failed out of [0-9]+' "$1" 2>/dev/null | tail -1) || return 0
+  bad=$(sed -E 's/.*passed, ([0-9]+) tests? failed.*/\1/' <<<"$line")
+  all=$(sed -E 's/.*out of ([0-9]+).*/\1/' <<<"$line")
+  failed_total=$((failed_total + bad)); passed_total=$((passed_total + all - bad))
+}
+count_pytest() {  # "=== 2 failed, 80 passed, 1 skipped in 61.02s ==="
+  local line word n
+  line=$(grep -E '^=+ .*(passed|failed|error|skipped).* in [0-9.]+s' "$1" 2>/dev/null | tail -1) || return 0
+  for word in passed xfailed failed error skipped; do
+    n=$(grep -oE "[0-9]+ ${word}s?\b" <<<"$line" | grep -oE '^[0-9]+' | head -1)
+    [ -n "$n" ] || continue
+    case $word in
+      passed) passed_total=$((passed_total + n)) ;;
+      failed|error) failed_total=$((failed_total + n)) ;;
+      xfailed|skipped) skipped_total=$((skipped_total + n)) ;;
+    esac
+  done
+}
+
+build() {
+  cmake --preset "$1" && cmake --build --preset "$1"
+}
+# The servers run as user postgres when we are root, and their loader's path is absolute: they must lie where it can go.
+other_postgres() {  # SUITE VERSION
+  local postgres_root=$PWD/build/postgres
+  if [ "$(id -u)" -eq 0 ] && ! setpriv --reuid postgres --regid postgres --init-groups test -x "$PWD/build"; then
+    postgres_root=/var/tmp/pgmint-postgres
+  fi
+  [ -x "$postgres_root/$2/usr/lib/postgresql/$2/bin/postgres" ] && return 0
+  scripts/install-postgres.sh "$1" "$2" "$postgres_root/$2"
+}
+integration() {
+  PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest tests/integration "$@"
+}
+
+groups=(build demo test)
+[ "$mode" = nightly ] && groups+=(bench nightly)
+step setup scripts/setup.sh "${groups[@]}" || { echo "0 passed, 1 failed"; exit 1; }
+
+if step "build release" build release; then
+  step "unit tests" ctest --preset release -j "$(nproc)" --no-tests=error
+  count_ctest "$logs/unit-tests.log"
+  case $mode in
+    fast)
+      step "integration tests" integration -m quick --pg-versions 15
+      ;;
+    full)
+      # 17 beside Debian's own 15. Where its suite cannot be reached the tests of 17 cannot run, and that is a failure.
+      step "postgresql 17" other_postgres trixie 17
+      step "integration tests" integration -m "not slow" --durations=10
+      ;;
+    nightly)
+      step "postgresql 17" other_postgres trixie 17
+      step "postgresql 13" other_postgres bullseye 13
+      step "postgresql 18" other_postgres sid 18
+      step "integration tests" integration --durations=20
+      ;;
+  esac
+  count_pytest "$logs/integration-tests.log"
+fi
+
+if [ "$mode" = nightly ]; then
+  for sanitizer in asan tsan; do
+    if step "build $sanitizer" build "$sanitizer"; then
+      step "unit tests $sanitizer" ctest --preset "$sanitizer" -j "$(nproc)" --no-tests=error
+      count_ctest "$logs/unit-tests-$sanitizer.log"
+    fi
+  done
+  if step "build fuzz" build fuzz; then
+    step "fuzzers" scripts/fuzz.sh "${FUZZ_SECONDS:-60}"
+  fi
+fi
+
+printf '\n%d s in all; logs in %s\n' $((SECONDS - started)) "$logs"
+if [ ${#failed[@]} -gt 0 ]; then
+  printf 'failed: %s\n' "$(IFS=,; echo "${failed[*]}")"
+  [ "$failed_total" -gt 0 ] || failed_total=${#failed[@]}
+fi
+printf '%d passed, %d failed, %d skipped\n' "$passed_total" "$failed_total" "$skipped_total"
+[ ${#failed[@]} -eq 0 ]
