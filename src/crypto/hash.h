@@ -39,7 +39,7 @@ struct ScryptCost {
   std::uint32_t p = 1;
 };
 /// scrypt with an explicit memory limit (OpenSSL's default fails from N = 2^15). Costs outside log2_n 10..22, r 1..32,
-/// p 1..16 are refused, so that a hostile slot cannot take all memory. @errors Corruption (cost out of range), Internal
+/// p 1..16, or above 1 GiB (128 N r) together, are refused, so that a hostile slot cannot take all memory. @errors Corruption (cost out of range), Internal
 Result<Key256> scrypt(std::string_view passphrase, ByteView salt, ScryptCost cost);
 
 }  // namespace pgmint::crypto
