@@ -1,0 +1,173 @@
+#include "codec/compression.h"
+
+#include <fmt/format.h>
+#include <lz4.h>
+#include <zstd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+
+namespace pgmint::codec {
+
+namespace {
+
+/// Above 19 zstd needs windows of up to 128 MiB, which records of 256 KiB never use.
+constexpr int kZstdLevelMax = 19;
+
+struct CctxFree {
+  void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+};
+struct DctxFree {
+  void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+};
+
+Error bad_codec(std::string_view text) {
+  return Error(Errc::Configuration, fmt::format("compression \"{}\" is not known", text),
+               Hint{fmt::format("use \"zstd\", \"zstd:1\" to \"zstd:{}\", \"lz4\" or \"none\"", kZstdLevelMax)});
+}
+
+Status decompress_zstd(ZSTD_DCtx* context, ByteView stored, MutableByteView out) {
+  // One frame of the current format and nothing behind it: the library would also take skippable frames, several
+  // frames, and on some builds the formats of before 2016. Decoding straight into `out` needs no window, whatever the
+  // frame asks.
+  std::uint32_t magic = 0;
+  if (stored.size() >= 4) {
+    for (std::size_t i = 4; i-- > 0;) magic = magic << 8 | std::to_integer<std::uint32_t>(stored[i]);
+  }
+  if (magic != ZSTD_MAGICNUMBER || ZSTD_findFrameCompressedSize(stored.data(), stored.size()) != stored.size()) {
+    return Error(Errc::Corruption, "compressed record is not one zstd frame");
+  }
+  const std::size_t size = ZSTD_decompressDCtx(context, out.data(), out.size(), stored.data(), stored.size());
+  if (ZSTD_isError(size) != 0) {
+    return Error(Errc::Corruption, fmt::format("compressed record is damaged: zstd: {}", ZSTD_getErrorName(size)));
+  }
+  if (size != out.size()) {
+    return Error(Errc::Corruption, fmt::format("compressed record holds {} bytes instead of {}", size, out.size()));
+  }
+  return ok();
+}
+
+Status decompress_lz4(ByteView stored, MutableByteView out) {
+  if (stored.size() > LZ4_MAX_INPUT_SIZE || out.size() > LZ4_MAX_INPUT_SIZE) {
+    return Error(Errc::Corruption, "compressed record is larger than lz4 allows");
+  }
+  const int size =
+      LZ4_decompress_safe(reinterpret_cast<const char*>(stored.data()), reinterpret_cast<char*>(out.data()),
+                          static_cast<int>(stored.size()), static_cast<int>(out.size()));
+  if (size < 0) return Error(Errc::Corruption, "compressed record is damaged: lz4");
+  if (static_cast<std::size_t>(size) != out.size()) {
+    return Error(Errc::Corruption, fmt::format("compressed record holds {} bytes instead of {}", size, out.size()));
+  }
+  return ok();
+}
+
+}  // namespace
+
+Result<CodecChoice> parse_codec(std::string_view text) {
+  if (text == "none") return CodecChoice{CodecId::None, 0};
+  if (text == "lz4") return CodecChoice{CodecId::Lz4, 0};
+  if (text == "zstd") return CodecChoice{CodecId::Zstd, 1};
+  constexpr std::string_view kPrefix = "zstd:";
+  if (!text.starts_with(kPrefix)) return bad_codec(text);
+  const std::string_view number = text.substr(kPrefix.size());
+  int level = 0;
+  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), level);
+  if (error != std::errc{} || end != number.data() + number.size() || level < 1 || level > kZstdLevelMax) {
+    return bad_codec(text);
+  }
+  return CodecChoice{CodecId::Zstd, level};
+}
+
+struct Compressor::State {
+  CodecId id;
+  std::unique_ptr<ZSTD_CCtx, CctxFree> zstd;
+  std::vector<std::uint64_t> lz4;  // LZ4's state wants eight-byte alignment
+};
+
+Compressor::Compressor(CodecChoice choice) : state_(std::make_unique<State>()) {
+  state_->id = choice.id;
+  switch (choice.id) {
+    case CodecId::None:
+      break;
+    case CodecId::Lz4:
+      state_->lz4.resize((static_cast<std::size_t>(LZ4_sizeofState()) + 7) / 8);
+      break;
+    case CodecId::Zstd: {
+      PGMINT_ASSERT(choice.level >= 1 && choice.level <= kZstdLevelMax);
+      state_->zstd.reset(ZSTD_createCCtx());
+      ZSTD_CCtx* context = state_->zstd.get();
+      PGMINT_ASSERT(context != nullptr);
+      // The record knows its plain size and is authenticated: neither is worth bytes in the frame.
+      for (const auto& [parameter, value] :
+           {std::pair(ZSTD_c_compressionLevel, choice.level), std::pair(ZSTD_c_checksumFlag, 0),
+            std::pair(ZSTD_c_contentSizeFlag, 0), std::pair(ZSTD_c_dictIDFlag, 0)}) {
+        PGMINT_ASSERT(ZSTD_isError(ZSTD_CCtx_setParameter(context, parameter, value)) == 0);
+      }
+      break;
+    }
+  }
+}
+Compressor::Compressor(Compressor&&) noexcept = default;
+Compressor::~Compressor() = default;
+
+std::size_t Compressor::bound(std::size_t plain_size) {
+  PGMINT_ASSERT(plain_size <= LZ4_MAX_INPUT_SIZE);
+  return std::max(ZSTD_compressBound(plain_size),
+                  static_cast<std::size_t>(LZ4_compressBound(static_cast<int>(plain_size))));
+}
+
+Compressor::Output Compressor::compress(ByteView plain, MutableByteView out) {
+  constexpr Output kStorePlain{CodecId::None, 0};
+  if (state_->id == CodecId::None || plain.empty()) return kStorePlain;
+  PGMINT_ASSERT(out.size() >= bound(plain.size()));
+  std::size_t size = 0;
+  if (state_->id == CodecId::Zstd) {
+    size = ZSTD_compress2(state_->zstd.get(), out.data(), out.size(), plain.data(), plain.size());
+    PGMINT_ASSERT(ZSTD_isError(size) == 0);
+  } else {
+    const auto capacity = static_cast<int>(std::min<std::size_t>(out.size(), std::numeric_limits<int>::max()));
+    const int written =
+        LZ4_compress_fast_extState(state_->lz4.data(), reinterpret_cast<const char*>(plain.data()),
+                                   reinterpret_cast<char*>(out.data()), static_cast<int>(plain.size()), capacity, 1);
+    PGMINT_ASSERT(written > 0);
+    size = static_cast<std::size_t>(written);
+  }
+  if (size >= plain.size()) return kStorePlain;
+  return {state_->id, size};
+}
+
+struct Decompressor::State {
+  std::unique_ptr<ZSTD_DCtx, DctxFree> zstd;  // made by the first record that needs it
+};
+
+Decompressor::Decompressor() : state_(std::make_unique<State>()) {}
+Decompressor::Decompressor(Decompressor&&) noexcept = default;
+Decompressor::~Decompressor() = default;
+
+Status Decompressor::decompress(CodecId codec, ByteView stored, MutableByteView out) {
+  if (codec == CodecId::None) {
+    if (stored.size() != out.size()) {
+      return Error(Errc::Corruption,
+                   fmt::format("plain record holds {} bytes instead of {}", stored.size(), out.size()));
+    }
+    std::ranges::copy(stored, out.begin());
+    return ok();
+  }
+  // A compressor stores an empty record plain, so nothing of ours leads here; and the libraries dislike null pointers.
+  if (out.empty() || stored.empty()) return Error(Errc::Corruption, "compressed record is empty");
+  switch (codec) {
+    case CodecId::None:
+      break;
+    case CodecId::Lz4:
+      return decompress_lz4(stored, out);
+    case CodecId::Zstd:
+      if (state_->zstd == nullptr) state_->zstd.reset(ZSTD_createDCtx());
+      PGMINT_ASSERT(state_->zstd != nullptr);
+      return decompress_zstd(state_->zstd.get(), stored, out);
+  }
+  return Error(Errc::Corruption, fmt::format("compression codec {} is not known", static_cast<int>(codec)),
+               Hint{"a newer pgmint may have written it; see `pgmint --version`"});
+}
+
+}  // namespace pgmint::codec
