@@ -1,0 +1,149 @@
+#include "storage/posix_publish.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/random.h"
+
+namespace pgmint::storage {
+namespace {
+
+constexpr std::string_view kTemporaryPrefix = ".tmp-";
+constexpr std::size_t kNonceBytes = 8;
+/// Objects from this size on start their writeback while the rest is still being copied in.
+constexpr std::size_t kWritebackFrom = 1 << 20;
+constexpr std::size_t kWritebackStep = 4 << 20;
+
+std::string temporary_name() {
+  ByteArray<kNonceBytes> nonce;
+  system_random().fill(nonce);
+  return std::string(kTemporaryPrefix) + to_hex(nonce);
+}
+
+int sync_with(const PosixOptions& options, int fd) { return options.sync ? options.sync(fd) : ::fsync(fd); }
+
+Status write_data(int fd, ByteView data, std::string_view what) {
+  const bool early = data.size() >= kWritebackFrom;
+  std::size_t offset = 0;
+  while (offset < data.size()) {
+    std::size_t step = early ? std::min(kWritebackStep, data.size() - offset) : data.size() - offset;
+    ssize_t n = ::write(fd, data.data() + offset, step);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return posix_error(errno, fmt::format("write {}", what));
+    // Only a hint: the fsync that follows reports every error.
+    if (early) ::sync_file_range(fd, static_cast<off_t>(offset), n, SYNC_FILE_RANGE_WRITE);
+    offset += static_cast<std::size_t>(n);
+  }
+  return ok();
+}
+
+/// The temporary, complete and durable but for its name. The descriptor stays open: its link count tells later whether
+/// a link that was reported as failed has happened.
+Result<Fd> write_temporary(const Fd& directory, const std::string& temporary, ByteView data,
+                           const PosixOptions& options, std::string_view what) {
+  Fd fd(::openat(directory.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, options.file_mode));
+  if (!fd.valid()) return posix_error(errno, fmt::format("create {}", what));
+  struct stat st {};
+  if (::fstat(fd.get(), &st) != 0) return posix_error(errno, fmt::format("stat {}", what));
+  if ((st.st_mode & 07777) != options.file_mode && ::fchmod(fd.get(), options.file_mode) != 0)
+    return posix_error(errno, fmt::format("chmod {}", what));
+  TRY(write_data(fd.get(), data, what));
+  // fsync, not fdatasync: the file is new, so its size must be committed either way and nothing is saved.
+  if (sync_with(options, fd.get()) != 0)
+    return std::move(posix_error(errno, fmt::format("fsync {}", what)))
+        .with_hint({"the disk or its file system is failing: see the kernel log (dmesg)"});
+  return fd;
+}
+
+enum class Named { ByRename, ByLink, Exists };
+
+Result<Named> name_by_link(const Fd& directory, const Fd& file, const std::string& temporary, const std::string& leaf,
+                           std::string_view what) {
+  if (::linkat(directory.get(), temporary.c_str(), directory.get(), leaf.c_str(), 0) == 0) return Named::ByLink;
+  int e = errno;
+  struct stat st {};
+  // NFS repeats requests: the first may have worked and the answer to the second be EEXIST.
+  if (::fstat(file.get(), &st) == 0 && st.st_nlink == 2) return Named::ByLink;
+  if (e == EEXIST) return Named::Exists;
+  if (e == EPERM || e == ENOSYS || e == EOPNOTSUPP || e == EINVAL)
+    return Error(Errc::Precondition,
+                 fmt::format("create {}: this file system can neither rename without replacing nor make hard links", what),
+                 Hint{"put the repository on another file system, e.g. ext4, xfs, btrfs or NFS"});
+  return posix_error(e, fmt::format("link {}", what));
+}
+
+Result<Named> name_file(const Fd& directory, const Fd& file, const std::string& temporary, const std::string& leaf,
+                        bool force_link, std::string_view what) {
+  if (!force_link) {
+    if (::renameat2(directory.get(), temporary.c_str(), directory.get(), leaf.c_str(), RENAME_NOREPLACE) == 0)
+      return Named::ByRename;
+    if (errno == EEXIST) return Named::Exists;
+    if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
+      return posix_error(errno, fmt::format("rename {}", what));
+  }
+  return name_by_link(directory, file, temporary, leaf, what);
+}
+
+/// True when `leaf` is an object. @errors Storage (something else has that name), Key
+Result<bool> object_exists(const Fd& directory, const std::string& leaf, std::string_view what) {
+  struct stat st {};
+  if (::fstatat(directory.get(), leaf.c_str(), &st, 0) != 0) {
+    if (errno == ENOENT) return false;
+    return posix_error(errno, fmt::format("stat {}", what));
+  }
+  if (S_ISREG(st.st_mode)) return true;
+  return Error(Errc::Storage, fmt::format("create {}: something that is not a file has that name", what));
+}
+
+/// Somebody else's object may have its name and not yet its directory's fsync; whoever is told that it exists builds on it.
+Result<Created> already_exists(const Fd& directory, const PosixOptions& options, std::string_view what) {
+  if (sync_with(options, directory.get()) != 0)
+    return posix_error(errno, fmt::format("fsync directory of {}", what)).with_code(Errc::Unknown);
+  return Created::AlreadyExists;
+}
+
+/// Unlinks the temporary's name at the end unless it was renamed.
+struct TemporaryName {
+  const Fd& directory;
+  std::string name;
+  bool present = true;
+  ~TemporaryName() {
+    // A failure leaves a file that listings do not show and sweep_temporary_files() removes.
+    if (present) ::unlinkat(directory.get(), name.c_str(), 0);
+  }
+};
+
+}  // namespace
+
+bool is_temporary_name(std::string_view leaf) {
+  if (!leaf.starts_with(kTemporaryPrefix) || leaf.size() != kTemporaryPrefix.size() + 2 * kNonceBytes) return false;
+  leaf.remove_prefix(kTemporaryPrefix.size());
+  return std::all_of(leaf.begin(), leaf.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
+Error posix_error(int error_number, std::string_view what) { return errno_error(error_number, what, Errc::Storage); }
+
+Result<Created> publish_file(const Fd& directory, const std::string& leaf, ByteView data, const PosixOptions& options,
+                             std::string_view what) {
+  // Saves writing what cannot be published; the decision is still the rename's.
+  if (TRY(object_exists(directory, leaf, what))) return already_exists(directory, options, what);
+
+  TemporaryName temporary{directory, temporary_name()};
+  auto file = TRY(write_temporary(directory, temporary.name, data, options, what));
+  auto named = TRY(name_file(directory, file, temporary.name, leaf, options.force_link, what));
+  if (named == Named::Exists) {
+    if (TRY(object_exists(directory, leaf, what))) return already_exists(directory, options, what);
+    return Error(Errc::Unknown, fmt::format("create {}: the name was taken and then free again", what));
+  }
+  if (named == Named::ByRename) temporary.present = false;
+  if (sync_with(options, directory.get()) != 0)
+    return posix_error(errno, fmt::format("fsync directory of {}", what)).with_code(Errc::Unknown);
+  return Created::Yes;
+}
+
+}  // namespace pgmint::storage
