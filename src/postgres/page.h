@@ -37,7 +37,7 @@ std::uint16_t page_checksum(ByteView page, BlockNumber block);
 enum class PageVerdict {
   Sound,          ///< store it
   NotYetDecided,  ///< may be torn by a write in progress: read it again
-  Bad  ///< set by the caller's policy after re-reads; check_page never says so for a page that a write could explain
+  Bad             ///< nothing explains it; torn reads look the same, so believe it only after re-reads
 };
 
 /// What check_page judges by.

@@ -11,11 +11,13 @@
 
 namespace pgmint::postgres {
 
-/// Byte offsets in pg_control of the fields whose place depends on the version (src/include/catalog/pg_control.h).
+/// Byte offsets in pg_control (src/include/catalog/pg_control.h, x86-64 and arm64 alignment). 13 to 18 agree up to the
+/// random nonce; anchors stand here, so that a major that moves a group of fields is one line in the table.
 struct ControlLayout {
-  std::uint16_t min_recovery_point;
-  std::uint16_t wal_level;
-  std::uint16_t block_size;
+  std::uint16_t checkpoint_copy;     ///< struct CheckPoint
+  std::uint16_t min_recovery_point;  ///< minRecoveryPoint to backupEndRequired
+  std::uint16_t wal_level;           ///< the settings, to track_commit_timestamp
+  std::uint16_t max_align;           ///< maxAlign to loblksize
   std::uint16_t data_checksum_version;
   std::uint16_t crc;  ///< the CRC-32C covers all bytes before it
 };
