@@ -27,17 +27,19 @@ Error bad_codec(std::string_view text) {
                Hint{fmt::format("use \"zstd\", \"zstd:1\" to \"zstd:{}\", \"lz4\" or \"none\"", kZstdLevelMax)});
 }
 
-Status decompress_zstd(ZSTD_DCtx* context, ByteView stored, MutableByteView out) {
-  // One frame of the current format and nothing behind it: the library would also take skippable frames, several
-  // frames, and on some builds the formats of before 2016. Decoding straight into `out` needs no window, whatever the
-  // frame asks.
+/// One frame of the current format and nothing behind it: the library would also take skippable frames, several frames,
+/// and on some builds the formats of before 2016.
+bool is_one_zstd_frame(ByteView stored) {
   std::uint32_t magic = 0;
   if (stored.size() >= 4) {
     for (std::size_t i = 4; i-- > 0;) magic = magic << 8 | std::to_integer<std::uint32_t>(stored[i]);
   }
-  if (magic != ZSTD_MAGICNUMBER || ZSTD_findFrameCompressedSize(stored.data(), stored.size()) != stored.size()) {
-    return Error(Errc::Corruption, "compressed record is not one zstd frame");
-  }
+  return magic == ZSTD_MAGICNUMBER && ZSTD_findFrameCompressedSize(stored.data(), stored.size()) == stored.size();
+}
+
+/// Decodes straight into `out`, which needs no window buffer whatever the frame asks for.
+Status decompress_zstd(ZSTD_DCtx* context, ByteView stored, MutableByteView out) {
+  if (!is_one_zstd_frame(stored)) return Error(Errc::Corruption, "compressed record is not one zstd frame");
   const std::size_t size = ZSTD_decompressDCtx(context, out.data(), out.size(), stored.data(), stored.size());
   if (ZSTD_isError(size) != 0) {
     return Error(Errc::Corruption, fmt::format("compressed record is damaged: zstd: {}", ZSTD_getErrorName(size)));
@@ -168,6 +170,34 @@ Status Decompressor::decompress(CodecId codec, ByteView stored, MutableByteView 
   }
   return Error(Errc::Corruption, fmt::format("compression codec {} is not known", static_cast<int>(codec)),
                Hint{"a newer pgmint may have written it; see `pgmint --version`"});
+}
+
+Bytes compress_sized(ByteView plain, int level) {
+  PGMINT_ASSERT(level >= 1 && level <= kZstdLevelMax);
+  const std::unique_ptr<ZSTD_CCtx, CctxFree> context(ZSTD_createCCtx());
+  PGMINT_ASSERT(context != nullptr);
+  PGMINT_ASSERT(ZSTD_isError(ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, level)) == 0);
+  Bytes frame(ZSTD_compressBound(plain.size()));
+  const std::size_t size = ZSTD_compress2(context.get(), frame.data(), frame.size(), plain.data(), plain.size());
+  PGMINT_ASSERT(ZSTD_isError(size) == 0);
+  frame.resize(size);
+  return frame;
+}
+
+Result<Bytes> decompress_sized(ByteView frame, std::size_t limit) {
+  const unsigned long long size =
+      is_one_zstd_frame(frame) ? ZSTD_getFrameContentSize(frame.data(), frame.size()) : ZSTD_CONTENTSIZE_ERROR;
+  if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN) {
+    return Error(Errc::Corruption, "compressed object is not one zstd frame with its size");
+  }
+  if (size > limit)
+    return Error(Errc::Corruption,
+                 fmt::format("compressed object claims {} bytes, at most {} are allowed", size, limit));
+  const std::unique_ptr<ZSTD_DCtx, DctxFree> context(ZSTD_createDCtx());
+  PGMINT_ASSERT(context != nullptr);
+  Bytes plain(static_cast<std::size_t>(size));
+  TRY(decompress_zstd(context.get(), frame, plain));
+  return plain;
 }
 
 }  // namespace pgmint::codec

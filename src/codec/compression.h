@@ -52,4 +52,11 @@ class Decompressor {
   std::unique_ptr<State> state_;
 };
 
+/// One zstd frame that carries its plain size, for objects whose size stands nowhere else (manifests). Any size, also
+/// empty; always a frame, even where it does not shrink.
+Bytes compress_sized(ByteView plain, int level = 1);
+/// The inverse. The size is held against `limit` before memory is reserved. @errors Corruption (also: size absent or above
+/// `limit`)
+Result<Bytes> decompress_sized(ByteView frame, std::size_t limit);
+
 }  // namespace pgmint::codec

@@ -192,6 +192,37 @@ TEST(Decompressor, SurvivesNoiseAndDamage) {
   }
 }
 
+TEST(SizedFrame, RoundTripsAnySizeAndStatesIt) {
+  SeededRandom random(8);
+  for (const Bytes& plain : {Bytes{}, Bytes(1), random_bytes(random, 1000), rows(random, 1 << 20)}) {
+    const Bytes frame = compress_sized(plain);
+    EXPECT_EQ(ZSTD_getFrameContentSize(frame.data(), frame.size()), plain.size());
+    const auto again = decompress_sized(frame, plain.size());
+    ASSERT_TRUE(again.has_value()) << again.error().describe();
+    EXPECT_EQ(*again, plain);
+    EXPECT_EQ(decompress_sized(frame, plain.size() / 2).has_value(), plain.empty());
+    for (std::size_t n = 0; n < std::min<std::size_t>(frame.size(), 500); ++n) {
+      EXPECT_FALSE(decompress_sized(ByteView(frame).first(n), 1 << 21).has_value()) << n;
+    }
+  }
+}
+
+TEST(SizedFrame, RefusesAClaimAboveTheLimitBeforeReservingMemory) {
+  // Single segment, eight-byte content size of 2^62, then an empty last block (RFC 8878, 3.1.1).
+  const Bytes hostile = *from_hex("28b52ffde00000000000000040010000");
+  const auto result = decompress_sized(hostile, 64 << 20);
+  ASSERT_FALSE(result.has_value());
+  EXPECT_EQ(result.error().code(), Errc::Corruption);
+  EXPECT_NE(result.error().describe().find("claims 4611686018427387904 bytes"), std::string::npos)
+      << result.error().describe();
+}
+
+TEST(SizedFrame, RefusesRecordsThatKeepTheirSizeElsewhere) {
+  SeededRandom random(9);
+  Compressor compressor({CodecId::Zstd, 1});
+  EXPECT_FALSE(decompress_sized(store(compressor, rows(random, 5000)).bytes, 1 << 20).has_value());
+}
+
 TEST(ParseCodec, TakesTheDocumentedForms) {
   const std::tuple<std::string_view, CodecId, int> forms[] = {{"none", CodecId::None, 0},
                                                               {"lz4", CodecId::Lz4, 0},
