@@ -1,0 +1,401 @@
+"""Killed, full, cut off: what was listed restores, the next run succeeds, nothing is lost in silence.
+
+strace ends or fails the binary at its n-th call of a kind, for n = 1, 2, 3, ... until a run survives: each store operation
+of the real program is a crash point. Where there are many, a seeded sample is taken (PGMINT_TEST_SEED replays it).
+"""
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness.cluster import Background
+from harness.faults import PowerCutDisk, small_filesystem, strace
+from harness.pgmint import end
+from harness.places import owner_folder, run, wait_until
+from test_clone_safety import clone_of
+
+STORE_CALLS = "fsync,fdatasync,renameat2,linkat,link,unlink,unlinkat,rename,mkdir,mkdirat"
+
+
+def count_calls(tool, calls, *arguments, prepare=None, cwd=None):
+    """How many of these system calls one undisturbed run makes."""
+    if prepare:
+        prepare()
+    trace = tool.home / "trace"
+    tool.run(*arguments, prefix=["strace", "-f", "-qqq", "--seccomp-bpf", "-o", trace, "-e", f"trace={calls}"], cwd=cwd)
+    return sum("(" in line for line in trace.read_text().splitlines())
+
+
+def points(total, most, seed):
+    """All crash points, or a seeded sample of them with the first and last ones always in."""
+    if total <= most:
+        return list(range(1, total + 1))
+    edge = {1, 2, 3, total - 2, total - 1, total}
+    rest = random.Random(seed).sample(range(4, total - 2), most - len(edge))
+    return sorted(edge | set(rest))
+
+
+def still_right(make, cluster, tool, expected):
+    """Every listed backup verifies; the newest restores to the rows expected."""
+    tool.run("verify", "--read-data")
+    clone = clone_of(make, tool, "--latest").start().wait_promoted()
+    assert clone.digest() == expected
+    clone.stop("immediate")
+    shutil.rmtree(clone.data, ignore_errors=True)
+
+
+@pytest.mark.parametrize("most", [pytest.param(10, id="sample"), pytest.param(400, id="all", marks=pytest.mark.slow)])
+def test_backup_killed_at_a_store_operation(make, seed, most):
+    cluster, tool = make.pair(rows=800)
+    tool.backup()
+    total = count_calls(tool, STORE_CALLS, "backup", "--type", "full")
+    assert total > 5, "the binary makes no durable writes that strace can see"
+    for n in points(total, most, seed):
+        before = set(tool.names())
+        killed = tool.run("backup", "--type", "full", code=None, prefix=strace(f"{STORE_CALLS}:signal=KILL", n))
+        after = set(tool.names())
+        assert before <= after, f"a listed backup vanished after kill at call {n}"
+        if killed.code == 0:
+            assert len(after) == len(before) + 1
+    tool.run("verify", "--read-data")
+    tool.backup()
+    expected = cluster.digest()
+    cluster.archive_now()
+    still_right(make, cluster, tool, expected)
+    tool.run("collect", "--yes")
+    still_right(make, cluster, tool, expected)
+
+
+@pytest.mark.parametrize("call,error", [("fsync", "EIO"), ("renameat2", "EIO"), ("write,pwrite64", "ENOSPC"), ("mkdir,mkdirat", "EACCES"), ("read,pread64", "EIO")],
+                         ids=lambda v: v.split(",")[0])
+def test_backup_whose_system_call_fails_reports_it_and_lists_nothing_untrue(make, seed, call, error):
+    cluster, tool = make.pair(rows=800)
+    tool.backup()
+    total = count_calls(tool, call, "backup", "--type", "full")
+    for n in points(total, 6, seed):
+        before = set(tool.names())
+        outcome = tool.run("backup", "--type", "full", code=None, prefix=strace(f"{call}:error={error}", n))
+        assert outcome.code < 100 and outcome.code != 70, f"{call} {error} at {n}\n{outcome}"
+        if outcome.code != 0:
+            assert outcome.err.strip()
+        for name in set(tool.names()) - before:
+            tool.run("verify", "--backup", name, "--read-data")
+    expected = cluster.digest()
+    tool.backup()
+    cluster.archive_now()
+    still_right(make, cluster, tool, expected)
+
+
+def test_push_killed_at_every_store_operation(make, seed):
+    cluster = make.cluster(start=False)
+    tool = make.pgmint(cluster).init()
+    cluster.configure(archive_mode="on", archive_command="false")
+    cluster.start().make_table("t", 100)
+    names = []
+
+    def prepare():
+        cluster.sql("select pg_logical_emit_message(false, 'test', 'x')")
+        names.append(cluster.switch_wal())
+    prepare()
+    tool.push(cluster.data / "pg_wal" / names[-1])  # the cluster's objects exist now
+    prepare()
+    total = count_calls(tool, STORE_CALLS, "wal", "push", cluster.data / "pg_wal" / names[-1])
+    for n in points(total + 1, 12, seed):
+        prepare()
+        path = cluster.data / "pg_wal" / names[-1]
+        tool.run("wal", "push", path, code=None, prefix=strace(f"{STORE_CALLS}:signal=KILL", n))
+        tool.push(path)  # as the archiver would
+        copy = cluster.home / "copy"
+        tool.run("wal", "get", names[-1], copy)
+        assert copy.read_bytes() == path.read_bytes(), f"after kill at call {n}"
+    assert tool.list()["wal"]["gaps"] == []
+
+
+@pytest.mark.parametrize("call,error", [("fsync", "EIO"), ("renameat2", "EIO"), ("write,pwrite64", "ENOSPC")], ids=lambda v: v.split(",")[0])
+def test_push_whose_system_call_fails_never_says_stored(make, seed, call, error):
+    cluster = make.cluster(start=False)
+    tool = make.pgmint(cluster).init()
+    cluster.configure(archive_mode="on", archive_command="false")
+    cluster.start().make_table("t", 100)
+    first = cluster.switch_wal()
+    tool.push(cluster.data / "pg_wal" / first)
+    for n in range(1, 9):
+        cluster.sql("select pg_logical_emit_message(false, 'test', 'x')")
+        name = cluster.switch_wal()
+        path = cluster.data / "pg_wal" / name
+        outcome = tool.run("wal", "push", path, code=None, prefix=strace(f"{call}:error={error}", n))
+        assert outcome.code < 126
+        if outcome.code == 0:  # the failure hit something that does not matter, or came after the last call
+            copy = cluster.home / "copy"
+            tool.run("wal", "get", name, copy)
+            assert copy.read_bytes() == path.read_bytes()
+        else:
+            assert outcome.err.strip()
+            tool.push(path)
+
+
+def test_restore_killed_never_leaves_a_directory_that_starts_wrong(make, seed):
+    """pg_control comes last and backup_label first: a half restored directory does not start, or starts right."""
+    cluster, tool = make.pair(rows=3000)
+    for n in range(30):
+        cluster.sql(f"create table many{n} as select i, md5(i::text) from generate_series(1, 300) i")
+    tool.backup()
+    expected = cluster.digest()
+    cluster.archive_now()
+    calls = "openat,fsync,renameat2,rename,linkat,ftruncate"
+    base = make.work.fresh("targets")
+    trace = tool.home / "trace"
+    tool.restore(base / "whole", prefix=["strace", "-f", "-qqq", "--seccomp-bpf", "-o", trace, "-e", f"trace={calls}"])
+    total = sum("(" in line for line in trace.read_text().splitlines())
+    for n in points(total, 10, seed):
+        target = base / f"killed{n}"
+        killed = tool.restore(target, "--action", "promote", code=None, prefix=strace(f"{calls}:signal=KILL", n))
+        if killed.code == 0:
+            continue
+        if target.exists() and (target / "PG_VERSION").exists():
+            server = make.opened(target).start(expect_success=False, wait=True)
+            if server.running:
+                server.wait_promoted()
+                assert server.digest() == expected, f"killed at call {n} of {total}: the server starts, and the rows are wrong"
+                server.stop("immediate")
+        # The same command again: done, or refused with what to do; after clearing the target it works.
+        again = tool.restore(target, "--action", "promote", code=(0, 4))
+        if again.code == 4:
+            run("rm", "-rf", target)
+            tool.restore(target, "--action", "promote")
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def test_server_killed_during_a_backup_fails_it_and_the_next_succeeds(make):
+    cluster, tool = make.pair(rows=30000)
+    process = tool.start("backup", "--type", "full", "--max-rate", "2MiB")
+    wait_until(lambda: cluster.sql("select 1 from pg_stat_activity where query ilike '%pg_backup_start%' and pid <> pg_backend_pid()"), "the backup has begun")
+    cluster.kill()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 9, err
+    assert tool.names() == []
+    cluster.start()
+    expected = cluster.digest()
+    tool.backup()
+    cluster.archive_now()
+    still_right(make, cluster, tool, expected)
+
+
+def test_killed_backup_leaves_the_server_able_to_back_up_at_once(make):
+    cluster, tool = make.pair(rows=30000)
+    for _ in range(3):
+        process = tool.start("backup", "--type", "full", "--max-rate", "2MiB")
+        wait_until(lambda: cluster.sql("select 1 from pg_stat_activity where query ilike '%pg_backup_start%' and pid <> pg_backend_pid()"), "the backup has begun")
+        end(process)
+    tool.backup()
+    wait_until(lambda: cluster.one("select count(*) from pg_stat_activity where query ilike '%pg_backup%' and pid <> pg_backend_pid()") == 0, "no session is left")
+
+
+def test_repository_full_is_said_and_survived(make):
+    with small_filesystem(make.work.fresh("small"), 24) as place:
+        cluster = make.cluster(start=False)
+        tool = make.pgmint(cluster, repository=place / "repository")
+        cluster.archive_with(tool)
+        tool.init()
+        cluster.start().make_table("t", 2000)
+        tool.backup()
+        before = tool.names()
+        # Random bytes do not compress: 40 MB cannot fit in what is left.
+        cluster.sql("create extension pgcrypto")
+        cluster.sql("create table noise as select gen_random_bytes(1000) as b from generate_series(1, 40000)")
+        outcome = tool.run("backup", "--type", "full", code=6, timeout=120)
+        assert "space" in outcome.err.lower()
+        assert tool.names() == before
+        tool.run("verify", "--read-data", code=(0, 8))
+        cluster.sql("drop table noise")
+        _remount(place, 256)
+        tool.run("collect", "--yes")
+        wait_until(lambda: not list((cluster.data / "pg_wal/archive_status").glob("*.ready")), "the archiver has caught up", timeout=75)
+        expected = cluster.digest()
+        tool.backup()
+        cluster.archive_now(timeout=75)
+        still_right(make, cluster, tool, expected)
+        cluster.stop("immediate")
+
+
+def _remount(place, size_mb):
+    subprocess.run(["mount", "-o", f"remount,size={size_mb}m", place], check=True)
+
+
+def test_target_full_in_the_middle_is_said_and_does_not_start(make):
+    cluster, tool = make.pair(rows=100000)
+    tool.backup()
+    cluster.archive_now()
+    with small_filesystem(make.work.fresh("small"), 45) as place:
+        # Enough for the preflight when another process fills the rest meanwhile.
+        ballast = place / "ballast"
+        process = tool.start("restore", "--to", place / "data", "--max-rate", "10MiB")
+        wait_until(lambda: (place / "data").exists() or process.poll() is not None, "the restore writes")
+        if process.poll() is None:
+            with open(ballast, "wb") as file:
+                try:
+                    while True:
+                        file.write(bytes(1 << 20))
+                        file.flush()
+                except OSError:
+                    pass
+        out, err = process.communicate(timeout=90)
+        assert process.returncode in (4, 6), err
+        assert "space" in err.lower()
+        assert not (place / "data" / "global" / "pg_control").exists()
+
+
+@pytest.mark.parametrize("delay", [0.15, 0.4, 0.8])
+def test_power_cut_of_the_repository_disk_during_backups(make, seed, delay):
+    home = make.work.fresh("power")
+    disk = PowerCutDisk(home, 512)
+    try:
+        repository = owner_folder(disk.place / "r") / "repository"
+        cluster = make.cluster(start=False)
+        tool = make.pgmint(cluster, repository=repository)
+        cluster.archive_with(tool)
+        tool.init()
+        cluster.start().make_table("t", 20000)
+        first = tool.backup()["name"]
+        cluster.archive_now()
+        load = Background(cluster, "t")
+        process = tool.start("backup", "--type", "full", "--max-rate", "20MiB")
+        time.sleep(delay + random.Random(seed).random() * 0.2)  # the moment of the cut is the point of the test
+        acknowledged = {p.name[:-5] for p in (cluster.data / "pg_wal/archive_status").glob("*.done")}
+        disk.cut()
+        out, err = process.communicate(timeout=60)
+        if process.returncode != 0:
+            assert process.returncode == 6, err
+        load.stop()
+        cluster.sql("select pg_stat_reset_shared('archiver')")
+        wait_until(lambda: _archiver_idle(tool), "no push holds the disk")
+        disk.mend()
+        assert first in tool.names()
+        tool.run("verify", "--read-data")
+        stored = {p.name for p in tool.objects_of("wal")}
+        assert {n for n in acknowledged if len(n) == 24} <= stored, "a segment that the archiver was told is stored is gone"
+        wait_until(lambda: not list((cluster.data / "pg_wal/archive_status").glob("*.ready")), "the archiver has caught up", timeout=75)
+        tool.backup()
+        expected = cluster.digest()
+        cluster.archive_now(timeout=75)
+        still_right(make, cluster, tool, expected)
+        cluster.stop("immediate")
+    finally:
+        for cluster in make.clusters:
+            if cluster.pid():
+                cluster.stop("immediate")
+        disk.remove()
+
+
+def _archiver_idle(tool):
+    return subprocess.run(["pgrep", "-f", f"{tool.config} wal push"], stdout=subprocess.DEVNULL).returncode != 0
+
+
+def test_power_cut_right_after_a_command_returned_loses_nothing_it_promised(make):
+    """Exit 0 means durable: init, key add, hold, push and backup survive a power cut one moment later."""
+    disk = PowerCutDisk(make.work.fresh("power"), 512)
+    try:
+        home = owner_folder(disk.place / "all")
+        cluster = make.cluster(start=False)
+        tool = make.pgmint(cluster, repository=home / "repository", key_file=home / "repository.key")
+        cluster.archive_with(tool)
+        tool.init()
+        disk.cut()
+        disk.mend()
+        tool.run("list")
+        cluster.start().make_table("t", 500)
+        name = tool.backup()["name"]
+        disk.cut()
+        disk.mend()
+        assert tool.names() == [name]
+        tool.run("verify", "--read-data")
+        tool.run("hold", name, "--reason", "evidence")
+        disk.cut()
+        disk.mend()
+        assert tool.list()["backups"][0]["held"]["reason"] == "evidence"
+        cluster.add_rows("t", 10)
+        expected = cluster.digest()
+        segment = cluster.archive_now(timeout=75)
+        disk.cut()
+        wait_until(lambda: _archiver_idle(tool), "no push holds the disk")
+        disk.mend()
+        assert segment in {p.name for p in tool.objects_of("wal")}
+        still_right(make, cluster, tool, expected)
+        cluster.stop("immediate")
+    finally:
+        for cluster in make.clusters:
+            if cluster.pid():
+                cluster.stop("immediate")
+        disk.remove()
+
+
+def test_power_cut_right_after_a_restore_leaves_a_directory_that_starts_right(make):
+    cluster, tool = make.pair(rows=5000)
+    tool.backup()
+    expected = cluster.digest()
+    cluster.archive_now()
+    disk = PowerCutDisk(make.work.fresh("power"), 512)
+    try:
+        target = owner_folder(disk.place / "t") / "data"
+        tool.restore(target, "--action", "promote")
+        disk.cut()
+        disk.mend()
+        server = make.opened(target).start().wait_promoted()
+        assert server.digest() == expected
+        server.stop("immediate")
+    finally:
+        disk.remove()
+
+
+def test_two_backups_at_once_both_end_well_or_one_is_told_to_wait(make):
+    cluster, tool = make.pair(rows=20000)
+    processes = [tool.start("backup", "--type", "full", "--max-rate", "8MiB") for _ in range(2)]
+    codes = sorted(p.wait(timeout=80) for p in processes)
+    for p in processes:
+        p.communicate()
+    assert codes in ([0, 0], [0, 5])
+    assert len(tool.names()) == codes.count(0)
+    tool.run("verify", "--read-data")
+
+
+def test_key_change_killed_at_every_store_operation_never_locks_anyone_out(make, seed):
+    cluster, tool = make.pair(rows=50)
+    tool.backup()
+    for n in range(1, 9):
+        new = tool.home / f"key{n}"
+        tool.run("key", "add", "--file", new, code=None, prefix=strace(f"{STORE_CALLS}:signal=KILL", n))
+        tool.run("list")
+    for n in range(1, 9):
+        tool.run("key", "rotate", "--data", code=None, prefix=strace(f"{STORE_CALLS}:signal=KILL", n))
+        tool.run("list")
+    expected = cluster.digest()
+    tool.backup()
+    cluster.archive_now()
+    still_right(make, cluster, tool, expected)
+
+
+@pytest.mark.parametrize("verb", ["hold", "release", "collect"])
+def test_small_verbs_killed_at_every_store_operation(make, verb):
+    cluster, tool = make.pair(rows=50)
+    name = tool.backup()["name"]
+    arguments = {"hold": ["hold", name, "--reason", "r"], "release": ["release", name], "collect": ["collect", "--yes"]}[verb]
+    if verb == "release":
+        tool.run("hold", name, "--reason", "r")
+    for n in range(1, 9):
+        tool.run(*arguments, code=None, prefix=strace(f"{STORE_CALLS}:signal=KILL", n))
+        assert name in tool.names()
+    tool.run(*arguments, code=(0, 1, 4))
+    tool.run("verify", "--read-data")
+
+
+def test_signal_names_are_not_bugs(make):
+    """SIGTERM is a cancellation, not a crash."""
+    cluster, tool = make.pair(rows=30000)
+    process = tool.start("backup", "--type", "full", "--max-rate", "2MiB")
+    wait_until(lambda: cluster.sql("select 1 from pg_stat_activity where query ilike '%pg_backup_start%' and pid <> pg_backend_pid()"), "the backup has begun")
+    code, out, err = end(process, signal.SIGTERM)
+    assert code in (130, 143), err
+    assert tool.names() == []

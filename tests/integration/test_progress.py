@@ -1,0 +1,119 @@
+"""What a person, a log and a program see while it runs; and how it stops."""
+import json
+import re
+import signal
+import time
+
+import pytest
+
+from harness.pgmint import end
+from harness.places import run, wait_until
+
+
+@pytest.fixture(scope="module")
+def sizeable(make_shared):
+    """(cluster, pgmint) of about 40 MB: long enough to have progress."""
+    cluster, tool = make_shared.pair(rows=200_000)
+    tool.backup()
+    cluster.archive_now()
+    return cluster, tool
+
+
+@pytest.mark.quick
+def test_progress_in_a_log_is_plain_lines(sizeable):
+    _, tool = sizeable
+    outcome = tool.run("--progress", "plain", "backup", "--type", "full", "--max-rate", "30MiB")
+    assert "\x1b" not in outcome.err and "\r" not in outcome.err
+    assert re.search(r"\d+ ?%", outcome.err)
+
+
+def test_not_a_terminal_means_plain_without_being_asked(sizeable):
+    _, tool = sizeable
+    outcome = tool.run("backup", "--type", "full")
+    assert "\x1b" not in outcome.text and "\r" not in outcome.text
+
+
+def test_progress_none_says_nothing_but_the_result(sizeable):
+    _, tool = sizeable
+    outcome = tool.run("--progress", "none", "backup", "--type", "full", "--json")
+    assert "%" not in outcome.err and outcome.json["name"]
+
+
+@pytest.mark.quick
+def test_json_progress_is_one_event_a_line_and_never_runs_backwards(sizeable):
+    _, tool = sizeable
+    outcome = tool.run("--progress", "json", "backup", "--type", "full", "--max-rate", "20MiB", "--json")
+    events = [json.loads(line) for line in outcome.err.splitlines() if line.startswith("{")]
+    progress = [e for e in events if e["event"] == "progress"]
+    assert len(progress) >= 2
+    for event in progress:
+        assert {"phase", "done_bytes", "total_bytes", "rate_bytes_s", "eta_s"} <= event.keys()
+    by_phase = {}
+    for event in progress:
+        assert event["done_bytes"] >= by_phase.get(event["phase"], 0)
+        by_phase[event["phase"]] = event["done_bytes"]
+    assert outcome.json["type"] == "full"
+
+
+def test_terminal_gets_a_bar_with_rate_and_time_left(sizeable):
+    _, tool = sizeable
+    done = run("script", "-qec", f"'{tool.binary}' --config '{tool.config}' backup --type full --max-rate 20MiB", "/dev/null", env={"TERM": "xterm", "COLUMNS": "100"})
+    assert "\r" in done.stdout or "\x1b[" in done.stdout
+    assert re.search(r"\d+ ?%", done.stdout) and re.search(r"MB/s|MiB/s", done.stdout)
+
+
+@pytest.mark.quick
+def test_max_rate_is_kept_by_backup_and_restore(make, sizeable):
+    cluster, tool = sizeable
+    size = tool.list()["backups"][0]["size_bytes"]
+    rate = size // 3
+    slow = tool.run("backup", "--type", "full", "--max-rate", str(rate))
+    assert 2.0 < slow.seconds < 12
+    slow = tool.restore(make.work.fresh("t") / "data", "--max-rate", str(rate))
+    assert 2.0 < slow.seconds < 12
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("verb", ["backup", "restore", "verify"])
+def test_interrupt_stops_at_once_with_130_and_the_next_run_works(make, sizeable, verb):
+    cluster, tool = sizeable
+    before = tool.names()
+    target = make.work.fresh("t") / "data"
+    arguments = {"backup": ["backup", "--type", "full", "--max-rate", "4MiB"], "restore": ["restore", "--to", target, "--max-rate", "4MiB"],
+                 "verify": ["verify", "--read-data", "--max-rate", "1MiB"]}[verb]
+    process = tool.start("--progress", "plain", *arguments)
+    if verb == "backup":
+        wait_until(lambda: cluster.sql("select 1 from pg_stat_activity where query ilike '%pg_backup_start%' and pid <> pg_backend_pid()"), "it has begun")
+    elif verb == "restore":
+        wait_until(lambda: target.exists(), "it has begun")
+    else:
+        time.sleep(0.3)  # nothing outside shows that verify has begun
+    asked = time.monotonic()
+    code, out, err = end(process, signal.SIGINT)
+    assert code == 130, f"{code}\n{err}"
+    assert time.monotonic() - asked < 3
+    assert tool.names() == before
+    if verb == "restore":
+        assert not (target / "global/pg_control").exists()
+    assert cluster.one("select count(*) from pg_stat_activity where query ilike '%pg_backup_start%' and pid <> pg_backend_pid()") == 0
+    tool.run(*["backup", "--type", "full"] if verb == "backup" else ["restore", "--to", make.work.fresh("t") / "data"] if verb == "restore" else ["verify", "--read-data"])
+
+
+def test_interrupt_while_waiting_for_wal_stops_at_once(make):
+    cluster, tool = make.pair(rows=100)
+    cluster.sql("alter system set archive_command = 'false'")
+    cluster.sql("select pg_reload_conf()")
+    process = tool.start("backup", "--type", "full", "--wal-timeout", "120")
+    wait_until(lambda: list((cluster.data / "pg_wal/archive_status").glob("*.ready")), "it waits for the archiver")
+    asked = time.monotonic()
+    code, _, err = end(process, signal.SIGINT)
+    assert code == 130, err
+    assert time.monotonic() - asked < 3
+    assert tool.names() == []
+
+
+def test_memory_does_not_follow_the_size_of_the_database(sizeable):
+    _, tool = sizeable
+    report = tool.home / "time"
+    tool.run("backup", "--type", "full", prefix=["/usr/bin/time", "-o", report, "-f", "%M"])
+    assert int(report.read_text().split()[-1]) < 400 * 1024
