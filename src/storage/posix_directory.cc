@@ -41,7 +41,7 @@ Result<OpenDirectory> open(const DirectoryTree& tree, const std::string& directo
   OpenDirectory opened;
   int fd = ::openat(tree.root.get(), directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) {
-    if (errno == ENOENT || errno == ENOTDIR) return opened;
+    if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) return opened;  // gone, or the end of a cycle of links
     return posix_error(errno, fmt::format("list {}", shown(tree, directory)));
   }
   opened.dir = ::fdopendir(fd);

@@ -1,0 +1,371 @@
+#include "storage/posix_store.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <fstream>
+
+#include "base/test_seed.h"
+#include "storage/temporary_directory.h"
+
+namespace pgmint::storage {
+namespace {
+
+std::unique_ptr<BlobStore> open_at(const fs::path& root, PosixOptions options = {}) {
+  auto store = open_posix_store(root, std::move(options));
+  EXPECT_TRUE(store) << store.failure().describe();
+  return store ? std::move(*store) : nullptr;
+}
+
+bool is_directory(int fd) {
+  struct stat st {};
+  return ::fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+std::size_t files_below(const fs::path& root) {
+  std::size_t n = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(root)) n += entry.is_regular_file() ? 1 : 0;
+  return n;
+}
+
+void touch(const fs::path& path) { std::ofstream(path) << "x"; }
+
+/// Runs `check` in a child process, where limits and identity may be changed; true when it returns true.
+bool holds_in_child(const std::function<bool()>& check) {
+  pid_t child = ::fork();
+  if (child == 0) ::_exit(check() ? 0 : 1);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+bool fails_with(const auto& result, Errc code) {
+  if (result || result.failure().code() != code) {
+    std::fprintf(stderr, "expected %s, got %s\n", std::string(errc_name(code)).c_str(),
+                 result ? "success" : result.failure().describe().c_str());
+    return false;
+  }
+  return true;
+}
+
+TEST(PosixStore, AMissingRootIsAStorageErrorThatNamesInit) {
+  TemporaryDirectory at;
+  auto store = open_posix_store(at.path() / "gone", {});
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.failure().code(), Errc::Storage);
+  EXPECT_NE(store.failure().hint().find("pgmint init"), std::string::npos) << store.failure().hint();
+}
+
+TEST(PosixStore, ARootThatIsAFileIsRefused) {
+  TemporaryDirectory at;
+  touch(at.path() / "file");
+  for (bool create : {false, true}) {
+    PosixOptions options;
+    options.create_root = create;
+    auto store = open_posix_store(at.path() / "file", options);
+    ASSERT_FALSE(store);
+    EXPECT_EQ(store.failure().code(), Errc::Storage);
+  }
+}
+
+TEST(PosixStore, CreatesTheRootWhenAsked) {
+  TemporaryDirectory at;
+  PosixOptions options;
+  options.create_root = true;
+  auto store = open_at(at.path() / "a/b", options);
+  ASSERT_TRUE(store->create("format", as_bytes("x")));
+  EXPECT_EQ(open_at(at.path() / "a/b", options)->stat("format").value()->size, 1u);
+}
+
+TEST(PosixStore, ARootThatVanishesIsAnErrorAndNotAbsence) {
+  TemporaryDirectory at;
+  PosixOptions options;
+  options.create_root = true;
+  auto store = open_at(at.path() / "root", options);
+  fs::remove_all(at.path() / "root");
+  EXPECT_TRUE(fails_with(store->read("format", 10), Errc::Storage));
+  EXPECT_TRUE(fails_with(store->stat("format"), Errc::Storage));
+  EXPECT_TRUE(fails_with(store->list("", "", [](const BlobInfo&) { return ok(); }), Errc::Storage));
+  EXPECT_TRUE(fails_with(store->list_parts("c/"), Errc::Storage));
+  EXPECT_TRUE(fails_with(store->remove("c/1"), Errc::Storage));
+  EXPECT_TRUE(fails_with(store->create("c/1", {}), Errc::Storage));
+}
+
+TEST(PosixStore, ModesAreExactWhateverTheUmask) {
+  TemporaryDirectory at;
+  EXPECT_TRUE(holds_in_child([&] {
+    for (mode_t mask : {0077, 0000}) {
+      ::umask(mask);
+      auto store = open_at(at.path());
+      const auto name = fmt::format("m{:o}/object", mask);
+      if (!store->create(name, as_bytes("x"))) return false;
+      struct stat file {}, directory {};
+      ::stat((at.path() / name).c_str(), &file);
+      ::stat((at.path() / name).parent_path().c_str(), &directory);
+      if ((file.st_mode & 07777) != 0640 || (directory.st_mode & 07777) != 0750) return false;
+    }
+    return true;
+  }));
+}
+
+TEST(PosixStore, APutCostsOneFsyncOfTheFileAndOneOfItsDirectory) {
+  TemporaryDirectory at;
+  std::atomic<int> files{0}, directories{0};
+  PosixOptions options;
+  options.sync = [&](int fd) {
+    (is_directory(fd) ? directories : files).fetch_add(1);
+    return ::fsync(fd);
+  };
+  auto store = open_at(at.path(), options);
+  ASSERT_TRUE(store->create("c/1/p/00/first", as_bytes("x")));
+  EXPECT_EQ(files.load(), 1);
+  EXPECT_EQ(directories.load(), 5) << "the root, c, 1 and p for the new names in them, and 00 for the object";
+  ASSERT_TRUE(store->create("c/1/p/00/second", as_bytes("x")));
+  EXPECT_EQ(files.load(), 2);
+  EXPECT_EQ(directories.load(), 6);
+  ASSERT_TRUE(store->create("c/1/p/01/third", as_bytes("x")));
+  EXPECT_EQ(directories.load(), 8);
+  // Another process cannot know that these directories are durable.
+  directories = 0;
+  auto other = open_at(at.path(), options);
+  ASSERT_TRUE(other->create("c/1/p/00/fourth", as_bytes("x")));
+  EXPECT_EQ(directories.load(), 5);
+}
+
+TEST(PosixStore, AFailedFsyncOfTheFilePublishesNothing) {
+  TemporaryDirectory at;
+  int calls = 0;
+  PosixOptions options;
+  options.sync = [&](int fd) {
+    if (is_directory(fd)) return ::fsync(fd);
+    ++calls;
+    errno = EIO;
+    return -1;
+  };
+  auto store = open_at(at.path(), options);
+  EXPECT_TRUE(fails_with(store->create("a/b", as_bytes("x")), Errc::Storage));
+  EXPECT_EQ(calls, 1) << "a failed fsync must not be retried";
+  EXPECT_EQ(files_below(at.path()), 0u);
+  EXPECT_FALSE(store->stat("a/b").value());
+}
+
+TEST(PosixStore, AFailedFsyncOfTheDirectoryIsUnknownAndDoesNotReadBackAsDone) {
+  TemporaryDirectory at;
+  ASSERT_TRUE(open_at(at.path())->create("a/first", as_bytes("x")));
+  std::atomic<bool> broken{false};
+  PosixOptions options;
+  options.sync = [&](int fd) {
+    if (!is_directory(fd) || !broken) return ::fsync(fd);
+    errno = EIO;
+    return -1;
+  };
+  auto store = open_at(at.path(), options);
+  ASSERT_TRUE(store->create("a/second", as_bytes("x")));
+  broken = true;
+  EXPECT_TRUE(fails_with(store->create("a/third", as_bytes("x")), Errc::Unknown));
+  broken = false;
+  EXPECT_TRUE(fails_with(store->read("a/third", 10), Errc::Storage));
+  EXPECT_TRUE(fails_with(store->stat("a/third"), Errc::Storage));
+  EXPECT_TRUE(fails_with(store->create("a/third", as_bytes("x")), Errc::Storage));
+  EXPECT_TRUE(store->create("a/fourth", as_bytes("x"))) << "other names are not in doubt";
+  // After a restart it is there whole or not at all; here the machine did not lose power.
+  EXPECT_EQ(as_text(*open_at(at.path())->read("a/third", 10).value()), "x");
+}
+
+TEST(PosixStore, ADirectoryWhoseNameIsNotDurableTakesNoObjects) {
+  TemporaryDirectory at;
+  bool broken = true;
+  PosixOptions options;
+  options.sync = [&](int fd) {
+    if (!is_directory(fd) || !std::exchange(broken, false)) return ::fsync(fd);
+    errno = EIO;
+    return -1;
+  };
+  auto store = open_at(at.path(), options);
+  EXPECT_TRUE(fails_with(store->create("a/b/c", as_bytes("x")), Errc::Storage));
+  EXPECT_TRUE(fails_with(store->create("a/b/c", as_bytes("x")), Errc::Storage)) << "a second fsync may report a false success";
+  EXPECT_EQ(files_below(at.path()), 0u);
+}
+
+TEST(PosixStore, WhatADeadWriterLeftIsInvisibleAndSwept) {
+  TemporaryDirectory at;
+  auto store = open_at(at.path());
+  ASSERT_TRUE(store->create("a/object", as_bytes("x")));
+  const auto old = at.path() / "a/.tmp-0123456789abcdef", fresh = at.path() / "a/.tmp-fedcba9876543210",
+             foreign = at.path() / "a/.tmp-backup-of-the-dba";
+  for (const auto& path : {old, fresh, foreign}) touch(path);
+  fs::last_write_time(old, fs::file_time_type::clock::now() - std::chrono::hours(48));
+  fs::last_write_time(foreign, fs::file_time_type::clock::now() - std::chrono::hours(48));
+
+  EXPECT_EQ(list_all(*store, "").value().size(), 1u);
+  EXPECT_EQ(store->list_parts("a/").value(), std::vector<std::string>{"object"});
+  auto removed = sweep_temporary_files(at.path(), system_clock().now() - std::chrono::hours(24));
+  ASSERT_TRUE(removed) << removed.failure().describe();
+  EXPECT_EQ(*removed, 1u);
+  EXPECT_FALSE(fs::exists(old));
+  EXPECT_TRUE(fs::exists(fresh));
+  EXPECT_TRUE(fs::exists(foreign));
+}
+
+TEST(PosixStore, WhatIsNotAnObjectIsNotListedAndNotTakenForOne) {
+  TemporaryDirectory at;
+  auto store = open_at(at.path());
+  ASSERT_TRUE(store->create("a/object", as_bytes("x")));
+  fs::create_directory(at.path() / "lost+found");
+  touch(at.path() / "lost+found/#123");
+  ASSERT_EQ(::mkfifo((at.path() / "a/fifo").c_str(), 0600), 0);
+  fs::create_directory_symlink("..", at.path() / "a/cycle");
+
+  auto listed = list_all(*store, "a/o");
+  ASSERT_TRUE(listed) << listed.failure().describe();
+  EXPECT_EQ(listed->size(), 1u);
+  EXPECT_TRUE(list_all(*store, "")) << "a cycle of links must end";
+  EXPECT_FALSE(store->read("a/fifo", 10).value());
+  EXPECT_TRUE(fails_with(store->create("a/fifo", as_bytes("x")), Errc::Storage)) << "AlreadyExists would be a lie";
+  EXPECT_TRUE(fails_with(store->create("a", as_bytes("x")), Errc::Storage));
+  EXPECT_TRUE(fails_with(store->create("a/object/below", as_bytes("x")), Errc::Storage));
+}
+
+TEST(PosixStore, AHeldOpenFileDoesNotOutliveItsRemovalElsewhere) {
+  TemporaryDirectory at;
+  auto store = open_at(at.path()), other = open_at(at.path());
+  ASSERT_TRUE(store->create("p/1", as_bytes("0123456789")));
+  Bytes out(4);
+  ASSERT_TRUE(store->read_range("p/1", 2, out));
+  ASSERT_TRUE(other->remove("p/1"));
+  EXPECT_TRUE(fails_with(store->read_range("p/1", 2, out), Errc::NotFound));
+}
+
+TEST(PosixStore, ATruncatedObjectReadsAsCorruption) {
+  TemporaryDirectory at;
+  auto store = open_at(at.path());
+  ASSERT_TRUE(store->create("p/1", as_bytes("0123456789")));
+  Bytes out(4);
+  ASSERT_TRUE(store->read_range("p/1", 4, out));
+  fs::resize_file(at.path() / "p/1", 6);
+  EXPECT_TRUE(fails_with(store->read_range("p/1", 4, out), Errc::Corruption));
+  EXPECT_TRUE(store->read_range("p/1", 2, out));
+}
+
+TEST(PosixStore, ADirectoryRemovedUnderneathIsMadeAgain) {
+  TemporaryDirectory at;
+  auto store = open_at(at.path());
+  ASSERT_TRUE(store->create("a/b/1", as_bytes("x")));
+  fs::remove_all(at.path() / "a");
+  auto created = store->create("a/b/1", as_bytes("y"));
+  ASSERT_TRUE(created) << created.failure().describe();
+  EXPECT_EQ(*created, Created::Yes);
+}
+
+TEST(PosixStore, DeniedIsAKeyErrorAndNeverAbsence) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root to become somebody without rights";
+  TemporaryDirectory at;
+  const auto root = at.path() / "root";
+  PosixOptions options;
+  options.create_root = true;
+  ASSERT_TRUE(open_at(root, options)->create("open/object", as_bytes("x")));
+  ASSERT_TRUE(open_at(root, options)->create("closed/object", as_bytes("x")));
+  for (const auto& path : {at.path(), root, root / "open"}) fs::permissions(path, fs::perms(0755));
+  fs::permissions(root / "open/object", fs::perms(0600));
+  fs::permissions(root / "closed", fs::perms(0700));
+  EXPECT_TRUE(holds_in_child([&] {
+    if (::setgid(65534) != 0 || ::setuid(65534) != 0) return false;
+    auto store = open_at(root);
+    Bytes out(1);
+    return fails_with(store->create("open/new", as_bytes("x")), Errc::Key) &&
+           fails_with(store->create("new/new", as_bytes("x")), Errc::Key) &&
+           fails_with(store->remove("open/object"), Errc::Key) &&
+           fails_with(store->read("open/object", 10), Errc::Key) &&
+           fails_with(store->read("closed/object", 10), Errc::Key) &&
+           fails_with(store->read("closed/absent", 10), Errc::Key) &&
+           fails_with(store->read_range("closed/object", 0, out), Errc::Key) &&
+           fails_with(store->stat("closed/object"), Errc::Key) &&
+           fails_with(list_all(*store, ""), Errc::Key) && fails_with(list_all(*store, "closed/"), Errc::Key) &&
+           fails_with(store->list_parts("closed/"), Errc::Key) && fails_with(store->list_parts(""), Errc::Key);
+  }));
+  fs::permissions(root, fs::perms(0700));
+  EXPECT_TRUE(holds_in_child([&] {
+    if (::setgid(65534) != 0 || ::setuid(65534) != 0) return false;
+    return fails_with(open_posix_store(root, {}), Errc::Key);
+  }));
+}
+
+TEST(PosixStore, AWriteThatFailsHalfwayLeavesNothing) {
+  TemporaryDirectory at;
+  EXPECT_TRUE(holds_in_child([&] {
+    ::signal(SIGXFSZ, SIG_IGN);
+    rlimit limit{5 << 20, 5 << 20};
+    if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) return false;
+    auto store = open_at(at.path());
+    return fails_with(store->create("p/1", Bytes(9 << 20)), Errc::Storage) && files_below(at.path()) == 0 &&
+           store->create("p/1", Bytes(4 << 20)).has_value();
+  }));
+}
+
+TEST(PosixStore, AFullDiskIsAStorageErrorThatSaysSoAndLeavesNothing) {
+  TemporaryDirectory at;
+  if (::mount("pgmint-test", at.path().c_str(), "tmpfs", 0, "size=3m") != 0)
+    GTEST_SKIP() << "cannot mount a small tmpfs: " << std::strerror(errno);
+  {
+    auto store = open_at(at.path());
+    EXPECT_TRUE(store->create("p/small", Bytes(1 << 20)));
+    auto full = store->create("p/large", Bytes(4 << 20));
+    EXPECT_TRUE(fails_with(full, Errc::Storage));
+    EXPECT_NE(full.failure().message().find("No space left"), std::string::npos) << full.failure().message();
+    EXPECT_NE(full.failure().hint().find("free space"), std::string::npos) << full.failure().hint();
+    EXPECT_EQ(files_below(at.path()), 1u);
+    EXPECT_TRUE(store->create("p/medium", Bytes(1 << 20))) << "what the failed write took was given back";
+  }
+  EXPECT_EQ(::umount(at.path().c_str()), 0);
+}
+
+TEST(PosixStore, AKilledWriterLeavesWholeObjectsOrNone) {
+  const auto seed = test_seed();
+  SCOPED_TRACE(fmt::format("PGMINT_TEST_SEED={}", seed));
+  SeededRandom random(seed);
+  const Bytes data = random_bytes(random, 1 << 20);
+  for (int round = 0; round < 6; ++round) {
+    TemporaryDirectory at;
+    int acknowledged[2];
+    ASSERT_EQ(::pipe(acknowledged), 0);
+    pid_t child = ::fork();
+    if (child == 0) {
+      PosixOptions options;
+      options.force_link = round % 2 == 1;
+      auto store = open_at(at.path(), options);
+      for (std::uint32_t i = 0;; ++i) {
+        auto created = store->create(fmt::format("p/{:02}/{}", i % 3, i), data);
+        if (!created || ::write(acknowledged[1], &i, sizeof i) != sizeof i) ::_exit(1);
+      }
+    }
+    ::close(acknowledged[1]);
+    // Killed at a random moment of whatever follows the first acknowledgements.
+    std::uint32_t last = 0;
+    for (std::uint64_t n = random.below(6) + 1; n > 0; --n) ASSERT_EQ(::read(acknowledged[0], &last, sizeof last), 4);
+    ::usleep(static_cast<useconds_t>(random.below(4000)));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    while (::read(acknowledged[0], &last, sizeof last) == sizeof last) {
+    }
+    ::close(acknowledged[0]);
+
+    auto store = open_at(at.path());
+    auto all = list_all(*store, "");
+    ASSERT_TRUE(all);
+    EXPECT_GE(all->size(), last + 1u);
+    for (const auto& info : *all) EXPECT_TRUE(*store->read(info.name, 2 << 20).value() == data) << info.name;
+    ASSERT_TRUE(sweep_temporary_files(at.path(), system_clock().now() + std::chrono::hours(1)));
+    EXPECT_EQ(files_below(at.path()), all->size());
+  }
+}
+
+}  // namespace
+}  // namespace pgmint::storage
