@@ -1,0 +1,451 @@
+#!/usr/bin/env python3
+"""Ratios between pgmint, pgbackrest and pg_basebackup on one cluster; see README.md beside this file."""
+import argparse
+import json
+import os
+import pwd
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TREE = Path(__file__).resolve().parents[1]
+BIN = Path("/usr/lib/postgresql/15/bin")
+ROOT = os.getuid() == 0
+OWNER = pwd.getpwnam("postgres") if ROOT else pwd.getpwuid(os.getuid())
+MEASURES = ("bound", "backup", "restore", "verify", "wal")
+
+
+def owner_keywords(cwd):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "XDG_"))}
+    environment.update(HOME=OWNER.pw_dir, USER=OWNER.pw_name, LC_ALL="C.UTF-8", TZ="UTC")
+    keywords = {"cwd": cwd, "env": environment}
+    if ROOT:
+        keywords.update(user=OWNER.pw_uid, group=OWNER.pw_gid, extra_groups=[])
+    return keywords
+
+
+def reachable(path):
+    return subprocess.run(["test", "-x", path], **owner_keywords("/")).returncode == 0
+
+
+class Spent:
+    """One finished command: wall seconds, CPU seconds, peak resident bytes of its largest process, exit code."""
+
+    def __init__(self, seconds, cpu, peak, code):
+        self.seconds, self.cpu, self.peak, self.code = seconds, cpu, peak, code
+
+
+def timed(*command, cwd="/", log=None, may_fail=False):
+    with open(log or os.devnull, "ab") as out:
+        started = time.monotonic()
+        process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, **owner_keywords(cwd))
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0 and not may_fail:
+        tail = Path(log).read_text(errors="replace")[-2000:] if log else ""
+        sys.exit(f"bench: {' '.join(map(str, command))} exited {process.returncode}\n{tail}")
+    return Spent(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, process.returncode)
+
+
+def quiet(*command, cwd="/"):
+    done = subprocess.run([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **owner_keywords(cwd))
+    if done.returncode != 0:
+        sys.exit(f"bench: {' '.join(map(str, command))} exited {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+def folder_bytes(folder):
+    return sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file())
+
+
+def owner_folder(path):
+    path.mkdir(parents=True, exist_ok=True)
+    if ROOT:
+        os.chown(path, OWNER.pw_uid, OWNER.pw_gid)
+    path.chmod(0o700)
+    return path
+
+
+class Server:
+    """The cluster that everything is measured on."""
+
+    def __init__(self, work, size_mb):
+        self.data, self.size_mb = work / f"cluster-{size_mb}", size_mb
+        self.sockets = owner_folder(Path(tempfile.mkdtemp(prefix="pgmint-bench.", dir="/tmp")))
+        self.log = work / "server.log"
+        self.made = work / f"cluster-{size_mb}.complete"
+
+    def make(self):
+        if self.made.exists():
+            return
+        shutil.rmtree(self.data, ignore_errors=True)
+        quiet(BIN / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-N", "--data-checksums", "--locale=C.UTF-8", "-E", "UTF8")
+        with open(self.data / "postgresql.conf", "a") as file:
+            file.write("listen_addresses = ''\nshared_buffers = 512MB\nmax_wal_size = 8GB\narchive_mode = on\narchive_command = 'true'\ncheckpoint_timeout = 1h\n"
+                       "autovacuum = off\n")
+        self.start()
+        print(subprocess.run([TREE / "scripts/sample_db.py", "create", "--size", str(self.size_mb)], check=True, stdout=subprocess.PIPE, text=True,
+                             env=dict(os.environ, PGHOST=str(self.sockets), PGPORT="5432", PGUSER="postgres")).stdout.strip())
+        self.stop()
+        self.made.touch()
+
+    def start(self):
+        quiet(BIN / "pg_ctl", "-D", self.data, "-l", self.log, "-o", f"-k {self.sockets} -p 5432", "-w", "-t", "300", "start")
+
+    def stop(self):
+        if (self.data / "postmaster.pid").exists():
+            quiet(BIN / "pg_ctl", "-D", self.data, "-m", "fast", "-w", "-t", "300", "stop")
+
+    def sql(self, statement):
+        return quiet(BIN / "psql", "-XAtq", "-h", self.sockets, "-U", "postgres", "-d", "postgres", "-c", statement).strip()
+
+    def archive_with(self, command):
+        # .ready files left by another archiver's turn go first: each tool archives only what comes from now on.
+        self.sql("alter system set archive_command = 'true'")
+        self.sql("select pg_reload_conf()")
+        self.sql("checkpoint")
+        status = self.data / "pg_wal/archive_status"
+        last = self.sql("select pg_walfile_name(pg_switch_wal())")
+        while not (status / f"{last}.done").exists() and (self.data / "pg_wal" / last).exists():
+            time.sleep(0.05)
+        self.sql("alter system set archive_command = '" + command.replace("'", "''") + "'")
+        self.sql("select pg_reload_conf()")
+        time.sleep(0.3)  # until the archiver has read it
+
+
+class PgBackRest:
+    name = "pgbackrest"
+
+    def __init__(self, work, server):
+        self.home, self.server = owner_folder(work / "pgbackrest"), server
+        self.repository = self.home / "repository"
+        self.config = self.home / "pgbackrest.conf"
+        self.log = self.home / "log"
+
+    def reset(self):
+        for name in ("repository", "spool", "lock"):
+            shutil.rmtree(self.home / name, ignore_errors=True)
+            owner_folder(self.home / name)
+        self.config.write_text(f"""[global]
+repo1-path={self.repository}
+repo1-cipher-type=aes-256-cbc
+repo1-cipher-pass=0123456789abcdef0123456789abcdef
+repo1-bundle=y
+repo1-retention-full=99
+compress-type=zst
+compress-level=1
+process-max=2
+start-fast=y
+log-path={self.home}
+lock-path={self.home}/lock
+spool-path={self.home}/spool
+log-level-console=warn
+log-level-file=off
+[main]
+pg1-path={self.server.data}
+pg1-socket-path={self.server.sockets}
+pg1-port=5432
+pg1-user=postgres
+""")
+        self.config.chmod(0o644)
+
+    def command(self, *arguments):
+        return ["pgbackrest", f"--config={self.config}", "--stanza=main", *arguments]
+
+    def create(self):
+        self.reset()
+        quiet(*self.command("stanza-create"))
+
+    archive_command = property(lambda self: " ".join(self.command("archive-push")) + ' "%p"')
+
+    def backup(self):
+        return timed(*self.command("backup", "--type=full"), log=self.log)
+
+    def restore(self, target):
+        return timed(*self.command("restore", f"--pg1-path={target}", "--archive-mode=off"), log=self.log)
+
+    def verify(self):
+        return timed(*self.command("verify"), log=self.log)
+
+    def push(self, asynchronous):
+        return self.command("archive-push", *(["--archive-async"] if asynchronous else []))
+
+
+class Pgmint:
+    name = "pgmint"
+
+    def __init__(self, work, server):
+        self.home, self.server = owner_folder(work / "pgmint"), server
+        self.repository = self.home / "repository"
+        self.config = self.home / "pgmint.toml"
+        self.log = self.home / "log"
+        self.binary = self.home / "pgmint"
+        shutil.copy2(os.environ.get("PGMINT_BIN", TREE / "build/release/pgmint"), self.binary)
+        self.binary.chmod(0o755)
+
+    def create(self):
+        shutil.rmtree(self.repository, ignore_errors=True)
+        (self.home / "repository.key").unlink(missing_ok=True)
+        self.config.write_text(f"""repository = "{self.repository}"
+[encryption]
+key_file = "{self.home}/repository.key"
+[cluster.main]
+data_directory = "{self.server.data}"
+connection = "host={self.server.sockets} port=5432 user=postgres dbname=postgres"
+""")
+        self.config.chmod(0o644)
+        quiet(*self.command("init"))
+
+    def command(self, *arguments):
+        return [str(self.binary), "--config", str(self.config), *arguments]
+
+    archive_command = property(lambda self: " ".join(self.command("wal", "push")) + ' "%p"')
+
+    def backup(self):
+        return timed(*self.command("backup", "--type", "full", "--jobs", "2"), log=self.log)
+
+    def restore(self, target):
+        return timed(*self.command("restore", "--to", str(target), "--jobs", "2"), log=self.log)
+
+    def verify(self):
+        return timed(*self.command("verify", "--read-data"), log=self.log)
+
+    def push(self, _):
+        return self.command("wal", "push")
+
+
+class Results:
+    def __init__(self):
+        self.samples, self.verdicts = {}, []
+
+    def add(self, measure, tool, value):
+        self.samples.setdefault(measure, {}).setdefault(tool, []).append(value)
+
+    def median(self, measure, tool):
+        values = self.samples.get(measure, {}).get(tool)
+        return statistics.median(values) if values else None
+
+    def require(self, text, value, bound, at_least=True, unit="x"):
+        """value None: not measured."""
+        if value is None:
+            return
+        met = value >= bound if at_least else value <= bound
+        self.verdicts.append((text, value, bound, met))
+        print(f"  {text:<58}{value:>8.2f} {unit:<3} {'>=' if at_least else '<='} {bound:g}  {'met' if met else 'MISSED'}")
+
+
+def measure_bound(work, server, results, rounds):
+    """Two decompressing and writing pipelines side by side: what no restore can beat with zstd-1 and two cores."""
+    home = owner_folder(work / "bound")
+    halves = [[], []]
+    sizes = [0, 0]
+    files = sorted((f for f in (server.data / "base").rglob("*") if f.is_file()), key=lambda f: -f.stat().st_size)
+    for file in files:
+        k = 0 if sizes[0] <= sizes[1] else 1
+        halves[k].append(str(file.relative_to(server.data)))
+        sizes[k] += file.stat().st_size
+    for k, half in enumerate(halves):
+        (home / f"list{k}").write_text("\n".join(half))
+        quiet("bash", "-c", f"tar -C '{server.data}' -cf - -T '{home}/list{k}' | zstd -q -1 -f -o '{home}/half{k}.zst'")
+    for _ in range(rounds):
+        shutil.rmtree(home / "out", ignore_errors=True)
+        owner_folder(home / "out")
+        spent = timed("bash", "-c", f"for k in 0 1; do zstd -q -dc '{home}/half'$k.zst | tar -C '{home}/out' -xf - & done; wait; sync -f '{home}/out'")
+        results.add("restore", "bound", spent.seconds)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def measure_backups(work, server, tools, results, rounds, wanted):
+    database = folder_bytes(server.data / "base") + folder_bytes(server.data / "global")
+    for tool in tools:
+        tool.create()
+    for number in range(rounds):
+        for tool in tools:
+            server.archive_with(tool.archive_command)
+            before = folder_bytes(tool.repository)
+            spent = tool.backup()
+            results.add("backup", tool.name, spent.seconds)
+            results.add("stored", tool.name, folder_bytes(tool.repository) - before)
+            results.add("memory", tool.name, spent.peak)
+            results.add("backup cpu", tool.name, spent.cpu)
+            print(f"    backup {number + 1}: {tool.name:<12}{spent.seconds:7.2f} s  {database / 1e6 / spent.seconds:6.0f} MB/s  "
+                  f"{results.samples['stored'][tool.name][-1] / 1e6:7.0f} MB stored  {spent.cpu:6.1f} s CPU  {spent.peak / 1e6:5.0f} MB peak", flush=True)
+        if "backup" in wanted:
+            server.archive_with("true")
+            target = owner_folder(work / "basebackup")
+            shutil.rmtree(target)
+            spent = timed(BIN / "pg_basebackup", "-h", server.sockets, "-U", "postgres", "-D", target, "-Ft", "-X", "none", "-c", "fast", "--no-manifest",
+                          "--compress=client-zstd:1", log=work / "basebackup.log")
+            results.add("backup", "pg_basebackup", spent.seconds)
+            results.add("stored", "pg_basebackup", folder_bytes(target))
+            shutil.rmtree(target)
+            print(f"    backup {number + 1}: pg_basebackup{spent.seconds:6.2f} s", flush=True)
+    server.archive_with("true")
+
+
+def measure_restores(work, tools, results, rounds):
+    for number in range(rounds):
+        for tool in tools:
+            target = work / f"restored-{tool.name}"
+            shutil.rmtree(target, ignore_errors=True)
+            owner_folder(target)
+            spent = tool.restore(target)
+            results.add("restore", tool.name, spent.seconds)
+            results.add("memory", tool.name, spent.peak)
+            shutil.rmtree(target)
+            print(f"    restore {number + 1}: {tool.name:<12}{spent.seconds:6.2f} s  {spent.cpu:6.1f} s CPU", flush=True)
+
+
+def measure_verify(tools, results, rounds):
+    for number in range(rounds):
+        for tool in tools:
+            spent = tool.verify()
+            results.add("verify", tool.name, spent.seconds)
+            results.add("memory", tool.name, spent.peak)
+            print(f"    verify {number + 1}: {tool.name:<12}{spent.seconds:6.2f} s  {spent.cpu:6.1f} s CPU", flush=True)
+
+
+def ready_segments(server, count):
+    """At least so many finished segments of ordinary WAL with their .ready files; the server is stopped afterwards."""
+    server.sql("alter system set archive_command = 'false'")
+    server.sql("select pg_reload_conf()")
+    time.sleep(0.3)
+    status = server.data / "pg_wal/archive_status"
+    server.sql("drop table if exists wal_filler")
+    server.sql("create table wal_filler as select i, md5(i::text) || md5((i * 7)::text) as x, now() as at, (i % 1000)::numeric / 7 as n from generate_series(1, 10) i")
+    while len(list(status.glob("*.ready"))) < count:
+        server.sql("insert into wal_filler select i, md5(i::text) || md5((i * 7)::text), now(), (i % 1000)::numeric / 7 from generate_series(1, 1000000) i")
+        server.sql("truncate wal_filler")
+    server.sql("drop table wal_filler")
+    server.stop()
+    return sorted(p.name[:-6] for p in status.glob("*.ready") if len(p.name) == 30)[:count]
+
+
+def push_all(server, command, names):
+    """As the archiver does: one process a segment, oldest first, .ready becomes .done after exit 0."""
+    status = server.data / "pg_wal/archive_status"
+    started, cpu = time.monotonic(), 0.0
+    for name in names:
+        for _ in range(100):
+            spent = timed(*command, f"pg_wal/{name}", cwd=server.data, may_fail=True, log=server.log)
+            cpu += spent.cpu
+            if spent.code == 0:
+                break
+        else:
+            sys.exit(f"bench: {command[0]} could not push {name}; see {server.log}")
+        (status / f"{name}.ready").rename(status / f"{name}.done")
+    seconds = time.monotonic() - started
+    for name in names:
+        (status / f"{name}.done").rename(status / f"{name}.ready")
+    return seconds, cpu
+
+
+def measure_wal(server, pgmint, pgbackrest, results, rounds, count):
+    names = ready_segments(server, count)
+    status = server.data / "pg_wal/archive_status"
+    for number in range(rounds):
+        for label, tool, asynchronous in (("pgbackrest", pgbackrest, False), ("pgbackrest async", pgbackrest, True), ("pgmint", pgmint, False)):
+            if tool is pgbackrest:
+                server.start()
+                tool.create()
+                server.stop()
+            else:
+                tool.create()
+            seconds, cpu = push_all(server, tool.push(asynchronous), names)
+            results.add("wal", label, seconds)
+            print(f"    wal {number + 1}: {label:<18}{len(names)} segments in {seconds:6.2f} s  {len(names) / seconds:6.1f}/s  {cpu:6.1f} s CPU in the pushes", flush=True)
+    # One segment alone: nothing else is ready, so nothing is taken ahead.
+    pgmint.create()
+    for name in names:
+        (status / f"{name}.ready").rename(status / f"{name}.done")
+    for name in names[:12]:
+        (status / f"{name}.done").rename(status / f"{name}.ready")
+        push = timed(*pgmint.push(False), f"pg_wal/{name}", cwd=server.data, log=pgmint.log)
+        (status / f"{name}.ready").rename(status / f"{name}.done")
+        plain = timed("zstd", "-q", "-1", "--single-thread", "-c", f"pg_wal/{name}", cwd=server.data)
+        if name != names[0]:  # the first one opens a repository that has never seen this cluster
+            results.add("single push beyond compression", "pgmint", (push.cpu - plain.cpu) * 1000)
+            results.add("memory", "pgmint", push.peak)
+
+
+def report(results):
+    print("\n  medians")
+    for measure, tools in results.samples.items():
+        scale, unit = {"stored": (1e6, "MB"), "memory": (1e6, "MB"), "single push beyond compression": (1, "ms")}.get(measure, (1, "s"))
+        figures = [f"{tool} {(max(values) if measure == 'memory' else statistics.median(values)) / scale:.2f}" for tool, values in tools.items()]
+        print(f"    {measure:<32}{',  '.join(figures)} {unit}")
+
+    def ratio(measure, slow, fast="pgmint"):
+        a, b = results.median(measure, slow), results.median(measure, fast)
+        return a / b if a and b else None
+    print("\n  ratios (1.00 is equal; more is better for pgmint)")
+    results.require("full backup: throughput against pgbackrest", ratio("backup", "pgbackrest"), 1.5)
+    stored = ratio("stored", "pgmint", "pgbackrest")
+    results.require("full backup: stored bytes against pgbackrest", stored, 1.02, at_least=False)
+    results.require("full backup: throughput against pg_basebackup", ratio("backup", "pg_basebackup"), 1.0)
+    results.require("restore: throughput against pgbackrest", ratio("restore", "pgbackrest"), 2.0)
+    results.require("restore: throughput against writing and unzstd alone", ratio("restore", "bound"), 0.8)
+    results.require("verify: speed against pgbackrest", ratio("verify", "pgbackrest"), 2.0)
+    results.require("WAL: rate against synchronous archive-push", ratio("wal", "pgbackrest"), 5.0)
+    results.require("WAL: rate against asynchronous archive-push", ratio("wal", "pgbackrest async"), 1.0)
+    results.require("wal push: CPU beyond compression", results.median("single push beyond compression", "pgmint"), 30, at_least=False, unit="ms")
+    peak = results.samples.get("memory", {}).get("pgmint")
+    results.require("peak memory", max(peak) / 1e6 if peak else None, 400, at_least=False, unit="MB")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=3000, metavar="MB")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default=",".join(MEASURES), help="of " + ",".join(MEASURES))
+    parser.add_argument("--segments", type=int, default=100, help="ready WAL segments to push")
+    parser.add_argument("--json", metavar="FILE", help="all samples, for later comparison")
+    parser.add_argument("--peers-only", action="store_true", help="leave pgmint out (tries the bench itself)")
+    options = parser.parse_args()
+    wanted = set(options.only.split(","))
+    if not wanted <= set(MEASURES):
+        parser.error(f"--only takes {','.join(MEASURES)}")
+    work = TREE / "bench-work"
+    work.mkdir(exist_ok=True)
+    if not reachable(work):
+        work = Path("/var/tmp/pgmint-bench")
+        work.mkdir(exist_ok=True)
+    owner_folder(work).chmod(0o755)
+    server = Server(work, options.size)
+    results = Results()
+    print(f"  {options.size} MB sample database, {options.rounds} rounds, {os.cpu_count()} cores, pgbackrest {quiet('pgbackrest', 'version').split()[-1]}", flush=True)
+    try:
+        server.make()
+        pgbackrest = PgBackRest(work, server)
+        pgmint = None if options.peers_only else Pgmint(work, server)
+        tools = [pgbackrest] if options.peers_only else [pgbackrest, pgmint]
+        server.start()
+        quiet("bash", "-c", f"cat '{server.data}'/base/*/* >/dev/null")  # warm for whoever comes first
+        if "bound" in wanted:
+            measure_bound(work, server, results, options.rounds)
+        if wanted & {"backup", "restore", "verify"}:
+            measure_backups(work, server, tools, results, options.rounds if "backup" in wanted else 1, wanted)
+        if "restore" in wanted:
+            measure_restores(work, tools, results, options.rounds)
+        if "verify" in wanted:
+            measure_verify(tools, results, options.rounds)
+        if "wal" in wanted and pgmint:
+            measure_wal(server, pgmint, pgbackrest, results, options.rounds, options.segments)
+        report(results)
+    finally:
+        server.stop()
+        shutil.rmtree(server.sockets, ignore_errors=True)
+        for name in ("pgbackrest/repository", "pgbackrest/spool", "pgmint/repository"):
+            shutil.rmtree(work / name, ignore_errors=True)
+    if options.json:
+        Path(options.json).write_text(json.dumps({"size_mb": options.size, "samples": results.samples,
+                                                  "verdicts": [dict(zip(("what", "value", "bound", "met"), v)) for v in results.verdicts]}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
