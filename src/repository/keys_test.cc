@@ -1,0 +1,159 @@
+#include "repository/keys.h"
+
+#include <gtest/gtest.h>
+
+#include "repository/format_file.h"
+#include "repository/testing_keys.h"
+
+namespace pgmint::repository {
+namespace {
+
+struct KeysTest : ::testing::Test {
+  SeededRandom random{99};
+  RepositoryId repository = random.id<RepositoryId>();
+  RoleBundle root = testing::make_root_bundle(random);
+  crypto::ScryptCost cheap{10, 8, 1};
+
+  static bool same(const crypto::Key256& a, const crypto::Key256& b) { return crypto::equal_constant_time(a.bytes(), b.bytes()); }
+  Unlock file_unlock() {
+    Unlock unlock;
+    unlock.key = crypto::Key256::generate(random);
+    return unlock;
+  }
+};
+
+TEST_F(KeysTest, KeyTextsRoundTripAndForgiveHowPeopleType) {
+  const auto key = crypto::Key256::generate(random);
+  for (auto provider : {KeyProvider::KeyFile, KeyProvider::Recovery}) {
+    const auto text = encode_key_text(provider, key);
+    auto again = parse_key_text(provider, "# comment\n\n" + text + "\n");
+    ASSERT_TRUE(again) << again.failure().describe();
+    EXPECT_TRUE(same(*again, key));
+    std::string lower = text;
+    const auto colon = lower.find(':');
+    for (std::size_t i = colon; i < lower.size(); ++i) {
+      lower[i] = static_cast<char>(std::tolower(static_cast<unsigned char>(lower[i])));
+      if (lower[i] == '0') lower[i] = 'o';
+      if (lower[i] == '1') lower[i] = 'l';
+    }
+    EXPECT_TRUE(parse_key_text(provider, lower));
+  }
+}
+
+TEST_F(KeysTest, EveryTypingMistakeInAKeyTextIsNoticed) {
+  const auto key = crypto::Key256::generate(random);
+  const auto text = encode_key_text(KeyProvider::Recovery, key);
+  for (std::size_t i = text.find(':') + 1; i < text.size(); ++i) {
+    if (text[i] == '-') continue;
+    auto wrong = text;
+    wrong[i] = wrong[i] == 'Z' ? 'Y' : 'Z';
+    EXPECT_FALSE(parse_key_text(KeyProvider::Recovery, wrong)) << i;
+  }
+  for (auto bad : {"", "hunter2", "PGMINT-RECOVERY-1:", "PGMINT-KEY-1:AAAA"})
+    EXPECT_EQ(parse_key_text(KeyProvider::KeyFile, bad).failure().code(), Errc::Key) << bad;
+  EXPECT_FALSE(parse_key_text(KeyProvider::KeyFile, text));  // the other kind of text
+}
+
+TEST_F(KeysTest, SlotsOpenWithTheirSecretAndNoOther) {
+  auto unlock = file_unlock();
+  auto made = make_slot(repository, root, unlock, "note", cheap, TimePoint{}, random);
+  ASSERT_TRUE(made);
+  auto info = parse_slot(made->object, made->name, repository);
+  ASSERT_TRUE(info);
+  EXPECT_EQ(info->role, Role::Root);
+  EXPECT_EQ(info->note, "note");
+  auto opened = open_slot(made->object, *info, unlock);
+  ASSERT_TRUE(opened && *opened);
+  EXPECT_TRUE(same((*opened)->root_key, root.root_key));
+  EXPECT_TRUE(same((*opened)->maintenance_kek, root.maintenance_kek));
+  auto wrong = open_slot(made->object, *info, file_unlock());
+  ASSERT_TRUE(wrong);
+  EXPECT_FALSE(*wrong);
+}
+
+TEST_F(KeysTest, PassphraseSlotsCarryTheirCost) {
+  Unlock unlock;
+  unlock.provider = KeyProvider::Passphrase;
+  unlock.passphrase = "correct horse";
+  auto made = make_slot(repository, root, unlock, "", cheap, TimePoint{}, random);
+  ASSERT_TRUE(made);
+  auto info = parse_slot(made->object, made->name, repository);
+  ASSERT_TRUE(info);
+  EXPECT_EQ(info->scrypt.log2_n, 10u);
+  EXPECT_TRUE(*open_slot(made->object, *info, unlock));
+  unlock.passphrase += " ";
+  EXPECT_FALSE(*open_slot(made->object, *info, unlock));
+}
+
+TEST_F(KeysTest, EveryFlippedByteOfASlotIsNoticedOrOpensNothing) {
+  auto unlock = file_unlock();
+  auto made = make_slot(repository, root, unlock, "n", cheap, TimePoint{}, random);
+  for (std::size_t i = 0; i < made->object.size(); ++i) {
+    Bytes flipped = made->object;
+    flipped[i] ^= std::byte{1};
+    auto info = parse_slot(flipped, made->name, repository);
+    if (!info) continue;
+    auto opened = open_slot(flipped, *info, unlock);
+    EXPECT_FALSE(opened && *opened) << i;
+  }
+}
+
+TEST_F(KeysTest, EachRoleFindsInTheRingWhatItMayKnow) {
+  const auto cluster = random.id<ClusterId>();
+  auto keys = testing::make_cluster_keys(random, 2);
+  const auto ring = make_keyring(repository, cluster, Epoch(2), keys, root, random);
+  auto as_root = open_keyring(ring, repository, cluster, Epoch(2), root);
+  ASSERT_TRUE(as_root);
+  EXPECT_TRUE(same(as_root->cluster_kek, keys.cluster_kek));
+  EXPECT_EQ(as_root->newest_epoch(), Epoch(2));
+
+  RoleBundle host = root.clone();
+  host.role = Role::Host;
+  host.host_cluster = cluster;
+  host.cluster_kek = keys.cluster_kek.clone();
+  auto as_host = open_keyring(ring, repository, cluster, Epoch(2), host);
+  ASSERT_TRUE(as_host);
+  EXPECT_TRUE(same(as_host->map_key, keys.map_key));
+
+  RoleBundle maintenance = root.clone();
+  maintenance.role = Role::Maintenance;
+  auto as_maintenance = open_keyring(ring, repository, cluster, Epoch(2), maintenance);
+  ASSERT_TRUE(as_maintenance);
+  EXPECT_TRUE(same(as_maintenance->maintenance_key, keys.maintenance_key));
+  EXPECT_TRUE(as_maintenance->map_key.is_zero());
+  EXPECT_FALSE(as_maintenance->can_read_data());
+  EXPECT_EQ(as_maintenance->data_key(Epoch(1)).failure().code(), Errc::Key);
+
+  auto stranger = testing::make_root_bundle(random);
+  EXPECT_EQ(open_keyring(ring, repository, cluster, Epoch(2), stranger).failure().code(), Errc::Key);
+  EXPECT_FALSE(open_keyring(ring, repository, random.id<ClusterId>(), Epoch(2), root));
+  EXPECT_FALSE(open_keyring(ring, repository, cluster, Epoch(1), root));
+}
+
+TEST_F(KeysTest, FormatFileIsAuthenticatedInEveryByte) {
+  FormatFile format;
+  format.repository = repository;
+  format.created_by = "test";
+  const auto object = encode_format(format, root.repository_mac_key);
+  EXPECT_EQ(*peek_repository_id(object), repository);
+  ASSERT_TRUE(parse_format(object, root.repository_mac_key));
+  for (std::size_t i = 0; i < object.size(); ++i) {
+    Bytes flipped = object;
+    flipped[i] ^= std::byte{1};
+    EXPECT_FALSE(parse_format(flipped, root.repository_mac_key)) << i;
+  }
+  for (std::size_t n = 0; n < object.size(); ++n) EXPECT_FALSE(parse_format(ByteView(object).first(n), root.repository_mac_key));
+}
+
+TEST_F(KeysTest, AnUnknownFeatureForbidsJustItsOperation) {
+  FormatFile format;
+  format.delete_flags = 4;
+  EXPECT_TRUE(check_features(format, Operation::Read));
+  EXPECT_TRUE(check_features(format, Operation::Write));
+  EXPECT_EQ(check_features(format, Operation::Delete).failure().code(), Errc::Precondition);
+  format.read_flags = 1;
+  EXPECT_FALSE(check_features(format, Operation::Write));
+}
+
+}  // namespace
+}  // namespace pgmint::repository

@@ -1,0 +1,78 @@
+#include "repository/layout.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+namespace pgmint::repository {
+namespace {
+
+template <class T>
+std::optional<T> parse_fixed_hex(std::string_view text, std::size_t digits) {
+  if (text.size() != digits) return std::nullopt;
+  for (char c : text)
+    if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return std::nullopt;
+  T value{};
+  auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+  if (ec != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+/// The part after "c/<32 digits>/", or nullopt.
+std::optional<std::string_view> inside_cluster(std::string_view name) {
+  constexpr std::size_t kPrefix = 2 + 32 + 1;
+  if (name.size() <= kPrefix || !name.starts_with(kClustersPrefix) || name[kPrefix - 1] != '/') return std::nullopt;
+  return name.substr(kPrefix);
+}
+
+}  // namespace
+
+std::string slot_name(std::string_view slot) { return fmt::format("{}{}", kKeysPrefix, slot); }
+std::string cluster_prefix(const ClusterId& cluster) { return fmt::format("{}{}/", kClustersPrefix, cluster.hex()); }
+std::string keyring_name(const ClusterId& cluster, Epoch epoch) {
+  return fmt::format("{}keyring/{:08x}", cluster_prefix(cluster), epoch.value());
+}
+std::string log_prefix(const ClusterId& cluster) { return cluster_prefix(cluster) + "log/"; }
+std::string log_entry_name(const ClusterId& cluster, std::uint32_t generation, std::uint64_t seq) {
+  return fmt::format("{}{:08x}/{:016x}", log_prefix(cluster), generation, seq);
+}
+std::string manifest_name(const ClusterId& cluster, const SessionId& session) {
+  return fmt::format("{}snap/{}", cluster_prefix(cluster), session.hex());
+}
+std::string packs_prefix(const ClusterId& cluster) { return cluster_prefix(cluster) + "p/"; }
+std::string pack_name(const ClusterId& cluster, const PackId& pack) {
+  auto spread = (std::to_integer<unsigned>(pack.session.bytes[0]) + pack.number) & 0xff;
+  return fmt::format("{}{:02x}/{}-{:08x}", packs_prefix(cluster), spread, pack.session.hex(), pack.number);
+}
+std::string wal_prefix(const ClusterId& cluster) { return cluster_prefix(cluster) + "wal/"; }
+std::string wal_directory(const ClusterId& cluster, std::uint64_t system_id, Incarnation incarnation, std::uint32_t timeline) {
+  return fmt::format("{}{:016x}-{:08x}/{:08x}/", wal_prefix(cluster), system_id, incarnation.value(), timeline);
+}
+std::string wal_name(const ClusterId& cluster, std::uint64_t system_id, Incarnation incarnation, std::string_view file_name) {
+  PGMINT_ASSERT(file_name.size() >= 8);
+  std::string timeline(file_name.substr(0, 8));
+  for (char& c : timeline)
+    if (c >= 'A' && c <= 'F') c = static_cast<char>(c - 'A' + 'a');
+  return fmt::format("{}{:016x}-{:08x}/{}/{}", wal_prefix(cluster), system_id, incarnation.value(), timeline, file_name);
+}
+
+std::optional<PackId> parse_pack_name(std::string_view name) {
+  auto rest = inside_cluster(name);
+  if (!rest || rest->size() != 2 + 3 + 32 + 1 + 8 || !rest->starts_with("p/") || (*rest)[4] != '/' || (*rest)[37] != '-')
+    return std::nullopt;
+  auto session = SessionId::parse(rest->substr(5, 32));
+  auto number = parse_fixed_hex<std::uint32_t>(rest->substr(38), 8);
+  if (!session || !number) return std::nullopt;
+  return PackId{*session, *number};
+}
+
+std::optional<LogSlot> parse_log_entry_name(std::string_view name) {
+  auto rest = inside_cluster(name);
+  if (!rest || rest->size() != 4 + 8 + 1 + 16 || !rest->starts_with("log/") || (*rest)[12] != '/') return std::nullopt;
+  auto generation = parse_fixed_hex<std::uint32_t>(rest->substr(4, 8), 8);
+  auto seq = parse_fixed_hex<std::uint64_t>(rest->substr(13), 16);
+  if (!generation || !seq) return std::nullopt;
+  return LogSlot{*generation, *seq};
+}
+
+}  // namespace pgmint::repository

@@ -1,0 +1,135 @@
+#include "repository/pack.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "codec/crc32c.h"
+#include "repository/layout.h"
+#include "repository/object_header.h"
+
+namespace pgmint::repository {
+namespace {
+
+constexpr std::string_view kTrailerMagic = "PGMPACK\n";
+constexpr std::size_t kTrailerSize = 16;
+
+std::uint32_t trailer_crc(ByteView length_field) {
+  return codec::crc32c(as_bytes(kTrailerMagic), codec::crc32c(length_field));
+}
+
+Bytes pack_header(const RecordContext& context, PackId id, PackKind kind, Epoch epoch) {
+  codec::BinaryWriter out;
+  out.raw(encode_header({ObjectKind::Pack, epoch, context.repository, context.cluster, id.session}));
+  out.u32(id.number);
+  out.u8(static_cast<std::uint8_t>(kind));
+  out.raw(ByteArray<3>{});
+  PGMINT_ASSERT(out.size() == kPackHeaderSize);
+  return out.take();
+}
+
+}  // namespace
+
+PackWriter::PackWriter(RecordContext context, PackId id, PackKind kind, Epoch epoch, RecordSealer& sealer,
+                       const crypto::Key256& maintenance_key, RandomSource& random)
+    : context_(context), id_(id), sealer_(sealer), maintenance_key_(maintenance_key), random_(random) {
+  data_.reserve(kPackTarget + (2u << 20));  // one allocation: growing a vector of 32 MiB would copy it
+  pgmint::append(data_, pack_header(context_, id_, kind, epoch));
+}
+
+Result<RecordLocation> PackWriter::append(RecordType type, ByteView plain) {
+  const std::size_t offset = data_.size();
+  auto location = TRY(sealer_.seal(type, plain, data_));
+  location.pack = id_;
+  location.offset = offset;
+  lines_.push_back({type, location.codec, location.epoch, location.raw_length, location.stored_length});
+  return location;
+}
+
+RecordLocation PackWriter::append_sealed(const RecordLocation& from, ByteView stored) {
+  PGMINT_ASSERT(stored.size() == from.stored_length);
+  RecordLocation location = from;
+  location.pack = id_;
+  location.offset = data_.size();
+  pgmint::append(data_, stored);
+  lines_.push_back({location.type, location.codec, location.epoch, location.raw_length, location.stored_length});
+  return location;
+}
+
+FinishedPack PackWriter::finish() && {
+  codec::BinaryWriter footer;
+  footer.varint(lines_.size());
+  for (const auto& line : lines_) {
+    footer.u8(static_cast<std::uint8_t>(line.type));
+    footer.u8(static_cast<std::uint8_t>(line.codec));
+    footer.varint(line.epoch.value());
+    footer.varint(line.raw_length);
+    footer.varint(line.stored_length);
+  }
+  crypto::Aead aead(maintenance_key_);
+  const Bytes sealed = aead.seal_with_random_nonce(random_, ByteView(data_).first(kPackHeaderSize), footer.view());
+  pgmint::append(data_, sealed);
+  codec::BinaryWriter trailer;
+  trailer.u32(static_cast<std::uint32_t>(sealed.size()));
+  trailer.u32(trailer_crc(trailer.view()));
+  trailer.raw(as_bytes(kTrailerMagic));
+  pgmint::append(data_, trailer.view());
+  return {id_, std::move(data_)};
+}
+
+Result<std::vector<PackFooterLine>> parse_pack(ByteView pack, const RecordContext& context, const PackId& expected,
+                                               const crypto::Key256& maintenance_key) {
+  auto corrupt = [&](std::string_view why) {
+    return Error(Errc::Corruption, fmt::format("pack {}-{:08x}: {}", expected.session.hex(), expected.number, why),
+                 Hint{"pgmint verify --read-data names what is affected"});
+  };
+  if (pack.size() < kPackHeaderSize + crypto::kSealOverhead + kTrailerSize) return corrupt("it is too short");
+  auto header = TRY(expect_header(pack, ObjectKind::Pack, context.repository, context.cluster));
+  codec::BinaryReader fixed(pack.subspan(kHeaderSize, 8), "pack header");
+  if (header.object != expected.session || TRY(fixed.u32()) != expected.number) return corrupt("another pack stands under this name");
+
+  const ByteView trailer = pack.last(kTrailerSize);
+  codec::BinaryReader in(trailer, "pack trailer");
+  const std::uint32_t footer_length = TRY(in.u32());
+  const std::uint32_t crc = TRY(in.u32());
+  if (as_text(trailer.last(8)) != kTrailerMagic || crc != trailer_crc(trailer.first(4))) return corrupt("its trailer is damaged or cut off");
+  if (footer_length > pack.size() - kPackHeaderSize - kTrailerSize) return corrupt("its footer overlaps the header");
+
+  crypto::Aead aead(maintenance_key);
+  const std::size_t footer_start = pack.size() - kTrailerSize - footer_length;
+  auto plain = aead.open_with_nonce(pack.first(kPackHeaderSize), pack.subspan(footer_start, footer_length));
+  if (!plain) return corrupt("its footer is not authentic");
+  codec::BinaryReader footer(*plain, "pack footer");
+  std::vector<PackFooterLine> lines(TRY(footer.count(5)));
+  std::uint64_t at = kPackHeaderSize;
+  for (auto& line : lines) {
+    auto type = TRY(footer.u8());
+    if (type < 1 || type > 6) return corrupt("its footer names an unknown record type");
+    line.type = static_cast<RecordType>(type);
+    line.codec = static_cast<codec::CodecId>(TRY(footer.u8()));
+    const auto epoch = TRY(footer.varint());
+    const auto raw = TRY(footer.varint());
+    const auto stored = TRY(footer.varint());
+    if (epoch > UINT32_MAX || raw > record_limit(line.type) || stored < crypto::kSealOverhead || stored > kPackMax)
+      return corrupt("its footer holds an impossible record");
+    line.epoch = Epoch(static_cast<std::uint32_t>(epoch));
+    line.raw_length = static_cast<std::uint32_t>(raw);
+    line.stored_length = static_cast<std::uint32_t>(stored);
+    at += stored;
+  }
+  TRY(footer.expect_end());
+  if (at != footer_start) return corrupt("its records do not fill it exactly");
+  return lines;
+}
+
+Result<Bytes> read_record(storage::BlobStore& store, const RecordContext& context, RecordOpener& opener,
+                          const RecordLocation& location) {
+  Bytes stored(location.stored_length);
+  TRY(store.read_range(pack_name(context.cluster, location.pack), location.offset, stored));
+  Bytes plain(location.raw_length);
+  TRY(opener.open(location, stored, plain)
+          .context(fmt::format("record at {} of pack {}-{:08x}", location.offset, location.pack.session.hex(), location.pack.number)));
+  return plain;
+}
+
+}  // namespace pgmint::repository
