@@ -29,7 +29,7 @@ enum class EntryKind : std::uint8_t {
 /// One thing to be stored. Paths are relative to the data directory and use '/'; tablespace contents appear below
 /// pg_tblspc.
 struct DirectoryEntry {
-  std::string path;
+  std::string path{};
   EntryKind kind = EntryKind::Other;
   mode_t mode = 0;  ///< permission bits only
   uid_t uid = 0;
@@ -37,17 +37,21 @@ struct DirectoryEntry {
   std::uint64_t size = 0;     ///< bytes when scanned
   std::int64_t mtime_ns = 0;  ///< since the epoch
   std::uint64_t inode = 0;
-  std::string link_target;                  ///< links only
-  std::optional<RelationSegment> relation;  ///< RelationSegment only
+  std::string link_target{};                  ///< links only
+  std::optional<RelationSegment> relation{};  ///< RelationSegment only
 };
 
 enum class Vanishing {
   Tolerated,  ///< relation and SLRU files: WAL replay knows what became of them
   Noted,      ///< other files: the backup goes on and says so
-  Refused     ///< the backup is worthless without it
+  Refused     ///< the backup is worthless without it; but see database_directory_of
 };
 /// What it means when an entry is gone by the time it is read.
 Vanishing vanishing_rule(const DirectoryEntry& entry);
+/// "base/5" or "pg_tblspc/16400/PG_15_202209061/5" for anything at or below a database's directory. When that directory
+/// is itself gone by the end of the backup, DROP DATABASE explains even a missing pg_filenode.map; replay repeats the
+/// drop.
+std::optional<std::string> database_directory_of(std::string_view path);
 
 struct ScannedTablespace {
   Oid oid;
@@ -70,9 +74,12 @@ struct ScanOptions {
 };
 
 /// Walks the directory of a running or stopped cluster. Temporary files and relations, unlogged relations (all forks
-/// but init), contents of pg_wal and the like are left out. @errors NotFound, Key, Io, Precondition (not a data
-/// directory, a version unknown, a tablespace that cannot be entered), Corruption (PG_VERSION or pg_filenode.map
-/// missing), ResourceLimit, Cancelled
+/// but init), contents of pg_wal and the like are left out. Links where PostgreSQL keeps data (a linked pg_xact, a
+/// linked relation file) are followed and noted, since a link alone would lose it; pg_wal and foreign links are
+/// recorded.
+/// @errors NotFound, Key, Io, Precondition (not a data directory, a version unknown, a link to data that leads
+/// nowhere),
+///         ResourceLimit, Cancelled
 Result<DirectoryScan> scan_data_directory(const fs::path& data_directory, const ScanOptions& options = {});
 
 /// Classification and exclusion by path alone, for names that come from elsewhere (a manifest, a base backup's tar).
