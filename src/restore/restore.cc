@@ -1,0 +1,256 @@
+#include "restore/restore.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "postgres/control_file.h"
+#include "repository/layout.h"
+#include "repository/session.h"
+#include "restore/choose.h"
+#include "restore/copy.h"
+#include "restore/recovery_settings.h"
+
+namespace pgmint::restore {
+namespace {
+
+/// What a look at the whole manifest tells before anything is written.
+struct Survey {
+  std::string owner = "postgres";
+  std::uint64_t files = 0, bytes = 0;
+  bool has_control = false;
+};
+
+Result<Survey> survey_manifest(const RestoreRequest& request, const repository::ManifestRoot& root) {
+  Survey survey;
+  repository::RecordOpener opener(request.cluster.context(), request.cluster.keys());
+  TRY(repository::walk_manifest(request.cluster.store(), request.cluster.context(), opener, root, [&](const repository::FileEntry& e) -> Status {
+    if (request.cancel != nullptr) TRY(request.cancel->check());
+    if (e.area == repository::FileArea::Data && e.path == "PG_VERSION") survey.owner = e.owner;
+    if (e.area == repository::FileArea::Data && e.path == "global/pg_control") survey.has_control = true;
+    if (e.kind == repository::FileKind::Bundled || e.kind == repository::FileKind::Mapped || e.kind == repository::FileKind::Empty) {
+      ++survey.files;
+      survey.bytes += e.size;
+    }
+    return ok();
+  }));
+  if (!survey.has_control || root.backup_label.empty())
+    return Error(Errc::Corruption, fmt::format("backup {} lacks {}", root.name, survey.has_control ? "its backup label" : "pg_control"),
+                 Hint{"choose another backup with --backup; pgmint verify names what else is wrong"});
+  TRY(postgres::parse_backup_label(as_text(root.backup_label)).context(fmt::format("backup label of {}", root.name)));
+  return survey;
+}
+
+/// Every pack that the log promises is there in its size: a hole is found now, not at 90 percent.
+Status expect_packs(const RestoreRequest& request, const repository::ManifestRoot& root) {
+  if (request.from_manifest) return ok();
+  const auto& snapshots = request.cluster.state().snapshots();
+  auto it = snapshots.find(root.session);
+  if (it == snapshots.end()) return ok();
+  for (const auto& [id, pack] : it->second.packs) {
+    const auto name = repository::pack_name(request.cluster.id(), id);
+    const auto info = TRY(request.cluster.store().stat(name));
+    if (!info || info->size != pack.size)
+      return Error(Errc::Corruption, fmt::format("{} {}", name, info ? "has another size than was committed" : "is missing"),
+                   Hint{fmt::format("backup {} cannot be restored whole; choose another with --backup; pgmint verify names what is affected", root.name)});
+  }
+  return ok();
+}
+
+/// Reports with its own clock; keeps the callback optional.
+class Reporter {
+ public:
+  Reporter(const ProgressCallback& callback, std::uint64_t files, std::uint64_t bytes) : callback_(callback), files_(files), bytes_(bytes) {}
+  void operator()(Phase phase, const CopyCounters& counters, std::string detail = {}) {
+    if (!callback_) return;
+    callback_({phase, counters.bytes, bytes_, counters.read_bytes, counters.files, files_, elapsed(), std::move(detail)});
+  }
+  void set_totals(std::uint64_t files, std::uint64_t bytes) {
+    files_ = files;
+    bytes_ = bytes;
+  }
+  std::chrono::microseconds elapsed() const {
+    return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started_);
+  }
+
+ private:
+  const ProgressCallback& callback_;
+  std::uint64_t files_, bytes_;
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+};
+
+Status write_owned(const TargetPlan& target, const fs::path& path, ByteView data, mode_t mode) {
+  TRY(write_file_durably(path, data, mode));
+  if (target.owner && ::chown(path.c_str(), target.owner->uid, target.owner->gid) != 0)
+    return errno_error(errno, fmt::format("chown {}", path.string()));
+  return ok();
+}
+
+Status make_owned_directory(const TargetPlan& target, const fs::path& path) {
+  TRY(create_directories(path, 0700));
+  if (target.owner && ::chown(path.c_str(), target.owner->uid, target.owner->gid) != 0)
+    return errno_error(errno, fmt::format("chown {}", path.string()));
+  return ok();
+}
+
+/// Configuration from outside the data directory (Debian keeps it in /etc) goes into the restored directory, where the server
+/// finds it: a restore must start without hunting for files.
+Status place_configuration(const TargetPlan& target, const HeldBack& held, const repository::ManifestRoot& root, RestoreReport& report) {
+  if (held.configuration.empty()) return ok();
+  auto setting = [&](std::string_view name) -> std::string {
+    for (const auto& [key, value] : root.settings)
+      if (key == name) return value;
+    return {};
+  };
+  const std::string config_file = setting("config_file"), hba_file = setting("hba_file"), ident_file = setting("ident_file");
+  const fs::path base = fs::path(config_file).parent_path();
+  for (std::size_t i = 0; i < held.configuration.size(); ++i) {
+    const auto& original = held.configuration[i];
+    std::string text = held.configuration_text[i];
+    fs::path to;
+    if (original == config_file) {
+      to = target.to / "postgresql.conf";
+      text = usable_main_conf(text, true);
+    } else if (original == hba_file) {
+      to = target.to / "pg_hba.conf";
+    } else if (original == ident_file) {
+      to = target.to / "pg_ident.conf";
+    } else {
+      const auto relative = fs::path(original).lexically_relative(base);
+      const bool inside = !base.empty() && !relative.empty() && relative.native().substr(0, 2) != "..";
+      to = inside ? target.to / relative : target.to / "pgmint-configuration" / fs::path(original).relative_path();
+      text = usable_main_conf(text, true);
+    }
+    if (TRY(stat_if_exists(to))) {
+      to = target.to / "pgmint-configuration" / fs::path(original).relative_path();  // the data directory has its own
+    }
+    for (fs::path made = to.parent_path(), last = target.to; made != last && made.native().size() > last.native().size();) {
+      TRY(make_owned_directory(target, made));
+      break;
+    }
+    TRY(write_owned(target, to, as_bytes(text), 0600));
+    report.configuration_files.push_back(fmt::format("{} -> {}", original, to.string()));
+    if (original == config_file) {
+      // include_dir of a directory that is not there would keep the server from starting.
+      if (auto include = postgres::find_setting(text, "include_dir"); include && !include->empty() && include->front() != '/')
+        TRY(make_owned_directory(target, target.to / *include));
+    }
+  }
+  return ok();
+}
+
+/// Everything that PostgreSQL reads before pg_control; pg_control itself last, since without it nothing starts.
+Status finish(const RestoreRequest& request, const Choice& choice, const TargetPlan& target, const HeldBack& held, RestoreReport& report) {
+  const auto& root = choice.root;
+  TRY(write_owned(target, target.to / "backup_label", root.backup_label, 0600));
+  if (!target.tablespaces.empty()) {
+    // The server recreates links from this file, over ours: it must name the new places.
+    std::vector<postgres::TablespaceMapEntry> entries;
+    for (const auto& [oid, location] : target.tablespaces) entries.push_back({postgres::Oid(oid), location});
+    TRY(write_owned(target, target.to / "tablespace_map", as_bytes(postgres::format_tablespace_map(entries)), 0600));
+  }
+  for (const auto* directory : {"pg_wal", "pg_wal/archive_status"}) TRY(make_owned_directory(target, target.to / directory));
+  TRY(place_configuration(target, held, root, report));
+
+  const auto main_conf = target.to / "postgresql.conf";
+  if (auto text = read_text_file(main_conf, 16 << 20)) {
+    const auto usable = usable_main_conf(*text, false);
+    if (usable != *text) {
+      TRY(write_owned(target, main_conf, as_bytes(usable), 0600));
+      report.warnings.push_back("postgresql.conf named a recovery target; it was taken out of the restored copy");
+    }
+  }
+  const auto auto_conf = target.to / "postgresql.auto.conf";
+  auto carried = read_text_file(auto_conf, 16 << 20);
+  if (!carried && carried.failure().code() != Errc::NotFound) return std::move(carried).failure();
+  const auto timeline = choice.history.target();
+  const auto settings = recovery_settings(request.target, request.action, timeline, request.restore_command, report.clone);
+  TRY(write_owned(target, auto_conf, as_bytes(TRY(recovery_auto_conf(carried ? *carried : "", settings, root.name))), 0600));
+  TRY(write_owned(target, target.to / "recovery.signal", {}, 0600));
+  TRY(make_owned_directory(target, target.to / "global"));
+  TRY(write_owned(target, target.to / "global/pg_control", held.control_file, held.control_mode));
+  return sync_directory(target.to);
+}
+
+void note_environment(const repository::ManifestRoot& root, const HeldBack& held, RestoreReport& report) {
+  auto control = postgres::parse_control_file(held.control_file);
+  if (control && control->system_identifier.value() != root.system_id)
+    report.warnings.push_back("pg_control names another system identifier than the manifest");
+  if (!root.bad_pages.empty())
+    report.warnings.push_back(fmt::format("{} page(s) were damaged when the backup was taken; pgmint show {} names them", root.bad_pages.size(), root.name));
+  report.warnings.push_back("replication slots are not part of a backup: create them anew where they are needed");
+}
+
+}  // namespace
+
+std::string_view phase_name(Phase phase) {
+  switch (phase) {
+    case Phase::Choose: return "choose";
+    case Phase::Preflight: return "preflight";
+    case Phase::Copy: return "copy";
+    case Phase::Sync: return "sync";
+    case Phase::Finish: return "finish";
+  }
+  return "restore";
+}
+
+Result<RestoreReport> run(const RestoreRequest& request) {
+  RestoreReport report;
+  report.target = request.target;
+  Reporter progress(request.progress, 0, 0);
+  CopyCounters counters;
+
+  progress(Phase::Choose, counters);
+  const auto choice = TRY(choose(request));
+  const auto& root = choice.root;
+  report.backup = root.name;
+  report.timeline = choice.history.target();
+  report.warnings = choice.warnings;
+
+  progress(Phase::Preflight, counters, root.name);
+  const auto survey = TRY(survey_manifest(request, root));
+  TRY(expect_packs(request, root));
+  const auto target = TRY(plan_target(request, root, survey.bytes, survey.owner));
+  report.clone = target.clone && !request.keep_archiving;
+  progress.set_totals(survey.files, survey.bytes);
+
+  std::string pin_warning;
+  if (!request.from_manifest) {
+    // The pin outlives this process on purpose: recovery goes on after it. Its lease ends it.
+    repository::ReadPin::take(request.cluster, root.session, std::chrono::hours(24), &pin_warning);
+    if (!pin_warning.empty()) report.warnings.push_back(pin_warning);
+  }
+
+  CopyJob job{request.cluster, root, target, request.workers, request.max_rate, request.cancel,
+              [&](const CopyCounters& now) { progress(Phase::Copy, now); }};
+  auto written = [&]() -> Status {
+    auto held = TRY(copy_files(job, counters));
+    progress(Phase::Finish, counters);
+    for (auto& warning : held.warnings) report.warnings.push_back(std::move(warning));
+    note_environment(root, held, report);
+    return finish(request, choice, target, held, report);
+  }();
+  if (!written) {
+    const auto stayed = undo_copy(target);
+    auto error = std::move(written).failure();
+    if (stayed.empty()) return std::move(error).with_context("restore failed, what it had written was removed");
+    return std::move(error).with_context(fmt::format("restore failed, and {} could not be removed", stayed.front()));
+  }
+  report.files = counters.files + 1;
+  report.bytes = counters.bytes;
+  report.read_bytes = counters.read_bytes;
+  report.elapsed = progress.elapsed();
+  if (!request.from_manifest) {
+    repository::AuditEntry audit{"restore", fmt::format("{} to {} ({})", root.name, target.to.string(), describe(request.target))};
+    if (auto logged = request.cluster.log().append(request.cluster.actor(), repository::EntryContent(audit)); !logged)
+      report.warnings.push_back("the restore could not be written to the audit log: " + logged.failure().describe());
+  }
+  return report;
+}
+
+}  // namespace pgmint::restore

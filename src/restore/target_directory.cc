@@ -1,0 +1,136 @@
+#include "restore/target_directory.h"
+
+#include <fmt/format.h>
+#include <pwd.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <set>
+
+#include "base/units.h"
+
+namespace pgmint::restore {
+namespace {
+
+Result<bool> is_empty_directory(const fs::path& path) {
+  bool empty = true;
+  TRY(list_directory(path, [&](const std::string& name, unsigned char) -> Status {
+    // What mkfs leaves at the root of a file system is not data.
+    if (name != "lost+found") empty = false;
+    return ok();
+  }));
+  return empty;
+}
+
+/// The process of a server that runs on `directory`, if any.
+std::optional<pid_t> running_server(const fs::path& directory) {
+  auto text = read_text_file(directory / "postmaster.pid", 4096);
+  if (!text) return std::nullopt;
+  pid_t pid = 0;
+  auto [end, ec] = std::from_chars(text->data(), text->data() + text->size(), pid);
+  if (ec != std::errc{} || pid <= 0) return std::nullopt;
+  if (::kill(pid, 0) == 0 || errno == EPERM) return pid;
+  return std::nullopt;
+}
+
+/// Absent, or an empty directory. `what` for messages.
+Status expect_free(const fs::path& path, std::string_view what, std::string_view hint) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0) {
+    if (errno == ENOENT) return ok();
+    return errno_error(errno, fmt::format("look at {}", path.string()));
+  }
+  if (!S_ISDIR(st.st_mode)) return Error(Errc::Precondition, fmt::format("{} {} is not a directory", what, path.string()));
+  if (auto pid = running_server(path))
+    return Error(Errc::Precondition, fmt::format("a PostgreSQL server (process {}) is running on {}", *pid, path.string()),
+                 Hint{"stop it and move its data directory away, or name another directory with --to"});
+  if (!TRY(is_empty_directory(path)))
+    return Error(Errc::Precondition, fmt::format("{} {} is not empty", what, path.string()), Hint{std::string(hint)});
+  return ok();
+}
+
+Status expect_writable_parent(const fs::path& path) {
+  fs::path probe = path;
+  while (!probe.empty() && ::access(probe.c_str(), F_OK) != 0 && probe.has_parent_path() && probe.parent_path() != probe) probe = probe.parent_path();
+  if (::access(probe.c_str(), W_OK | X_OK) != 0) return errno_error(errno, fmt::format("{} cannot be written to", probe.string()));
+  return ok();
+}
+
+Result<std::map<std::uint32_t, std::string>> plan_tablespaces(const RestoreRequest& request, const repository::ManifestRoot& root, bool clone) {
+  std::map<std::string, std::string> mapping;
+  for (const auto& [from, to] : request.tablespaces) {
+    if (to.empty() || to.front() != '/')
+      return Error(Errc::Usage, fmt::format("--tablespace {}={}: the new location must be an absolute path", from, to));
+    mapping[from] = to;
+  }
+  std::map<std::uint32_t, std::string> plan;
+  std::set<std::string> used;
+  for (const auto& t : root.tablespaces) {
+    if (t.location.empty()) continue;  // in place: a directory inside pg_tblspc
+    auto it = mapping.find(t.location);
+    const std::string to = it == mapping.end() ? t.location : it->second;
+    if (it != mapping.end()) mapping.erase(it);
+    if (!used.insert(to).second) return Error(Errc::Usage, fmt::format("two tablespaces would go to {}", to));
+    TRY(expect_free(to, fmt::format("the place of tablespace {} (OID {}),", t.location, t.oid),
+                    fmt::format("give it another place: --tablespace {}=/new/place{}", t.location,
+                                clone ? "" : "; or empty the directory if it is what is left of the lost cluster")));
+    TRY(expect_writable_parent(to));
+    plan[t.oid] = to;
+  }
+  if (!mapping.empty()) {
+    std::string known;
+    for (const auto& t : root.tablespaces) known += (known.empty() ? "" : ", ") + t.location;
+    return Error(Errc::Usage, fmt::format("--tablespace {}=...: backup {} has no tablespace there", mapping.begin()->first, root.name),
+                 Hint{known.empty() ? "it has no tablespaces" : "its tablespaces: " + known});
+  }
+  return plan;
+}
+
+}  // namespace
+
+Result<TargetPlan> plan_target(const RestoreRequest& request, const repository::ManifestRoot& root, std::uint64_t bytes,
+                               const std::string& owner_name) {
+  TargetPlan plan;
+  std::error_code ec;
+  plan.to = fs::absolute(request.to, ec).lexically_normal();
+  if (ec) return Error(Errc::Usage, fmt::format("'{}' is not a path", request.to.string()));
+  if (!plan.to.has_filename()) plan.to = plan.to.parent_path();  // a trailing slash
+  if (request.own_data_directory) {
+    plan.clone = fs::weakly_canonical(plan.to, ec) != fs::weakly_canonical(*request.own_data_directory, ec);
+  }
+  TRY(expect_free(plan.to, "the target", "name a new or empty directory with --to"));
+  TRY(expect_writable_parent(plan.to));
+  plan.tablespaces = TRY(plan_tablespaces(request, root, plan.clone));
+  plan.new_roots.push_back(plan.to);
+  for (const auto& [oid, location] : plan.tablespaces) {
+    const auto inside = fs::path(location).lexically_relative(plan.to);
+    if (!inside.empty() && inside.native().substr(0, 2) != "..")
+      return Error(Errc::Usage, fmt::format("tablespace location {} lies inside the target directory", location));
+    plan.new_roots.emplace_back(location);
+  }
+  if (::geteuid() == 0) {
+    const passwd* user = ::getpwnam(owner_name.c_str());
+    if (user == nullptr || user->pw_uid == 0)
+      return Error(Errc::Precondition, fmt::format("pgmint runs as root, and there is no user '{}', the owner of the backed-up cluster, to give the files to", owner_name),
+                   Hint{"run pgmint as the user that shall run PostgreSQL, or create that user"});
+    plan.owner = Owner{user->pw_uid, user->pw_gid};
+  }
+  // One figure for all places: tablespaces usually lie on file systems of their own, so this errs towards refusing only
+  // when even the sum of distinct file systems is too small.
+  std::map<dev_t, std::uint64_t> free_by_device;
+  for (const auto& directory : plan.new_roots) {
+    fs::path probe = directory;
+    struct stat st {};
+    while (::stat(probe.c_str(), &st) != 0 && probe.has_parent_path() && probe.parent_path() != probe) probe = probe.parent_path();
+    free_by_device[st.st_dev] = TRY(free_space(probe));
+  }
+  std::uint64_t available = 0;
+  for (const auto& [device, amount] : free_by_device) available += amount;
+  if (available < bytes)
+    return Error(Errc::Precondition, fmt::format("{} needs {} but {} has {} free", root.name, human(ByteCount(bytes)), plan.to.string(), human(ByteCount(available))),
+                 Hint{"free space, or name a directory on another file system with --to"});
+  return plan;
+}
+
+}  // namespace pgmint::restore

@@ -1,0 +1,31 @@
+// Where a restore may write: the data directory and the tablespaces, checked before anything is created.
+#pragma once
+
+#include <sys/types.h>
+
+#include <map>
+
+#include "restore/restore.h"
+
+namespace pgmint::restore {
+
+/// The owner that restored files get. Unset when pgmint does not run as root: files are its own.
+struct Owner {
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+
+struct TargetPlan {
+  fs::path to;                                         ///< absolute
+  bool clone = true;                                   ///< not the cluster's own data directory
+  std::map<std::uint32_t, std::string> tablespaces;    ///< oid to where it goes; in-place ones are absent
+  std::optional<Owner> owner;
+  std::vector<fs::path> new_roots;                     ///< directories that this restore creates or fills: what a failed copy empties
+};
+
+/// @errors Precondition: not empty, a server runs on it, a tablespace's place is taken, too little space, no owner to drop
+///         to; Usage: a mapping for a tablespace that the backup has not; Key: parent not writable
+Result<TargetPlan> plan_target(const RestoreRequest& request, const repository::ManifestRoot& root, std::uint64_t bytes,
+                               const std::string& owner_name);
+
+}  // namespace pgmint::restore
