@@ -90,7 +90,7 @@ if step "build release" build release; then
       step "postgresql 17" other_postgres trixie 17
       step "postgresql 13" other_postgres bullseye 13
       step "postgresql 18" other_postgres sid 18
-      step "integration tests" integration --durations=20
+      PGMINT_TEST_WORK=$PWD/test-work step "integration tests" integration --durations=20
       ;;
   esac
   count_pytest "$logs/integration-tests.log"

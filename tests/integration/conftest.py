@@ -53,6 +53,12 @@ class Makers:
     def __init__(self, work):
         self.work, self.clusters, self.homes = work, [], []
 
+    def folder(self, name):
+        """An empty folder of the owner, removed at the end."""
+        path = self.work.fresh(name)
+        self.homes.append(path)
+        return path
+
     def cluster(self, name="main", version=15, start=True, archive=None, data=None, **initdb):
         made = Cluster(self.work, name, version, data=data)
         self.clusters.append(made)
@@ -137,7 +143,7 @@ def scene(make_shared):
         cluster.add_rows("t", 100)
         link = cluster.connect()
         with link.cursor() as cursor:
-            cursor.execute("begin; insert into t values (%s, 'mark', now()) returning txid_current()", (10_000 + len(marks),))
+            cursor.execute("begin; insert into t values (%s, 'mark', now()) returning txid_current()", (-1 - len(marks),))
             xid = cursor.fetchone()[0]
             cursor.execute("commit; select clock_timestamp()::text, pg_current_wal_lsn()::text")
             at, lsn = cursor.fetchone()

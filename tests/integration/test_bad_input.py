@@ -128,7 +128,7 @@ def test_only_the_owner_of_the_cluster_may_back_it_up(make):
     cluster, tool = make.pair(rows=10)
     run("chmod", "755", tool.home)
     # As nobody, with a repository and key of its own: the data directory is not its.
-    home = make.work.fresh("nobody")
+    home = make.folder("nobody")
     os.chown(home, 65534, 65534)
     config = home / "pgmint.toml"
     config.write_text(tool.config.read_text().replace(str(tool.home), str(home)))
@@ -142,7 +142,7 @@ def test_only_the_owner_of_the_cluster_may_back_it_up(make):
     assert done.returncode == 7, done
     assert "postgres" in done.stderr
     # As root: PostgreSQL's files must not end up owned by root.
-    target = make.work.fresh("t") / "data"
+    target = make.folder("t") / "data"
     done = subprocess.run([tool.binary, "--config", tool.config, "restore", "--to", target], cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
     if done.returncode == 0:
         assert target.stat().st_uid == cluster.data.stat().st_uid

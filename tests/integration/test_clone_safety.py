@@ -10,7 +10,7 @@ from harness.places import owner_folder, run, wait_until
 
 
 def clone_of(make, tool, *arguments, action="promote"):
-    target = make.work.fresh("clone") / "data"
+    target = make.folder("clone") / "data"
     tool.restore(target, *arguments, "--action", action)
     return make.opened(target, name="clone")
 
@@ -103,7 +103,7 @@ def test_tablespace_of_a_clone_lies_where_the_mapping_says(make):
     expected = cluster.digest()
     cluster.archive_now()
     cluster.sql("checkpoint")
-    elsewhere = make.work.fresh("spaces") / "extra"
+    elsewhere = make.folder("spaces") / "extra"
     before = tree_snapshot(place)
     clone = clone_of(make, tool, "--tablespace", f"{place}={elsewhere}").start().wait_promoted()
     assert clone.digest() == expected
@@ -124,7 +124,7 @@ def test_tablespace_map_cannot_bring_the_origins_directory_back(make):
     cluster.make_table("in_space", 50, tablespace="extra")
     tool.backup()
     cluster.archive_now()
-    elsewhere = make.work.fresh("spaces") / "extra"
+    elsewhere = make.folder("spaces") / "extra"
     clone = clone_of(make, tool, "--tablespace", f"{place}={elsewhere}")
     content = (clone.data / "tablespace_map").read_text() if (clone.data / "tablespace_map").exists() else ""
     assert str(place) not in content
@@ -245,7 +245,7 @@ def test_configuration_outside_the_data_directory_is_backed_up_and_put_in_place(
         assert any(path.endswith("/" + name) for path in shown["config_files"]), name
     expected = cluster.digest()
     cluster.archive_now()
-    target = make.work.fresh("clone") / "data"
+    target = make.folder("clone") / "data"
     told = tool.restore(target, "--latest", "--action", "promote")
     assert "postgresql.conf" in told.text  # restore says where they went
     clone = make.opened(target, name="clone").start().wait_promoted()

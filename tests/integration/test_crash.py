@@ -146,7 +146,7 @@ def test_restore_killed_never_leaves_a_directory_that_starts_wrong(make, seed):
     expected = cluster.digest()
     cluster.archive_now()
     calls = "openat,fsync,renameat2,rename,linkat,ftruncate"
-    base = make.work.fresh("targets")
+    base = make.folder("targets")
     trace = tool.home / "trace"
     tool.restore(base / "whole", prefix=["strace", "-f", "-qqq", "--seccomp-bpf", "-o", trace, "-e", f"trace={calls}"])
     total = sum("(" in line for line in trace.read_text().splitlines())
@@ -195,7 +195,7 @@ def test_killed_backup_leaves_the_server_able_to_back_up_at_once(make):
 
 
 def test_repository_full_is_said_and_survived(make):
-    with small_filesystem(make.work.fresh("small"), 24) as place:
+    with small_filesystem(make.folder("small"), 24) as place:
         cluster = make.cluster(start=False)
         tool = make.pgmint(cluster, repository=place / "repository")
         cluster.archive_with(tool)
@@ -229,7 +229,7 @@ def test_target_full_in_the_middle_is_said_and_does_not_start(make):
     cluster, tool = make.pair(rows=100000)
     tool.backup()
     cluster.archive_now()
-    with small_filesystem(make.work.fresh("small"), 45) as place:
+    with small_filesystem(make.folder("small"), 45) as place:
         # Enough for the preflight when another process fills the rest meanwhile.
         ballast = place / "ballast"
         process = tool.start("restore", "--to", place / "data", "--max-rate", "10MiB")
@@ -250,7 +250,7 @@ def test_target_full_in_the_middle_is_said_and_does_not_start(make):
 
 @pytest.mark.parametrize("delay", [0.15, 0.4, 0.8])
 def test_power_cut_of_the_repository_disk_during_backups(make, seed, delay):
-    home = make.work.fresh("power")
+    home = make.folder("power")
     disk = PowerCutDisk(home, 512)
     try:
         repository = owner_folder(disk.place / "r") / "repository"
@@ -296,7 +296,7 @@ def _archiver_idle(tool):
 
 def test_power_cut_right_after_a_command_returned_loses_nothing_it_promised(make):
     """Exit 0 means durable: init, key add, hold, push and backup survive a power cut one moment later."""
-    disk = PowerCutDisk(make.work.fresh("power"), 512)
+    disk = PowerCutDisk(make.folder("power"), 512)
     try:
         home = owner_folder(disk.place / "all")
         cluster = make.cluster(start=False)
@@ -337,7 +337,7 @@ def test_power_cut_right_after_a_restore_leaves_a_directory_that_starts_right(ma
     tool.backup()
     expected = cluster.digest()
     cluster.archive_now()
-    disk = PowerCutDisk(make.work.fresh("power"), 512)
+    disk = PowerCutDisk(make.folder("power"), 512)
     try:
         target = owner_folder(disk.place / "t") / "data"
         tool.restore(target, "--action", "promote")

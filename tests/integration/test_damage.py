@@ -30,7 +30,7 @@ def wounded(scene):
 
 def restore_or_refuse(make, scene, tool, what):
     """A restore either is refused, or the server holds exactly the right rows."""
-    target = make.work.fresh("target") / "data"
+    target = make.folder("target") / "data"
     outcome = tool.restore(target, "--backup", scene.second, "--latest", "--action", "promote", code=None)
     if outcome.code != 0:
         assert outcome.err.strip(), f"{what}: failed without a word"
@@ -189,7 +189,7 @@ def test_restore_from_manifest_needs_no_log(make, scene, wounded):
     tool, kinds = wounded()
     for path in kinds["log entry"]:
         path.unlink()
-    target = make.work.fresh("target") / "data"
+    target = make.folder("target") / "data"
     tool.restore(target, "--from-manifest", "--backup", scene.second, "--latest", "--action", "promote")
     assert make.opened(target).start().wait_promoted().digest() == scene.final
 
@@ -197,7 +197,7 @@ def test_restore_from_manifest_needs_no_log(make, scene, wounded):
 def test_restore_from_a_read_only_repository(make, scene, wounded):
     tool, _ = wounded()
     run("chmod", "-R", "a-w", tool.repository)
-    target = make.work.fresh("target") / "data"
+    target = make.folder("target") / "data"
     tool.restore(target, "--backup", scene.second, "--latest", "--action", "promote")
     assert make.opened(target).start().wait_promoted().digest() == scene.final
     run("chmod", "-R", "u+w", tool.repository)

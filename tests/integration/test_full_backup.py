@@ -187,7 +187,7 @@ def test_corrupted_page_is_named_counted_and_does_not_stop_the_backup(make):
     assert shown["damaged_pages"] == [{"path": path, "block": 3}]
     assert made["name"] in tool.names()
     # It restores, page for page as it was, and says that a page was bad already.
-    target = make.work.fresh("clone") / "data"
+    target = make.folder("clone") / "data"
     told = tool.restore(target, "--immediate", "--action", "promote")
     assert path in told.err
     assert (target / path).read_bytes()[3 * 8192:4 * 8192] == (cluster.data / path).read_bytes()[3 * 8192:4 * 8192]

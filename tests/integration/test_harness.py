@@ -43,7 +43,7 @@ def test_killed_server_recovers_with_committed_rows(make):
 
 
 def test_power_cut_keeps_what_was_synced_and_loses_the_rest(make):
-    disk = PowerCutDisk(make.work.fresh("disk"), 32)
+    disk = PowerCutDisk(make.folder("disk"), 32)
     try:
         (disk.place / "kept").write_text("synced")
         with open(disk.place / "kept") as file:
@@ -62,6 +62,6 @@ def test_power_cut_keeps_what_was_synced_and_loses_the_rest(make):
 
 
 def test_small_filesystem_is_full_when_it_is_full(make):
-    with small_filesystem(make.work.fresh("small"), 2) as place:
+    with small_filesystem(make.folder("small"), 2) as place:
         with pytest.raises(OSError):
             (place / "f").write_bytes(b"x" * (3 << 20))

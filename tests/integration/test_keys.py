@@ -69,7 +69,7 @@ def test_recovery_key_restores_when_the_host_is_gone(make):
     assert "recovery-key-untested" in [w["code"] for w in status["warnings"]]
     tool.key_file.unlink()  # the host burnt down; the paper did not
     opened_with(tool, recovery_key_file=secret_file(tool, "paper", recovery + "\n"))
-    target = make.work.fresh("target") / "data"
+    target = make.folder("target") / "data"
     tool.restore(target, "--action", "promote")
     # The restored server asks `wal get` with the same configuration.
     assert make.opened(target).start().wait_promoted().digest() == expected
@@ -118,7 +118,7 @@ def test_backups_and_wal_from_before_a_rotation_restore_after_it(make, what):
     assert first != expected
     tool.run("verify", "--read-data")
     for arguments in (["--backup", tool.names()[0]], ["--backup", second]):
-        target = make.work.fresh("target") / "data"
+        target = make.folder("target") / "data"
         tool.restore(target, *arguments, "--latest", "--action", "promote")
         server = make.opened(target).start().wait_promoted()
         assert server.digest() == expected
@@ -150,7 +150,7 @@ def test_role_opens_what_it_may_and_no_more(make, role, allowed, denied):
     for command in allowed:
         tool.run(*command.split())
     for command in denied:
-        target = make.work.fresh("t") / "data"
+        target = make.folder("t") / "data"
         tool.refuses(command, "--to", target, code=7)
         assert not target.exists()
     tool.refuses("key", "rotate", "--root", code=7)

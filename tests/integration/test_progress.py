@@ -69,7 +69,7 @@ def test_max_rate_is_kept_by_backup_and_restore(make, sizeable):
     rate = size // 3
     slow = tool.run("backup", "--type", "full", "--max-rate", str(rate))
     assert 2.0 < slow.seconds < 12
-    slow = tool.restore(make.work.fresh("t") / "data", "--max-rate", str(rate))
+    slow = tool.restore(make.folder("t") / "data", "--max-rate", str(rate))
     assert 2.0 < slow.seconds < 12
 
 
@@ -78,7 +78,7 @@ def test_max_rate_is_kept_by_backup_and_restore(make, sizeable):
 def test_interrupt_stops_at_once_with_130_and_the_next_run_works(make, sizeable, verb):
     cluster, tool = sizeable
     before = tool.names()
-    target = make.work.fresh("t") / "data"
+    target = make.folder("t") / "data"
     arguments = {"backup": ["backup", "--type", "full", "--max-rate", "4MiB"], "restore": ["restore", "--to", target, "--max-rate", "4MiB"],
                  "verify": ["verify", "--read-data", "--max-rate", "1MiB"]}[verb]
     process = tool.start("--progress", "plain", *arguments)
@@ -96,7 +96,7 @@ def test_interrupt_stops_at_once_with_130_and_the_next_run_works(make, sizeable,
     if verb == "restore":
         assert not (target / "global/pg_control").exists()
     assert cluster.one("select count(*) from pg_stat_activity where query ilike '%pg_backup_start%' and pid <> pg_backend_pid()") == 0
-    tool.run(*["backup", "--type", "full"] if verb == "backup" else ["restore", "--to", make.work.fresh("t") / "data"] if verb == "restore" else ["verify", "--read-data"])
+    tool.run(*["backup", "--type", "full"] if verb == "backup" else ["restore", "--to", make.folder("t") / "data"] if verb == "restore" else ["verify", "--read-data"])
 
 
 def test_interrupt_while_waiting_for_wal_stops_at_once(make):

@@ -22,7 +22,7 @@ def refused(tool, target, *arguments, code=4, naming=()):
 
 @pytest.fixture
 def target(make):
-    return make.work.fresh("target") / "data"
+    return make.folder("target") / "data"
 
 
 def test_target_that_is_not_empty(scene, target):
@@ -51,13 +51,13 @@ def test_the_clusters_own_running_directory(scene):
 
 
 def test_missing_space(make, scene):
-    with small_filesystem(make.work.fresh("small"), 8) as place:
+    with small_filesystem(make.folder("small"), 8) as place:
         outcome = refused(scene.pgmint, place / "data", naming="space")
         assert "needs" in outcome.err or "need" in outcome.err
 
 
 def test_parent_folder_that_cannot_be_written(make, scene):
-    parent = make.work.fresh("closed")
+    parent = make.folder("closed")
     os.chmod(parent, 0o500)
     scene.pgmint.refuses("restore", "--to", parent / "data", code=(4, 7), naming=str(parent))
 
@@ -144,7 +144,7 @@ def test_tablespace_location_that_is_not_empty(make, target):
     place = cluster.tablespace("extra")
     cluster.make_table("in_space", 100, tablespace="extra")
     tool.backup()
-    taken = make.work.fresh("taken")
+    taken = make.folder("taken")
     (taken / "file").write_text("x")
     outcome = refused(tool, target, "--tablespace", f"{place}={taken}", naming=str(taken))
     assert "empty" in outcome.err

@@ -128,7 +128,7 @@ def test_history_backup_and_partial_files_are_stored_under_their_names(make, pai
     tool.backup()
     label = next(p for p in (cluster.data / "pg_wal").iterdir() if p.name.endswith(".backup"))
     wait_until(lambda: label.name in stored(tool), "the .backup file is archived")
-    standby_side = make.work.fresh("promoted") / "data"
+    standby_side = make.folder("promoted") / "data"
     tool.restore(standby_side, "--immediate", "--action", "promote", "--keep-archiving")
     promoted = make.opened(standby_side).start().wait_promoted()
     wait_until(lambda: "00000002.history" in stored(tool), f"the history file is archived {promoted.log_text()[-1500:]}")
@@ -241,7 +241,7 @@ def test_hole_in_the_wal_never_ends_a_recovery_early(make):
     for _ in range(4):
         cluster.add_rows("t", 50)
         names.append(cluster.archive_now())
-    target = make.work.fresh("target") / "data"
+    target = make.folder("target") / "data"
     tool.restore(target, "--latest", "--action", "promote")  # while all is there; the hole comes afterwards
     (hole,) = [p for p in tool.objects_of("wal") if p.name == names[1]]
     hole.unlink()
@@ -339,12 +339,12 @@ def test_reinitialised_cluster_needs_adopt_and_then_lives_beside_the_old(make, p
     new_rows = cluster.digest()
     cluster.archive_now()
     assert len(tool.names()) == 2
-    target = make.work.fresh("new") / "data"
+    target = make.folder("new") / "data"
     tool.restore(target, "--backup", made["name"], "--latest", "--action", "promote")
     server = make.opened(target).start().wait_promoted()
     assert server.digest() == new_rows
     server.stop()
-    target = make.work.fresh("old") / "data"
+    target = make.folder("old") / "data"
     tool.restore(target, "--backup", tool.names()[0], "--latest", "--action", "promote")
     assert make.opened(target).start().wait_promoted().digest() == old_rows
 
@@ -353,7 +353,7 @@ def test_standby_follows_the_archive_alone(make, pair):
     """wal get as the restore_command of a standby: catches up segment by segment, never shuts down for want of the next."""
     cluster, tool = pair
     tool.backup()
-    target = make.work.fresh("standby") / "data"
+    target = make.folder("standby") / "data"
     tool.restore(target, "--latest")
     standby = make.opened(target, name="standby")
     (target / "recovery.signal").unlink()

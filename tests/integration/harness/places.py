@@ -69,15 +69,27 @@ def reachable_by_owner(path):
     return subprocess.run(["test", "-x", str(path)], **as_owner(cwd="/")).returncode == 0
 
 
+def default_work_folder():
+    """Memory where there is plenty (hundreds of small data directories are made and removed), else the tree."""
+    try:
+        free = os.statvfs("/dev/shm")
+        if free.f_bavail * free.f_frsize > 6 << 30:
+            return Path("/dev/shm/pgmint-test")
+    except OSError:
+        pass
+    return TREE / "test-work"
+
+
 class WorkFolder:
     """One folder for a whole run of the suite, and one short one for sockets (their paths end at 107 bytes)."""
 
     def __init__(self):
-        wanted = Path(os.environ.get("PGMINT_TEST_WORK", TREE / "test-work"))
+        wanted = Path(os.environ.get("PGMINT_TEST_WORK") or default_work_folder())
         wanted.mkdir(parents=True, exist_ok=True)
         # A clone under /root is closed to user postgres: then the work goes where it can be reached.
         base = wanted if reachable_by_owner(wanted) else Path("/var/tmp")
         self.path = Path(tempfile.mkdtemp(prefix="run-", dir=base))
+        self._base = base
         self.path.chmod(0o755)
         self.sockets = Path(tempfile.mkdtemp(prefix="pgmint-", dir="/tmp"))
         self.sockets.chmod(0o755)
@@ -106,6 +118,10 @@ class WorkFolder:
         shutil.rmtree(self.sockets, ignore_errors=True)
         if os.environ.get("PGMINT_TEST_KEEP") != "1":
             shutil.rmtree(self.path, ignore_errors=True)
+            try:
+                self._base.rmdir()  # unless another run is there
+            except OSError:
+                pass
 
 
 def newest_binary():
