@@ -84,7 +84,9 @@ unset PGDATABASE PGPASSWORD PGSERVICE PGMINT_CONFIG 2>/dev/null || true
 
 # Shows a command as one would type it, then runs it as the owner of the cluster.
 pgmint() {
-  printf '    $ pgmint --config demo.toml %s\n' "$*"
+  local word shown=""
+  for word in "$@"; do case $word in *" "*) shown+=" '$word'" ;; *) shown+=" $word" ;; esac; done
+  printf '    $ pgmint --config demo.toml%s\n' "$shown"
   "${owner[@]}" "$work/pgmint" --config "$config" --progress plain "$@" 2>&1 | indent
 }
 as_owner() { "${owner[@]}" "$@"; }
@@ -121,12 +123,12 @@ say "The sample database: $size MB, seed $seed"
 say "A full backup, while accounts, transactions and audit_logs are written to"
 "$root/scripts/sample_db.py" load --seconds 3600 --rate 200 >"$work/load.log" 2>&1 &
 load=$!
-at=$(date +%s.%N)
+newest() { psql -XAtq -d mint_replica -c 'select max(id) from transactions'; }
+at=$(date +%s.%N) newest_before=$(newest)
 pgmint backup main --type full --note demo
-backup_seconds=$(seconds_since "$at")
+backup_seconds=$(seconds_since "$at") written=$(($(newest) - newest_before))
 kill "$load" && wait "$load" 2>/dev/null || true
 load=""
-written=$(grep -oE 'actually processed: [0-9]+' "$work/load.log" | grep -oE '[0-9]+$' || echo '?')
 note "the backup took $backup_seconds s; $written transactions were committed meanwhile"
 
 say "What the rows are now"
