@@ -14,6 +14,8 @@ bool is_temporary_name(std::string_view leaf);
 
 /// errno as an error of this store: EACCES and EPERM are Key, all else Storage.
 Error posix_error(int error_number, std::string_view what);
+/// An Io error of base/file.h happened in the repository; other kinds stay what they are.
+Error as_storage_error(Error error);
 
 /// Writes `data` to a temporary beside `leaf` in the open `directory`, fsyncs, names it `leaf` unless that exists, and
 /// fsyncs the directory. `what` is for messages. AlreadyExists too is durable when returned.

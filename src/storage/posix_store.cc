@@ -180,7 +180,7 @@ Result<std::optional<Bytes>> PosixStore::read(const std::string& name, std::uint
   Bytes data(file->size);
   expect_sequential(*file, data.size());
   auto n = read_at(file->fd, data, 0, shown(name));
-  if (!n) return std::move(n).failure().with_code(Errc::Storage);
+  if (!n) return as_storage_error(std::move(n).failure());
   if (*n != data.size())
     return Error(Errc::Corruption, fmt::format("{} was cut from {} to {} bytes while it was read", shown(name), data.size(), *n));
   return std::optional<Bytes>(std::move(data));
@@ -195,7 +195,7 @@ Status PosixStore::read_range(const std::string& name, std::uint64_t offset, Mut
   if (offset <= file->size && out.size() <= file->size - offset) {
     expect_sequential(*file, out.size());
     auto got = read_at(file->fd, out, offset, shown(name));
-    if (!got) return std::move(got).failure().with_code(Errc::Storage);
+    if (!got) return as_storage_error(std::move(got).failure());
     if (*got == out.size()) return ok();
     n = *got;
   }

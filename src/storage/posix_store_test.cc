@@ -350,7 +350,7 @@ TEST(PosixStore, AKilledWriterLeavesWholeObjectsOrNone) {
     // Killed at a random moment of whatever follows the first acknowledgements.
     std::uint32_t last = 0;
     for (std::uint64_t n = random.below(6) + 1; n > 0; --n) ASSERT_EQ(::read(acknowledged[0], &last, sizeof last), 4);
-    ::usleep(static_cast<useconds_t>(random.below(4000)));
+    system_clock().sleep(std::chrono::microseconds(static_cast<std::int64_t>(random.below(4000))));
     ::kill(child, SIGKILL);
     ::waitpid(child, nullptr, 0);
     while (::read(acknowledged[0], &last, sizeof last) == sizeof last) {
