@@ -12,6 +12,18 @@ namespace pgmint::repository {
 namespace {
 
 constexpr std::size_t kBundleMax = 16 << 10;
+constexpr std::size_t kMacSize = 32;
+
+/// Slots and rings end in an HMAC under the repository MAC key, so that every role can tell a damaged one, also where its own
+/// secret does not fit.
+void append_mac(Bytes& object, const crypto::Key256& repository_mac_key) {
+  pgmint::append(object, crypto::hmac_sha256(repository_mac_key, object));
+}
+
+bool mac_fits(ByteView object, const crypto::Key256& repository_mac_key) {
+  if (object.size() < kMacSize) return false;
+  return crypto::equal_constant_time(crypto::hmac_sha256(repository_mac_key, object.first(object.size() - kMacSize)), object.last(kMacSize));
+}
 
 Result<crypto::Key256> slot_kek(const Unlock& unlock, const crypto::ScryptCost& cost, ByteView salt) {
   if (unlock.provider == KeyProvider::Passphrase) return crypto::scrypt(unlock.passphrase, salt, cost);
@@ -68,6 +80,7 @@ Result<ParsedSlot> parse_slot_parts(ByteView object, std::string_view slot, cons
   auto f = TRY(FieldReader::parse(in, "key slot", {1, 2, 3, 4, 5, 6, 7}));
   parsed.clear_size = kHeaderSize + in.position();
   parsed.wrapped = TRY(in.bytes(kBundleMax));
+  TRY(in.raw(kMacSize));
   TRY(in.expect_end());
   auto& info = parsed.info;
   info.name = std::string(slot);
@@ -181,11 +194,14 @@ Result<NewSlot> make_slot(const RepositoryId& repository, const RoleBundle& bund
   wrapped.bytes(aead.seal_with_random_nonce(random, slot.object, plain));
   crypto::wipe(plain);
   append(slot.object, wrapped.view());
+  append_mac(slot.object, bundle.repository_mac_key);
   ByteArray<4> suffix;
   random.fill(suffix);
   slot.name = fmt::format("{}-{}", provider_name(unlock.provider), to_hex(suffix));
   return slot;
 }
+
+bool slot_is_authentic(ByteView object, const crypto::Key256& repository_mac_key) { return mac_fits(object, repository_mac_key); }
 
 Result<SlotInfo> parse_slot(ByteView object, std::string_view slot, const RepositoryId& repository) {
   return TRY(parse_slot_parts(object, slot, repository)).info;
@@ -206,6 +222,7 @@ Result<std::optional<RoleBundle>> open_slot(ByteView object, const SlotInfo& inf
   auto bundle = parse_bundle(*plain);
   crypto::wipe(*plain);
   auto opened = TRY(std::move(bundle));
+  if (!mac_fits(object, opened.repository_mac_key)) return Error(Errc::Corruption, fmt::format("key slot {} is damaged", info.name));
   if (opened.role != info.role) return Error(Errc::Corruption, fmt::format("key slot {} opens another role than it says", info.name));
   return std::optional<RoleBundle>(std::move(opened));
 }
@@ -222,6 +239,7 @@ Bytes make_keyring(const RepositoryId& repository, const ClusterId& cluster, Epo
   add_recipient(recipients, name, Role::Maintenance, root.maintenance_kek, maintenance.take(), random);
   Bytes object = to_bytes(encode_header({ObjectKind::KeyRing, epoch, repository, cluster, {}}));
   append(object, recipients.take());
+  append_mac(object, root.repository_mac_key);
   return object;
 }
 
@@ -229,8 +247,9 @@ Result<ClusterKeys> open_keyring(ByteView object, const RepositoryId& repository
                                  const RoleBundle& bundle) {
   const auto name = keyring_name(cluster, epoch);
   const auto header = TRY(expect_header(object, ObjectKind::KeyRing, repository, cluster));
+  if (!mac_fits(object, bundle.repository_mac_key)) return Error(Errc::Corruption, fmt::format("{} is damaged", name));
   if (header.epoch != epoch) return Error(Errc::Corruption, fmt::format("{}: another key ring stands under this name", name));
-  codec::BinaryReader in(object.subspan(kHeaderSize), "key ring");
+  codec::BinaryReader in(object.subspan(kHeaderSize, object.size() - kHeaderSize - kMacSize), "key ring");
   auto recipients = TRY(FieldReader::parse(in, "key ring", {1}));
   TRY(in.expect_end());
   const crypto::Key256& wrapping = bundle.role == Role::Root   ? bundle.root_key

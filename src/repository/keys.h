@@ -43,7 +43,9 @@ Result<crypto::Key256> parse_key_text(KeyProvider provider, std::string_view tex
 struct NewSlot { std::string name; Bytes object; };
 Result<NewSlot> make_slot(const RepositoryId& repository, const RoleBundle& bundle, const Unlock& unlock, std::string note,
                           crypto::ScryptCost cost, TimePoint now, RandomSource& random);
-/// @errors Corruption, Precondition
+/// Whether anybody without the repository MAC key changed it; needs no secret of the slot's own.
+bool slot_is_authentic(ByteView object, const crypto::Key256& repository_mac_key);
+/// The clear part; not authenticated. @errors Corruption, Precondition
 Result<SlotInfo> parse_slot(ByteView object, std::string_view slot, const RepositoryId& repository);
 /// nullopt: the secret does not fit this slot. @errors Corruption (fits, but the bundle is damaged)
 Result<std::optional<RoleBundle>> open_slot(ByteView object, const SlotInfo& info, const Unlock& unlock);

@@ -85,12 +85,14 @@ TEST_F(KeysTest, PassphraseSlotsCarryTheirCost) {
   EXPECT_FALSE(*open_slot(made->object, *info, unlock));
 }
 
-TEST_F(KeysTest, EveryFlippedByteOfASlotIsNoticedOrOpensNothing) {
+TEST_F(KeysTest, EveryFlippedByteOfASlotIsNoticedAndOpensNothing) {
   auto unlock = file_unlock();
   auto made = make_slot(repository, root, unlock, "n", cheap, TimePoint{}, random);
+  ASSERT_TRUE(slot_is_authentic(made->object, root.repository_mac_key));
   for (std::size_t i = 0; i < made->object.size(); ++i) {
     Bytes flipped = made->object;
     flipped[i] ^= std::byte{1};
+    EXPECT_FALSE(slot_is_authentic(flipped, root.repository_mac_key)) << i;
     auto info = parse_slot(flipped, made->name, repository);
     if (!info) continue;
     auto opened = open_slot(flipped, *info, unlock);
@@ -124,7 +126,13 @@ TEST_F(KeysTest, EachRoleFindsInTheRingWhatItMayKnow) {
   EXPECT_FALSE(as_maintenance->can_read_data());
   EXPECT_EQ(as_maintenance->data_key(Epoch(1)).failure().code(), Errc::Key);
 
+  for (std::size_t i = 0; i < ring.size(); ++i) {
+    Bytes flipped = ring;
+    flipped[i] ^= std::byte{1};
+    EXPECT_FALSE(open_keyring(flipped, repository, cluster, Epoch(2), maintenance)) << i;
+  }
   auto stranger = testing::make_root_bundle(random);
+  stranger.repository_mac_key = root.repository_mac_key.clone();
   EXPECT_EQ(open_keyring(ring, repository, cluster, Epoch(2), stranger).failure().code(), Errc::Key);
   EXPECT_FALSE(open_keyring(ring, repository, random.id<ClusterId>(), Epoch(2), root));
   EXPECT_FALSE(open_keyring(ring, repository, cluster, Epoch(1), root));

@@ -73,6 +73,12 @@ std::uint64_t kinds_of(Role role) {
   return 0;
 }
 
+/// What verify later looks for: each slot and ring that was made or removed is named in the log (docs/format/keys.md).
+Status note_keys(Cluster& cluster, std::string_view event, std::string detail) {
+  TRY(cluster.log().append(cluster.actor(), EntryContent(AuditEntry{std::string(event), std::move(detail)})));
+  return ok();
+}
+
 struct StoredSlot {
   SlotInfo info;
   Bytes object;
@@ -243,6 +249,8 @@ Result<std::unique_ptr<Cluster>> Repository::create_cluster(const std::string& n
   genesis.system_id = system_id;
   genesis.root_key = signing_key_->public_key();
   TRY(cluster->log().create(cluster->actor(), std::move(genesis)));
+  for (const auto& slot : TRY(slots())) TRY(note_keys(*cluster, kKeySlotAdded, slot.name));
+  TRY(note_keys(*cluster, kKeyRingMade, "1"));
   return cluster;
 }
 
@@ -287,7 +295,7 @@ Result<std::string> Repository::add_slot(const Unlock& unlock, Role role, std::s
   TRY(create_new(e.store, slot_name(made.name), made.object));
   for (auto& cluster : TRY(clusters())) {
     if (role == Role::Host && cluster->id() != host_cluster->id()) continue;
-    TRY(cluster->log().append(cluster->actor(), EntryContent(AuditEntry{"key slot added", fmt::format("{} role {}", made.name, role_name(role))})));
+    TRY(note_keys(*cluster, kKeySlotAdded, fmt::format("{} role {}", made.name, role_name(role))));
   }
   return made.name;
 }
@@ -312,8 +320,7 @@ Status Repository::remove_slot(const std::string& slot) {
         TRY(cluster->log().append(cluster->actor(), EntryContent(RevokeEntry{it->info.actor})));
   }
   TRY(environment_.store.remove(slot_name(slot)));
-  for (auto& cluster : TRY(clusters()))
-    TRY(cluster->log().append(cluster->actor(), EntryContent(AuditEntry{"key slot removed", slot})));
+  for (auto& cluster : TRY(clusters())) TRY(note_keys(*cluster, kKeySlotRemoved, slot));
   return ok();
 }
 
@@ -326,7 +333,7 @@ Result<Epoch> Repository::rotate_data_key(Cluster& cluster) {
   ClusterKeys keys = cluster.keys().clone();
   keys.data_keys.emplace(next, crypto::Key256::generate(e.random));
   TRY(create_new(e.store, keyring_name(cluster.id(), next), make_keyring(format_.repository, cluster.id(), next, keys, bundle_, e.random)));
-  TRY(cluster.log().append(cluster.actor(), EntryContent(AuditEntry{"data key rotated", fmt::format("epoch {}", next.value())})));
+  TRY(note_keys(cluster, kKeyRingMade, fmt::format("{} data key rotated", next.value())));
   return next;
 }
 
@@ -380,7 +387,10 @@ Status Repository::rotate_root(std::vector<Slot> unlocks, bool drop_unopened) {
   bundle_ = std::move(fresh);
   signing_key_ = std::make_unique<crypto::SigningKey>(bundle_.actor_seed.clone());
   for (auto& cluster : all_clusters) {
-    TRY(cluster->log().append(cluster->actor(), EntryContent(AuditEntry{"root key rotated", ""})));
+    const auto newest = TRY(ring_epochs(e.store, cluster->id())).front();
+    TRY(note_keys(*cluster, kKeyRingMade, fmt::format("{} root key rotated", newest.value())));
+    for (const auto& name : made_names) TRY(note_keys(*cluster, kKeySlotAdded, name + " role root"));
+    for (const auto& [slot, unlock] : rewrap) TRY(note_keys(*cluster, kKeySlotRemoved, slot->info.name));
     TRY(cluster->log().append(cluster->actor(), EntryContent(RevokeEntry{old_actor})));
   }
   for (const auto& [slot, unlock] : rewrap) TRY(e.store.remove(slot_name(slot->info.name)));

@@ -12,6 +12,11 @@
 
 namespace pgmint::repository {
 
+/// Events of AUDIT entries that name keys; the detail starts with the slot's name or the ring's epoch.
+inline constexpr std::string_view kKeySlotAdded = "key slot added";
+inline constexpr std::string_view kKeySlotRemoved = "key slot removed";
+inline constexpr std::string_view kKeyRingMade = "key ring";
+
 /// What every part of a repository needs from outside. All borrowed.
 struct Environment {
   storage::BlobStore& store;

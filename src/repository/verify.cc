@@ -1,0 +1,346 @@
+#include "repository/verify.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+
+#include "base/queue.h"
+#include "base/task_group.h"
+#include "codec/crc32c.h"
+#include "repository/layout.h"
+#include "repository/pack.h"
+#include "repository/segment_map.h"
+
+namespace pgmint::repository {
+namespace {
+
+/// Which records a pack holds, as 32-bit marks of place and nonce: enough to hold a map against it at four bytes a record.
+using RecordMarks = std::vector<std::uint32_t>;
+
+std::uint32_t mark_of(std::uint64_t offset, std::uint32_t stored_length, ByteView nonce) {
+  ByteArray<12> place{};
+  for (std::size_t i = 0; i < 8; ++i) place[i] = static_cast<std::byte>(offset >> (8 * i));
+  for (std::size_t i = 0; i < 4; ++i) place[8 + i] = static_cast<std::byte>(stored_length >> (8 * i));
+  return codec::crc32c(nonce, codec::crc32c(place));
+}
+
+class Verification {
+ public:
+  Verification(Cluster& cluster, const VerifyOptions& options) : cluster_(cluster), options_(options) {}
+
+  Result<VerifyReport> run() {
+    if (!TRY(check_log())) return std::move(report_);
+    TRY(check_keys());
+    collect_packs();
+    TRY(check_presence());
+    if (options_.read_data) TRY(read_packs());
+    if (!cluster_.keys().map_key.is_zero()) {
+      for (const auto& [session, live] : cluster_.state().snapshots())
+        if (wanted(session)) TRY(check_snapshot(session, live));
+    } else {
+      for (const auto& [session, live] : cluster_.state().snapshots())
+        if (wanted(session)) TRY(read_root_object(session, live));
+    }
+    return std::move(report_);
+  }
+
+ private:
+  bool wanted(const SessionId& session) const { return !options_.only || *options_.only == session; }
+
+  void damage(std::string object, std::string problem, std::vector<std::string> backups = {}) {
+    report_.findings.push_back({Finding::Severity::Damage, std::move(object), std::move(problem), std::move(backups)});
+  }
+
+  /// Errors that mean "this object is bad" become findings; all others end the run.
+  static bool is_damage(const Error& error) { return error.code() == Errc::Corruption || error.code() == Errc::NotFound || error.code() == Errc::ResourceLimit; }
+
+  Status cancelled() const { return options_.cancel != nullptr ? options_.cancel->check() : ok(); }
+
+  /// False when nothing can be said beyond the log's own damage.
+  Result<bool> check_log() {
+    if (auto refreshed = cluster_.log().refresh(); !refreshed) {
+      if (!is_damage(refreshed.failure())) return std::move(refreshed).failure();
+      damage(log_prefix(cluster_.id()), refreshed.failure().describe());
+      return false;
+    }
+    report_.entries = cluster_.state().next_seq();
+    for (const auto& entry : cluster_.state().void_entries())
+      damage(log_entry_name(cluster_.id(), cluster_.state().generation(), entry.seq), "void log entry: " + entry.reason);
+    return true;
+  }
+
+  /// Slots and rings against what the log says was made.
+  Status check_keys() {
+    auto& repository = cluster_.repository();
+    std::set<std::string> slots;
+    std::set<std::uint32_t> rings;
+    TRY(cluster_.log().for_each([&](std::uint64_t, const Result<LogEntry>& entry) -> Status {
+      if (!entry) return ok();
+      const auto* audit = std::get_if<AuditEntry>(&entry->content);
+      if (audit == nullptr) return ok();
+      const auto name = audit->detail.substr(0, audit->detail.find(' '));
+      if (audit->event == kKeySlotAdded) slots.insert(name);
+      if (audit->event == kKeySlotRemoved) slots.erase(name);
+      if (audit->event == kKeyRingMade) {
+        std::uint32_t epoch = 0;
+        std::from_chars(name.data(), name.data() + name.size(), epoch);
+        rings.insert(epoch);
+      }
+      return ok();
+    }));
+    for (const auto& blob : TRY(storage::list_all(cluster_.store(), std::string(kKeysPrefix)))) {
+      auto object = TRY(cluster_.store().read(blob.name, 64 << 10));
+      slots.erase(blob.name.substr(kKeysPrefix.size()));
+      if (object && !slot_is_authentic(*object, repository.bundle().repository_mac_key)) damage(blob.name, "the key slot is damaged, or somebody without the key wrote it");
+    }
+    for (const auto& slot : slots) damage(slot_name(slot), "the key slot is missing: its secret opens nothing any more");
+    for (auto epoch : rings) {
+      const auto name = keyring_name(cluster_.id(), Epoch(epoch));
+      auto object = TRY(cluster_.store().read(name, 1 << 20));
+      if (!object) {
+        damage(name, "the key ring is missing");
+        continue;
+      }
+      auto opened = open_keyring(*object, repository.format().repository, cluster_.id(), Epoch(epoch), repository.bundle());
+      if (!opened && is_damage(opened.failure())) damage(name, opened.failure().describe());
+    }
+    return ok();
+  }
+
+  void collect_packs() {
+    for (const auto& [session, live] : cluster_.state().snapshots()) {
+      if (!wanted(session)) continue;
+      ++report_.snapshots;
+      for (const auto& [id, pack] : live.packs) {
+        packs_.emplace(id, pack);
+        backups_of_[id].push_back(live.snap.name);
+      }
+    }
+    report_.packs = packs_.size();
+    for (const auto& [id, pack] : packs_) report_.pack_bytes += pack.size;
+  }
+
+  Status check_presence() {
+    std::map<PackId, std::uint64_t> present;
+    TRY(cluster_.store().list(packs_prefix(cluster_.id()), "", [&](const storage::BlobInfo& blob) -> Status {
+      TRY(cancelled());
+      if (auto id = parse_pack_name(blob.name)) present[*id] = blob.size;
+      return ok();
+    }));
+    for (const auto& [id, pack] : packs_) {
+      const auto name = pack_name(cluster_.id(), id);
+      auto it = present.find(id);
+      if (it == present.end()) {
+        damage(name, "the pack is missing", backups_of_[id]);
+        broken_.insert(id);
+      } else if (it->second != pack.size) {
+        damage(name, fmt::format("the pack has {} bytes, {} were committed", it->second, pack.size), backups_of_[id]);
+        broken_.insert(id);
+      }
+    }
+    return ok();
+  }
+
+  // --- every byte ----------------------------------------------------------------------------------------------------------
+
+  Status read_packs() {
+    BoundedQueue<PackSummary> queue(16);
+    TaskGroup group(options_.cancel);
+    group.on_failure([&] { queue.cancel(); });
+    std::atomic<unsigned> working{std::max(1u, options_.workers)};
+    const unsigned workers = working.load();
+    for (unsigned i = 0; i < workers; ++i)
+      group.spawn([&]() -> Status {
+        auto status = [&]() -> Status {
+          RecordOpener opener(cluster_.context(), cluster_.keys());
+          while (auto pack = queue.pop()) {
+            TRY(group.check());
+            TRY(read_pack(*pack, opener));
+          }
+          return ok();
+        }();
+        --working;
+        return status;
+      });
+    group.spawn([&]() -> Status {
+      for (const auto& [id, pack] : packs_)
+        if (!broken_.contains(id) && !queue.push(pack)) break;
+      queue.close();
+      return group.check();
+    });
+    while (working.load() > 0) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      if (options_.progress) options_.progress(bytes_read_.load(), report_.pack_bytes);
+    }
+    TRY(group.join());
+    shared_.with([&](Shared& shared) {
+      for (auto& finding : shared.findings) report_.findings.push_back(std::move(finding));
+      for (const auto& id : shared.broken) broken_.insert(id);
+      marks_ = std::move(shared.marks);
+      report_.records = shared.records;
+    });
+    return ok();
+  }
+
+  Status read_pack(const PackSummary& pack, RecordOpener& opener) {
+    const auto name = pack_name(cluster_.id(), pack.id);
+    auto bad = [&](std::string problem) {
+      shared_.with([&](Shared& shared) {
+        shared.findings.push_back({Finding::Severity::Damage, name, std::move(problem), backups_of_.at(pack.id)});
+        shared.broken.insert(pack.id);
+      });
+    };
+    auto object = cluster_.store().read(name, pack.size);
+    if (!object && !is_damage(object.failure())) return std::move(object).failure();
+    if (!object || !*object) {
+      bad(object ? "the pack is missing" : object.failure().describe());
+      return ok();
+    }
+    Bytes& data = **object;
+    bytes_read_.fetch_add(data.size(), std::memory_order_relaxed);
+    if (data.size() != pack.size || crypto::sha256(data) != pack.sha256) {
+      bad("its content is not what was committed (SHA-256)");
+      return ok();
+    }
+    auto lines = parse_pack(data, cluster_.context(), pack.id, cluster_.keys().maintenance_key);
+    if (!lines) {
+      bad(lines.failure().describe());
+      return ok();
+    }
+    RecordMarks marks;
+    marks.reserve(lines->size());
+    std::uint64_t offset = kPackHeaderSize;
+    Bytes plain;
+    for (const auto& line : *lines) {
+      RecordLocation l{pack.id, offset, line.stored_length, line.raw_length, line.type, line.codec, line.epoch, {}};
+      const auto stored = MutableByteView(data).subspan(offset, line.stored_length);
+      std::memcpy(l.nonce.data(), stored.data(), l.nonce.size());
+      marks.push_back(mark_of(offset, line.stored_length, l.nonce));
+      if (cluster_.keys().can_read_data()) {
+        plain.resize(std::max<std::size_t>(plain.size(), line.raw_length));
+        if (auto opened = opener.open(l, stored, MutableByteView(plain).first(line.raw_length)); !opened) {
+          if (!is_damage(opened.failure())) return opened;
+          bad(fmt::format("record at {}: {}", offset, opened.failure().describe()));
+          return ok();
+        }
+      }
+      offset += line.stored_length;
+    }
+    std::sort(marks.begin(), marks.end());
+    shared_.with([&](Shared& shared) {
+      shared.records += lines->size();
+      shared.marks.emplace(pack.id, std::move(marks));
+    });
+    return ok();
+  }
+
+  // --- what each backup says ---------------------------------------------------------------------------------------------
+
+  Result<std::optional<Bytes>> read_root_object(const SessionId& session, const LiveSnapshot& live) {
+    const auto name = manifest_name(cluster_.id(), session);
+    auto object = cluster_.store().read(name, live.snap.root_size);
+    if (!object && !is_damage(object.failure())) return std::move(object).failure();
+    if (!object || !*object) {
+      damage(name, object ? "the manifest is missing" : "the manifest has another size than was committed", {live.snap.name});
+      return std::optional<Bytes>();
+    }
+    if ((*object)->size() != live.snap.root_size || crypto::sha256(**object) != live.snap.root_sha256) {
+      damage(name, "the manifest is not what was committed (SHA-256)", {live.snap.name});
+      return std::optional<Bytes>();
+    }
+    return std::move(*object);
+  }
+
+  Status check_snapshot(const SessionId& session, const LiveSnapshot& live) {
+    TRY(cancelled());
+    auto object = TRY(read_root_object(session, live));
+    if (!object) return ok();
+    const auto name = manifest_name(cluster_.id(), session);
+    auto root = open_root(*object, cluster_.context(), session, cluster_.keys());
+    if (!root) {
+      if (!is_damage(root.failure())) return std::move(root).failure();
+      damage(name, root.failure().describe(), {live.snap.name});
+      return ok();
+    }
+    RecordOpener opener(cluster_.context(), cluster_.keys());
+    std::uint64_t files = 0;
+    auto walked = walk_manifest(
+        cluster_.store(), cluster_.context(), opener, *root,
+        [&](const FileEntry& entry) -> Status {
+          TRY(cancelled());
+          ++files;
+          if (auto checked = check_file(entry, live, opener); !checked) {
+            if (!is_damage(checked.failure())) return checked;
+            damage(name, fmt::format("{}: {}", entry.path, checked.failure().describe()), {live.snap.name});
+          }
+          return ok();
+        },
+        [&](const RecordLocation& node) { return refers(node, live); });
+    report_.files += files;
+    if (!walked) {
+      if (!is_damage(walked.failure())) return walked;
+      damage(name, walked.failure().describe(), {live.snap.name});
+    }
+    return ok();
+  }
+
+  Status check_file(const FileEntry& entry, const LiveSnapshot& live, RecordOpener& opener) {
+    if (entry.kind == FileKind::Bundled) return refers(std::get<BundleMember>(entry.content).bundle, live);
+    if (entry.kind != FileKind::Mapped) return ok();
+    const auto& location = std::get<RecordLocation>(entry.content);
+    TRY(refers(location, live));
+    if (broken_.contains(location.pack)) return ok();  // reported as such
+    const auto raw = TRY(read_record(cluster_.store(), cluster_.context(), opener, location));
+    const auto map = TRY(parse_segment_map(raw));
+    if (map.file_length != entry.size) return Error(Errc::Corruption, "its map has another length than its entry");
+    for (const auto& extent : map.extents)
+      if (extent.location) TRY(refers(*extent.location, live));
+    for (const auto& delta : map.deltas) TRY(refers(delta.location, live));
+    return ok();
+  }
+
+  /// A location must lie in a pack of the snapshot and, once its pack was read, on a record of it.
+  Status refers(const RecordLocation& location, const LiveSnapshot& live) {
+    auto pack = live.packs.find(location.pack);
+    if (pack == live.packs.end())
+      return Error(Errc::Corruption, fmt::format("it refers to pack {}-{:08x}, which the log does not name for this backup", location.pack.session.hex(), location.pack.number));
+    if (location.offset < kPackHeaderSize || location.offset + location.stored_length > pack->second.size)
+      return Error(Errc::Corruption, "it refers to a place outside its pack");
+    if (auto marks = marks_.find(location.pack); marks != marks_.end() &&
+        !std::binary_search(marks->second.begin(), marks->second.end(), mark_of(location.offset, location.stored_length, location.nonce)))
+      return Error(Errc::Corruption, "it refers to a record that is not in its pack");
+    return ok();
+  }
+
+  struct Shared {
+    std::vector<Finding> findings;
+    std::set<PackId> broken;
+    std::map<PackId, RecordMarks> marks;
+    std::uint64_t records = 0;
+  };
+
+  Cluster& cluster_;
+  const VerifyOptions& options_;
+  VerifyReport report_;
+  std::map<PackId, PackSummary> packs_;
+  std::map<PackId, std::vector<std::string>> backups_of_;
+  std::set<PackId> broken_;
+  std::map<PackId, RecordMarks> marks_;
+  std::atomic<std::uint64_t> bytes_read_{0};
+  Guarded<Shared> shared_;
+};
+
+}  // namespace
+
+bool VerifyReport::damaged() const {
+  return std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.severity == Finding::Severity::Damage; });
+}
+
+Result<VerifyReport> verify(Cluster& cluster, const VerifyOptions& options) {
+  Verification verification(cluster, options);
+  return verification.run();
+}
+
+}  // namespace pgmint::repository
