@@ -1,10 +1,10 @@
 #include "repository/manifest.h"
 
 #include <fmt/format.h>
-#include <zstd.h>
 
 #include <cstring>
 
+#include "codec/compression.h"
 #include "repository/field_list.h"
 #include "repository/layout.h"
 #include "repository/object_header.h"
@@ -156,14 +156,12 @@ Result<ManifestRoot> parse_root(ByteView fields) {
 
 Bytes seal_root(const ManifestRoot& root, const RecordContext& context, const crypto::Key256& map_key, RandomSource& random) {
   const Bytes fields = encode_root(root);
-  Bytes frame(ZSTD_compressBound(fields.size()));
-  const std::size_t size = ZSTD_compress(frame.data(), frame.size(), fields.data(), fields.size(), 3);
-  PGMINT_ASSERT(ZSTD_isError(size) == 0);
+  const Bytes frame = codec::compress_sized(fields, 3);
   const auto header = encode_header({ObjectKind::ManifestRoot, Epoch(0), context.repository, context.cluster, root.session});
   crypto::Aead aead(map_key);
   Bytes object = to_bytes(header);
   append(object, aead.seal_with_random_nonce(random, root_aad(header, manifest_name(context.cluster, root.session)),
-                                             ByteView(frame).first(size)));
+                                             frame));
   return object;
 }
 
@@ -177,12 +175,7 @@ Result<ManifestRoot> open_root(ByteView object, const RecordContext& context, co
     ByteArray<kHeaderSize> raw_header;
     std::memcpy(raw_header.data(), object.data(), kHeaderSize);
     auto frame = TRY(aead.open_with_nonce(root_aad(raw_header, name), object.subspan(kHeaderSize)));
-    const auto size = ZSTD_getFrameContentSize(frame.data(), frame.size());
-    if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN || size > kRootRawMax)
-      return Error(Errc::Corruption, "its compressed frame is malformed");
-    Bytes fields(size);
-    if (ZSTD_decompress(fields.data(), fields.size(), frame.data(), frame.size()) != size)
-      return Error(Errc::Corruption, "its compressed frame is malformed");
+    const Bytes fields = TRY(codec::decompress_sized(frame, kRootRawMax));
     auto root = TRY(parse_root(fields));
     root.session = session;
     return root;
