@@ -103,6 +103,11 @@ class HouseRules(unittest.TestCase):
                            ("int x = std::rand();", "RandomSource"), ("std::mt19937_64 g;", "RandomSource")):
             self.in_run(code + "\n", word)
 
+    def test_tests_may_meet_the_real_world_when_they_say_why(self):
+        lists = {"src/backup/CMakeLists.txt": "pgmint_layer(backup SOURCES run.cc TESTS run_test.cc)"}
+        self.expect({**lists, "src/backup/run_test.cc": "\n::usleep(5);\n"}, "src/backup/run_test.cc:2:", "Clock")
+        self.assertEqual(self.found({**lists, "src/backup/run_test.cc": "// Killed at a random moment.\n::usleep(5);\n"}), [])
+
     def test_folders_have_a_short_readme(self):
         self.expect({"src/crypto/README.md": None}, "src/crypto/README.md:1: missing")
         self.expect({"src/crypto/README.md": "x\n" * 41}, "longer than 40 lines")
