@@ -9,6 +9,7 @@
 #include <charconv>
 #include <map>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/queue.h"
 #include "base/task_group.h"
@@ -354,7 +355,7 @@ class Copy {
       const auto allowed = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count() * static_cast<double>(job_.max_rate->value());
       if (static_cast<double>(bytes_.load(std::memory_order_relaxed)) <= allowed) return ok();
       TRY(group_.check());
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      system_clock().sleep(std::chrono::milliseconds(20));
     }
   }
 
@@ -379,7 +380,7 @@ class Copy {
 
   void report_until_done() {
     while (!group_.cancelled() && running_workers_.load() > 0) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      system_clock().sleep(std::chrono::milliseconds(20));
       if (++ticks_ % 10 == 0 && job_.progress) job_.progress(snapshot());
     }
     if (job_.progress) job_.progress(snapshot());
