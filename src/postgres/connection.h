@@ -23,8 +23,8 @@ struct Rows {
 };
 
 struct ConnectOptions {
-  std::string conninfo;  ///< key=value pairs or a URI, as libpq takes them
-  std::string database;  ///< overrides conninfo's when not empty
+  std::string conninfo{};  ///< key=value pairs or a URI, as libpq takes them
+  std::string database{};  ///< overrides conninfo's when not empty
   std::chrono::seconds connect_timeout{15};
   std::string application_name = "pgmint";
 };

@@ -1,4 +1,4 @@
-// What a backup needs to know about a running server, asked in one round trip.
+// What a backup needs to know about a running server.
 #pragma once
 
 #include <map>
@@ -15,7 +15,6 @@ struct DatabaseFacts {
   std::string encoding;
   std::string collate;
   std::string collation_version;  ///< recorded at creation (15+); empty when not
-  std::uint64_t size_bytes = 0;   ///< zero without the permission to ask
   bool allows_connections = true;
 };
 

@@ -1,0 +1,345 @@
+#include "postgres/connection.h"
+
+#include <fmt/format.h>
+#include <libpq-fe.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+
+#include "base/log.h"
+
+namespace pgmint::postgres {
+namespace {
+
+using namespace std::chrono_literals;
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+constexpr auto kPollSlice = 200ms;  // how long a cancellation may go unnoticed
+constexpr std::size_t kNoticesMax = 100;
+constexpr int kRowsMax = 10'000'000;
+
+struct ResultDeleter {
+  void operator()(PGresult* result) const { PQclear(result); }
+};
+using ResultHandle = std::unique_ptr<PGresult, ResultDeleter>;
+struct OptionsDeleter {
+  void operator()(PQconninfoOption* options) const { PQconninfoFree(options); }
+};
+using OptionsHandle = std::unique_ptr<PQconninfoOption, OptionsDeleter>;
+
+/// Five digits and capitals; at least one digit, which tells a code from "FATAL" and "ERROR".
+bool is_sqlstate(std::string_view text) {
+  auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  return text.size() == 5 && std::any_of(text.begin(), text.end(), is_digit) &&
+         std::all_of(text.begin(), text.end(), [&](char c) { return is_digit(c) || (c >= 'A' && c <= 'Z'); });
+}
+
+/// libpq's several lines as one, without the source location that verbose messages end with.
+std::string one_line(std::string_view text) {
+  std::string line;
+  while (!text.empty()) {
+    auto end = std::min(text.find('\n'), text.size());
+    auto part = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    part.remove_prefix(std::min(part.find_first_not_of(" \t"), part.size()));
+    if (part.empty() || part.starts_with("LOCATION:")) continue;
+    if (!line.empty()) line += "; ";
+    line += part;
+  }
+  return redact(line);
+}
+
+/// Takes "28P01: " out of "FATAL:  28P01: password ..."; severities may be translated, the code never is.
+std::string take_sqlstate(std::string& message) {
+  for (auto at = message.find(": "); at != std::string::npos; at = message.find(": ", at + 1)) {
+    if (at < 5 || !is_sqlstate(std::string_view(message).substr(at - 5, 5))) continue;
+    if (at > 5 && message[at - 6] != ' ') continue;
+    auto code = message.substr(at - 5, 5);
+    message.erase(at - 5, 7);
+    return code;
+  }
+  return {};
+}
+
+std::string hint_for(std::string_view sqlstate, std::string_view message) {
+  if (sqlstate == "28P01") return "give the right password in ~/.pgpass (mode 0600), or in PGPASSWORD";
+  if (sqlstate == "28000")
+    return "pg_hba.conf must let this user in from here; for peer authentication run pgmint as the user of that name "
+           "(sudo -u postgres)";
+  if (sqlstate == "3D000") return "name an existing database in connection: dbname=postgres";
+  if (sqlstate == "42501")
+    return "use a superuser, or grant the role: GRANT pg_read_all_settings, pg_checkpoint (15+), and EXECUTE on the "
+           "backup "
+           "functions (pgmint roles prints it)";
+  if (sqlstate == "57P03") return "the server is starting up or shutting down: try again in a moment";
+  if (sqlstate == "53300") return "raise max_connections, or connect as a superuser (superuser_reserved_connections)";
+  if (sqlstate == "55000") return "see the server's log";
+  if (message.find("no password supplied") != std::string_view::npos)
+    return "give the password in ~/.pgpass (mode 0600), or in PGPASSWORD";
+  if (sqlstate.empty())
+    return "is the server running, and are host and port in connection right? pg_lsclusters, or pg_ctl status";
+  return {};
+}
+
+Error postgres_error(std::string message, std::string sqlstate) {
+  std::string hint = hint_for(sqlstate, message);
+  if (!sqlstate.empty()) message += fmt::format(" [{}]", sqlstate);
+  return Error(Errc::Postgres, "PostgreSQL: " + message, Hint{std::move(hint)});
+}
+
+Error result_error(const PGresult* result) {
+  auto field = [&](int code) {
+    const char* text = PQresultErrorField(result, code);
+    return std::string(text == nullptr ? "" : text);
+  };
+  std::string message = one_line(field(PG_DIAG_MESSAGE_PRIMARY));
+  if (auto detail = field(PG_DIAG_MESSAGE_DETAIL); !detail.empty()) message += "; " + one_line(detail);
+  if (message.empty()) message = one_line(PQresultErrorMessage(result));
+  return postgres_error(std::move(message), field(PG_DIAG_SQLSTATE));
+}
+
+}  // namespace
+
+struct Connection::State {
+  PGconn* connection = nullptr;
+  const CancelToken* cancel = nullptr;
+  const VersionEntry* version = nullptr;
+  std::vector<std::string> notices;
+
+  ~State() { PQfinish(connection); }
+
+  Error lost() const {
+    std::string message = one_line(PQerrorMessage(connection));
+    std::string sqlstate = take_sqlstate(message);
+    return postgres_error(message.empty() ? "the connection is gone" : std::move(message), std::move(sqlstate));
+  }
+
+  /// Until the socket is ready. @errors Cancelled, Postgres (deadline passed)
+  Status wait(short events, std::optional<SteadyTime> deadline = std::nullopt) {
+    for (;;) {
+      if (cancel != nullptr && cancel->cancelled()) {
+        cancel_on_server();
+        return Error(Errc::Cancelled, "cancelled");
+      }
+      auto slice = kPollSlice;
+      if (deadline) {
+        auto left = std::chrono::ceil<std::chrono::milliseconds>(*deadline - std::chrono::steady_clock::now());
+        if (left <= 0ms)
+          return Error(Errc::Postgres, "PostgreSQL: no answer within the connection time-out",
+                       Hint{"is the server reachable? see host and port in connection"});
+        slice = std::min(slice, left);
+      }
+      pollfd ready{.fd = PQsocket(connection), .events = events, .revents = 0};
+      if (ready.fd < 0) return lost();
+      int count = ::poll(&ready, 1, static_cast<int>(slice.count()));
+      if (count > 0) return ok();
+      if (count < 0 && errno != EINTR) return errno_error(errno, "poll");
+    }
+  }
+
+  void cancel_on_server() {
+    if (PQtransactionStatus(connection) != PQTRANS_ACTIVE) return;
+    PGcancel* request = PQgetCancel(connection);
+    char ignored[256];
+    // Best effort: the connection is closed next, which ends the query as well.
+    if (request != nullptr) PQcancel(request, ignored, sizeof ignored);
+    PQfreeCancel(request);
+  }
+
+  /// libpq's own loop, with our waits.
+  Status finish_connecting(SteadyTime deadline) {
+    PostgresPollingStatusType next = PGRES_POLLING_WRITING;
+    for (;;) {
+      if (next == PGRES_POLLING_OK) return ok();
+      if (next == PGRES_POLLING_FAILED) return lost();
+      TRY(wait(next == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline));
+      next = PQconnectPoll(connection);
+    }
+  }
+
+  Status send(const std::string& sql, const std::vector<std::optional<std::string>>& parameters) {
+    std::vector<const char*> values;
+    for (const auto& p : parameters) values.push_back(p ? p->c_str() : nullptr);
+    if (PQsendQueryParams(connection, sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr,
+                          nullptr, 0) == 0)
+      return lost();
+    for (;;) {
+      int pending = PQflush(connection);
+      if (pending == 0) return ok();
+      if (pending < 0) return lost();
+      TRY(wait(POLLIN | POLLOUT));
+      if (PQconsumeInput(connection) == 0) return lost();
+    }
+  }
+
+  /// Reads all results of the statement; the last one counts, the first error wins.
+  Result<ResultHandle> receive() {
+    ResultHandle last;
+    std::optional<Error> failed;
+    for (;;) {
+      while (PQisBusy(connection) != 0) {
+        TRY(wait(POLLIN));
+        if (PQconsumeInput(connection) == 0) return lost();
+      }
+      ResultHandle result(PQgetResult(connection));
+      if (!result) break;
+      auto status = PQresultStatus(result.get());
+      if (status == PGRES_FATAL_ERROR && !failed) failed = result_error(result.get());
+      if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH)
+        return Error(Errc::Internal, "a COPY through query()");
+      last = std::move(result);
+    }
+    if (failed) return *failed;
+    if (!last || PQstatus(connection) == CONNECTION_BAD) return lost();
+    return last;
+  }
+};
+
+namespace {
+
+/// What the conninfo says, with our defaults where it is silent and our database on top.
+Result<std::vector<std::pair<std::string, std::string>>> connection_parameters(const ConnectOptions& options) {
+  char* problem = nullptr;
+  OptionsHandle parsed(PQconninfoParse(options.conninfo.c_str(), &problem));
+  PQfreemem(problem);  // not shown: it quotes pieces of the text, which may be pieces of a password
+  if (!parsed)
+    return Error(
+        Errc::Configuration, "connection is not a libpq connection string",
+        Hint{"key=value pairs such as \"host=/var/run/postgresql port=5432 user=postgres dbname=postgres\", values "
+             "with blanks in single quotes"});
+  std::vector<std::pair<std::string, std::string>> parameters;
+  for (const PQconninfoOption* option = parsed.get(); option->keyword != nullptr; ++option)
+    if (option->val != nullptr) parameters.emplace_back(option->keyword, option->val);
+  auto fall_back = [&](const char* name, std::string value) {
+    bool given = std::any_of(parameters.begin(), parameters.end(), [&](const auto& p) { return p.first == name; });
+    if (!given) parameters.emplace_back(name, std::move(value));
+  };
+  // A dead peer must be noticed while a backup holds the session idle for hours.
+  fall_back("keepalives", "1");
+  fall_back("keepalives_idle", "60");
+  fall_back("keepalives_interval", "10");
+  fall_back("keepalives_count", "6");
+  fall_back("fallback_application_name", options.application_name);
+  if (!options.database.empty()) parameters.emplace_back("dbname", options.database);
+  parameters.emplace_back("client_encoding", "UTF8");
+  return parameters;
+}
+
+void collect_notice(void* argument, const PGresult* notice) {
+  auto& notices = *static_cast<std::vector<std::string>*>(argument);
+  const char* text = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+  if (text != nullptr && notices.size() < kNoticesMax) notices.push_back(one_line(text));
+}
+
+// Role and database defaults may hold any time-out; an idle one killed a backup's session (POSTGRES rule 2).
+constexpr std::string_view kSettle =
+    "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', "
+    "'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout') "
+    "UNION ALL SELECT pg_catalog.set_config('search_path', '', false) "
+    "UNION ALL SELECT pg_catalog.set_config('datestyle', 'ISO', false)";
+
+}  // namespace
+
+Connection::Connection(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Connection::Connection(Connection&&) noexcept = default;
+Connection& Connection::operator=(Connection&&) noexcept = default;
+Connection::~Connection() = default;
+
+Result<Connection> Connection::open(const ConnectOptions& options, const CancelToken* cancel) {
+  auto parameters = TRY(connection_parameters(options));
+  std::vector<const char*> names, values;
+  for (const auto& [name, value] : parameters) {
+    names.push_back(name.c_str());
+    values.push_back(value.c_str());
+  }
+  names.push_back(nullptr);
+  values.push_back(nullptr);
+  auto state = std::make_unique<State>();
+  state->cancel = cancel;
+  state->connection = PQconnectStartParams(names.data(), values.data(), 0);
+  if (state->connection == nullptr) return Error(Errc::ResourceLimit, "out of memory for a connection");
+  if (PQstatus(state->connection) == CONNECTION_BAD) return state->lost();
+  PQsetErrorVerbosity(state->connection, PQERRORS_VERBOSE);
+  PQsetNoticeReceiver(state->connection, collect_notice, &state->notices);
+  TRY(state->finish_connecting(std::chrono::steady_clock::now() + options.connect_timeout));
+  if (PQsetnonblocking(state->connection, 1) != 0) return state->lost();
+  int version = PQserverVersion(state->connection);
+  state->version = find_version(version / 10000);
+  if (state->version == nullptr)
+    return Error(Errc::Precondition,
+                 fmt::format("the server is PostgreSQL {}: pgmint knows 13 to 18", version / 10000));
+  Connection connection(std::move(state));
+  TRY(connection.query(std::string(kSettle)));
+  return connection;
+}
+
+Result<Rows> Connection::query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters) {
+  TRY(state_->send(sql, parameters));
+  ResultHandle result = TRY(state_->receive());
+  const int row_count = PQntuples(result.get());
+  const int column_count = PQnfields(result.get());
+  if (row_count > kRowsMax) return Error(Errc::ResourceLimit, fmt::format("a query gave {} rows", row_count));
+  Rows rows;
+  for (int column = 0; column < column_count; ++column) rows.columns.emplace_back(PQfname(result.get(), column));
+  rows.rows.reserve(static_cast<std::size_t>(row_count));
+  for (int r = 0; r < row_count; ++r) {
+    Row row;
+    for (int column = 0; column < column_count; ++column) {
+      if (PQgetisnull(result.get(), r, column) != 0) {
+        row.emplace_back(std::nullopt);
+      } else {
+        auto length = static_cast<std::size_t>(PQgetlength(result.get(), r, column));
+        row.emplace_back(std::string(PQgetvalue(result.get(), r, column), length));
+      }
+    }
+    rows.rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+Result<std::string> Connection::value(const std::string& sql,
+                                      const std::vector<std::optional<std::string>>& parameters) {
+  Rows rows = TRY(query(sql, parameters));
+  if (rows.rows.size() != 1 || rows.rows[0].size() != 1 || !rows.rows[0][0])
+    return Error(Errc::Postgres, fmt::format("PostgreSQL: one value expected from: {}", sql));
+  return std::move(*rows.rows[0][0]);
+}
+
+Status Connection::execute(const std::string& sql) {
+  TRY(query(sql));
+  return ok();
+}
+
+int Connection::server_version_num() const {
+  return PQserverVersion(state_->connection);
+}
+const VersionEntry& Connection::version() const {
+  return *state_->version;
+}
+std::vector<std::string> Connection::take_notices() {
+  return std::exchange(state_->notices, {});
+}
+
+bool Connection::alive() {
+  // A server that ends a session sends its reason first; only the read after that finds the end of the stream.
+  for (int reads = 0; reads < 8; ++reads) {
+    pollfd ready{.fd = PQsocket(state_->connection), .events = POLLIN, .revents = 0};
+    if (ready.fd < 0) return false;
+    if (::poll(&ready, 1, 0) <= 0) break;
+    if (PQconsumeInput(state_->connection) == 0) return false;
+  }
+  return PQstatus(state_->connection) == CONNECTION_OK;
+}
+
+std::optional<std::string> sqlstate_of(const Error& error) {
+  const std::string& text = error.message();
+  if (error.code() != Errc::Postgres || text.size() < 7 || text.back() != ']' || text[text.size() - 7] != '[')
+    return std::nullopt;
+  auto code = text.substr(text.size() - 6, 5);
+  if (!is_sqlstate(code)) return std::nullopt;
+  return code;
+}
+
+}  // namespace pgmint::postgres
