@@ -161,6 +161,18 @@ Result<std::vector<std::string>> list_object_parts(const DirectoryTree& tree, co
   return parts;
 }
 
+Result<bool> holds_anything(const DirectoryTree& tree, const std::string& directory) {
+  auto opened = TRY(open(tree, directory));
+  if (opened.dir == nullptr) return false;
+  errno = 0;
+  for (int entries = 0; entries < 3; ++entries)  // "." and ".." come in any place
+    if (::readdir(opened.dir) == nullptr) {
+      if (errno != 0) return posix_error(errno, fmt::format("list {}", shown(tree, directory)));
+      return false;
+    }
+  return true;
+}
+
 Status list_temporaries(const DirectoryTree& tree, const std::string& directory,
                         const std::function<Status(int directory_fd, const std::string& leaf)>& visit) {
   std::vector<std::string> below;

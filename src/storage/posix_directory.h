@@ -24,6 +24,9 @@ Status list_objects(const DirectoryTree& tree, const std::string& directory, con
 /// The parts below `directory` that are objects or hold some at any depth, sorted. @errors Storage, Key
 Result<std::vector<std::string>> list_object_parts(const DirectoryTree& tree, const std::string& directory);
 
+/// Whether the directory has any entry at all, temporaries included; false when it does not exist. @errors Storage, Key
+Result<bool> holds_anything(const DirectoryTree& tree, const std::string& directory);
+
 /// Calls `visit(open directory, leaf)` for each temporary file in the tree. @errors Storage, Key
 Status list_temporaries(const DirectoryTree& tree, const std::string& directory,
                         const std::function<Status(int directory_fd, const std::string& leaf)>& visit);

@@ -49,6 +49,7 @@ class PosixStore final : public BlobStore {
 
   Result<Fd> open_directory(const std::string& directory) const;
   Status make_durable_directory(const std::string& directory);
+  Status sync_name(const std::string& directory, const std::string& parent);
   Result<std::shared_ptr<OpenFile>> open_object(const std::string& name) const;  ///< nullptr: absent
   Result<std::shared_ptr<const OpenFile>> held_open(const std::string& name);     ///< nullptr: absent
 
@@ -98,20 +99,28 @@ Status PosixStore::make_durable_directory(const std::string& directory) {
   TRY(check_not_doubtful(directory + "/"));
   const auto parent = parent_of(directory);
   TRY(make_durable_directory(parent));
+  bool durable = false;
   if (::mkdirat(root_.get(), directory.c_str(), options_.directory_mode) == 0) {
     if (::fchmodat(root_.get(), directory.c_str(), options_.directory_mode, 0) != 0)
       return posix_error(errno, fmt::format("chmod {}", shown(directory)));
-  } else if (errno != EEXIST) {
+  } else if (errno == EEXIST) {
+    // Whoever made it may be between its mkdir and its fsync; but nothing is put into it before that.
+    durable = TRY(holds_anything({root_, root_path_, ""}, directory));
+  } else {
     return posix_error(errno, fmt::format("create directory {}", shown(directory)));
   }
-  // Also when it existed: whoever made it may be between its mkdir and its fsync.
+  if (!durable) TRY(sync_name(directory, parent));
+  durable_directories_.with([&](auto& known) { known.insert(directory); });
+  return ok();
+}
+
+Status PosixStore::sync_name(const std::string& directory, const std::string& parent) {
   auto parent_fd = TRY(open_directory(parent));
   if (sync(parent_fd.get()) != 0) {
     int e = errno;
     mark_doubtful(directory + "/");
     return posix_error(e, fmt::format("fsync directory {}", shown(parent)));
   }
-  durable_directories_.with([&](auto& known) { known.insert(directory); });
   return ok();
 }
 

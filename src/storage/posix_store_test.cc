@@ -133,11 +133,24 @@ TEST(PosixStore, APutCostsOneFsyncOfTheFileAndOneOfItsDirectory) {
   EXPECT_EQ(directories.load(), 6);
   ASSERT_TRUE(store->create("c/1/p/01/third", as_bytes("x")));
   EXPECT_EQ(directories.load(), 8);
-  // Another process cannot know that these directories are durable.
+  // Another process sees from what they hold that the directories are durable.
   directories = 0;
   auto other = open_at(at.path(), options);
   ASSERT_TRUE(other->create("c/1/p/00/fourth", as_bytes("x")));
-  EXPECT_EQ(directories.load(), 5);
+  EXPECT_EQ(directories.load(), 1);
+}
+
+TEST(PosixStore, ADirectoryThatSomebodyJustMadeIsNotTakenForDurable) {
+  TemporaryDirectory at;
+  fs::create_directories(at.path() / "a/b");
+  std::vector<std::string> synced;
+  PosixOptions options;
+  options.sync = [&](int fd) {
+    if (is_directory(fd)) synced.push_back(fs::read_symlink(fmt::format("/proc/self/fd/{}", fd)).filename());
+    return ::fsync(fd);
+  };
+  ASSERT_TRUE(open_at(at.path(), options)->create("a/b/c", as_bytes("x")));
+  EXPECT_EQ(synced, (std::vector<std::string>{"a", "b"})) << "b is new in a; a holds b, so its own name is durable";
 }
 
 TEST(PosixStore, AFailedFsyncOfTheFilePublishesNothing) {
