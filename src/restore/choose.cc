@@ -113,9 +113,9 @@ Result<Verdict> judge(const Wal& wal, const ManifestRoot& root, const repository
     case TargetKind::Time:
       if (target.time < root.finished)
         return Verdict{Reach::BeforeBackup, fmt::format("{} is before backup {} ended ({})", format_rfc3339(target.time), root.name, format_rfc3339(root.finished))};
-      // A commit exactly at the target is the last one that an inclusive recovery replays; none at or after it, and PostgreSQL
-      // would end with "recovery ended before configured recovery target was reached".
-      if (!window.last_commit || target.time > window.last_commit->time)
+      // PostgreSQL stops at the first commit after the target (at it, when exclusive); with none it refuses to come up: "recovery
+      // ended before configured recovery target was reached" (xlogrecovery.c, recoveryStopsBefore).
+      if (!window.last_commit || target.time > window.last_commit->time || (!target.exclusive && target.time == window.last_commit->time))
         return Verdict{Reach::AfterEnd, fmt::format("{} is after the last commit that can be replayed: recovery is possible {}",
                                                     format_rfc3339(target.time), window_text(root, window))};
       return Verdict{};
@@ -171,7 +171,7 @@ Result<Judged> consider(const Wal& wal, const ManifestRoot& root, const RestoreR
     if (needs_all || judged.verdict.reach == Reach::AfterEnd || judged.verdict.reach == Reach::NotFound)
       return Error(Errc::Precondition, fmt::format("WAL is missing between backup {} and the target: {}", root.name, gap),
                    Hint{window.last_commit
-                            ? fmt::format("recovery is possible up to the hole: --time '{}'", format_postgres(window.last_commit->time))
+                            ? fmt::format("recovery is possible up to the last commit before the hole: --lsn {}", postgres::format(window.last_commit->end))
                             : fmt::format("push the missing segment if a server still has it, or restore with --immediate")});
   }
   return judged;
@@ -222,7 +222,7 @@ Result<Choice> choose(const RestoreRequest& request) {
       return std::move(judged->choice);
     }
     Hint hint{judged->verdict.reach == Reach::BeforeBackup ? "pgmint list shows the backups and the recovery window; choose a later moment, or an older backup"
-              : judged->verdict.reach == Reach::AfterEnd   ? "--latest restores everything that was archived; pgmint list shows the recovery window"
+              : judged->verdict.reach == Reach::AfterEnd   ? "--latest restores everything that was archived; for a recent moment archive the current segment first: SELECT pg_switch_wal()"
                                                            : "pgmint list shows the recovery window; check the spelling, or the --timeline"};
     Error refusal(Errc::Precondition, judged->verdict.why, std::move(hint));
     // An older backup can reach an earlier moment, never a later one than the newest could.

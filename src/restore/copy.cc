@@ -89,8 +89,14 @@ class Copy {
   }
 
   Status produce_tasks() {
-    TRY(make_directory(job_.target.to, 0700));
-    for (const auto& [oid, location] : job_.target.tablespaces) TRY(make_directory(location, 0700));
+    if (job_.target.leftovers) {
+      held_.warnings.push_back("the target held what an interrupted restore had left; it was removed first");
+      if (auto stayed = undo_copy(job_.target); !stayed.empty()) return Error(Errc::Io, fmt::format("{} cannot be removed", stayed.front()));
+    }
+    for (const auto& directory : job_.target.new_roots) {
+      TRY(make_directory(directory, 0700));
+      TRY(write_file_durably(directory / kRestoringMarker, {}, 0600));
+    }
     repository::RecordOpener opener(job_.cluster.context(), job_.cluster.keys());
     TRY(repository::walk_manifest(job_.cluster.store(), job_.cluster.context(), opener, job_.root,
                                   [&](const FileEntry& entry) -> Status {
@@ -409,14 +415,17 @@ Result<HeldBack> copy_files(const CopyJob& job, CopyCounters& counters) {
 
 std::vector<std::string> undo_copy(const TargetPlan& target) {
   std::vector<std::string> stayed;
+  auto remove = [&](const fs::path& path) {
+    std::error_code ec;
+    fs::remove_all(path, ec);
+    if (ec) stayed.push_back(path.string());
+  };
   for (const auto& root : target.new_roots) {
     std::error_code ec;
-    for (fs::directory_iterator it(root, ec), end; !ec && it != end; it.increment(ec)) {
-      if (it->path().filename() == "lost+found") continue;
-      std::error_code removed;
-      fs::remove_all(it->path(), removed);
-      if (removed) stayed.push_back(it->path().string());
-    }
+    for (fs::directory_iterator it(root, ec), end; !ec && it != end; it.increment(ec))
+      // The marker goes last: whoever is cut off in here leaves what can still be told for what it is.
+      if (it->path().filename() != "lost+found" && it->path().filename() != kRestoringMarker) remove(it->path());
+    remove(root / kRestoringMarker);
   }
   return stayed;
 }

@@ -174,7 +174,11 @@ Status finish(const RestoreRequest& request, const Choice& choice, const TargetP
   TRY(write_owned(target, target.to / "recovery.signal", {}, 0600));
   TRY(make_owned_directory(target, target.to / "global"));
   TRY(write_owned(target, target.to / "global/pg_control", held.control_file, held.control_mode));
-  return sync_directory(target.to);
+  for (auto it = target.new_roots.rbegin(); it != target.new_roots.rend(); ++it) {
+    if (::unlink((*it / kRestoringMarker).c_str()) != 0) return errno_error(errno, fmt::format("remove {}", (*it / kRestoringMarker).string()));
+    TRY(sync_directory(*it));
+  }
+  return ok();
 }
 
 void note_environment(const repository::ManifestRoot& root, const HeldBack& held, RestoreReport& report) {
@@ -235,12 +239,14 @@ Result<RestoreReport> run(const RestoreRequest& request) {
     note_environment(root, held, report);
     return finish(request, choice, target, held, report);
   }();
-  if (!written) {
+  // Only a copy that was not yet complete is taken back: with pg_control in place it is a database.
+  if (!written && ::access((target.to / "global/pg_control").c_str(), F_OK) != 0) {
     const auto stayed = undo_copy(target);
     auto error = std::move(written).failure();
     if (stayed.empty()) return std::move(error).with_context("restore failed, what it had written was removed");
     return std::move(error).with_context(fmt::format("restore failed, and {} could not be removed", stayed.front()));
   }
+  if (!written) return std::move(written).failure();
   report.files = counters.files + 1;
   report.bytes = counters.bytes;
   report.read_bytes = counters.read_bytes;

@@ -34,8 +34,13 @@ std::optional<pid_t> running_server(const fs::path& directory) {
   return std::nullopt;
 }
 
-/// Absent, or an empty directory. `what` for messages.
-Status expect_free(const fs::path& path, std::string_view what, std::string_view hint) {
+/// True when an interrupted restore left it: our marker, and no pg_control (which a restore writes last).
+bool is_leftover(const fs::path& path) {
+  return ::access((path / kRestoringMarker).c_str(), F_OK) == 0 && ::access((path / "global/pg_control").c_str(), F_OK) != 0;
+}
+
+/// Absent, an empty directory, or (told by `leftover`) what an interrupted restore left. `what` for messages.
+Status expect_free(const fs::path& path, std::string_view what, std::string_view hint, bool* leftover) {
   struct stat st {};
   if (::stat(path.c_str(), &st) != 0) {
     if (errno == ENOENT) return ok();
@@ -45,6 +50,10 @@ Status expect_free(const fs::path& path, std::string_view what, std::string_view
   if (auto pid = running_server(path))
     return Error(Errc::Precondition, fmt::format("a PostgreSQL server (process {}) is running on {}", *pid, path.string()),
                  Hint{"stop it and move its data directory away, or name another directory with --to"});
+  if (leftover != nullptr && is_leftover(path)) {
+    *leftover = true;
+    return ok();
+  }
   if (!TRY(is_empty_directory(path)))
     return Error(Errc::Precondition, fmt::format("{} {} is not empty", what, path.string()), Hint{std::string(hint)});
   return ok();
@@ -57,7 +66,8 @@ Status expect_writable_parent(const fs::path& path) {
   return ok();
 }
 
-Result<std::map<std::uint32_t, std::string>> plan_tablespaces(const RestoreRequest& request, const repository::ManifestRoot& root, bool clone) {
+Result<std::map<std::uint32_t, std::string>> plan_tablespaces(const RestoreRequest& request, const repository::ManifestRoot& root, bool clone,
+                                                              bool leftover_target) {
   std::map<std::string, std::string> mapping;
   for (const auto& [from, to] : request.tablespaces) {
     if (to.empty() || to.front() != '/')
@@ -66,6 +76,7 @@ Result<std::map<std::uint32_t, std::string>> plan_tablespaces(const RestoreReque
   }
   std::map<std::uint32_t, std::string> plan;
   std::set<std::string> used;
+  bool ignored = false;
   for (const auto& t : root.tablespaces) {
     if (t.location.empty()) continue;  // in place: a directory inside pg_tblspc
     auto it = mapping.find(t.location);
@@ -74,7 +85,9 @@ Result<std::map<std::uint32_t, std::string>> plan_tablespaces(const RestoreReque
     if (!used.insert(to).second) return Error(Errc::Usage, fmt::format("two tablespaces would go to {}", to));
     TRY(expect_free(to, fmt::format("the place of tablespace {} (OID {}),", t.location, t.oid),
                     fmt::format("give it another place: --tablespace {}=/new/place{}", t.location,
-                                clone ? "" : "; or empty the directory if it is what is left of the lost cluster")));
+                                clone ? "" : "; or empty the directory if it is what is left of the lost cluster"),
+                    // Only together with its data directory: alone it may belong to a server that runs elsewhere.
+                    leftover_target ? &ignored : nullptr));
     TRY(expect_writable_parent(to));
     plan[t.oid] = to;
   }
@@ -99,9 +112,9 @@ Result<TargetPlan> plan_target(const RestoreRequest& request, const repository::
   if (request.own_data_directory) {
     plan.clone = fs::weakly_canonical(plan.to, ec) != fs::weakly_canonical(*request.own_data_directory, ec);
   }
-  TRY(expect_free(plan.to, "the target", "name a new or empty directory with --to"));
+  TRY(expect_free(plan.to, "the target", "name a new or empty directory with --to", &plan.leftovers));
   TRY(expect_writable_parent(plan.to));
-  plan.tablespaces = TRY(plan_tablespaces(request, root, plan.clone));
+  plan.tablespaces = TRY(plan_tablespaces(request, root, plan.clone, plan.leftovers));
   plan.new_roots.push_back(plan.to);
   for (const auto& [oid, location] : plan.tablespaces) {
     const auto inside = fs::path(location).lexically_relative(plan.to);
@@ -127,7 +140,7 @@ Result<TargetPlan> plan_target(const RestoreRequest& request, const repository::
   }
   std::uint64_t available = 0;
   for (const auto& [device, amount] : free_by_device) available += amount;
-  if (available < bytes)
+  if (available < bytes && !plan.leftovers)
     return Error(Errc::Precondition, fmt::format("{} needs {} but {} has {} free", root.name, human(ByteCount(bytes)), plan.to.string(), human(ByteCount(available))),
                  Hint{"free space, or name a directory on another file system with --to"});
   return plan;

@@ -21,7 +21,12 @@ struct TargetPlan {
   std::map<std::uint32_t, std::string> tablespaces;    ///< oid to where it goes; in-place ones are absent
   std::optional<Owner> owner;
   std::vector<fs::path> new_roots;                     ///< directories that this restore creates or fills: what a failed copy empties
+  bool leftovers = false;                              ///< new_roots hold what an interrupted restore left: emptied first
 };
+
+/// Stands in every directory of new_roots from a restore's first step to its last. A directory that holds it and no
+/// pg_control holds nothing that ever was a database.
+inline constexpr const char* kRestoringMarker = "pgmint.restoring";
 
 /// @errors Precondition: not empty, a server runs on it, a tablespace's place is taken, too little space, no owner to drop
 ///         to; Usage: a mapping for a tablespace that the backup has not; Key: parent not writable
