@@ -60,15 +60,43 @@ class Log {
   Result<std::uint64_t> append(const Actor& actor, EntryContent content);
   Result<std::uint64_t> append(const Actor& actor, const std::function<Result<EntryContent>(const LogState&)>& make);
 
-  /// Calls `visit` for every slot of the newest generation in order: parsed entry, or why it is void.
+  /// Reads the newest generation again from its beginning and calls `visit` for every slot in order: the entry, or why it is
+  /// void. @errors as refresh, and what `visit` returns
   Status for_each(const std::function<Status(std::uint64_t seq, const Result<LogEntry>& entry)>& visit);
   /// Opens generation + 1 with `genesis` made from what stands in the store. @errors Storage, Key, Precondition
   Status open_generation(const Actor& actor, GenesisEntry genesis);
 
  private:
+  /// What stands in the store: the newest valid generation, as far as it can be read.
+  struct Survey {
+    LogState origin;                     ///< before its first entry
+    LogState state;
+    Status health = ok();                ///< why reading could not go on
+    std::uint32_t next_generation = 0;   ///< above every generation that has an object
+    std::set<crypto::PublicKey> roots;   ///< who may open it
+  };
+  enum class Put { Ours, Theirs };
+
+  Result<Survey> survey();
+  Status check_empty();
+  Status fold(LogState& state);
+  Result<Result<LogEntry>> take(LogState& state, ByteView object);
+  Status check_no_gap(const LogState& state, bool& more);
+  Result<std::optional<Bytes>> read_slot(std::uint32_t generation, std::uint64_t seq);
+  Result<std::optional<Bytes>> read_back(const std::string& name, bool exists);
+  Result<Put> put(const std::string& name, ByteView object, const ByteArray<16>& attempt);
+  Result<bool> superseded();
+  Status remember();
+  std::string entry_name(std::uint32_t generation, std::uint64_t seq) const;
+  Result<Bytes> make_object(const Actor& actor, const LogState& state, EntryContent content, LogEntry& entry);
+  Error damage(std::string what) const;
+
   Dependencies d_;
+  LogState origin_;
   LogState state_;
-  bool seen_checked_ = false;
+  std::uint32_t next_generation_ = 0;
+  bool opened_ = false;
+  std::optional<SeenMemory::Head> seen_;  ///< the highest of this and earlier runs
 };
 
 }  // namespace pgmint::repository

@@ -59,7 +59,8 @@ struct EnrolEntry {
 };
 struct RevokeEntry { crypto::PublicKey key{}; };
 struct AdoptEntry { std::uint64_t system_id = 0; Incarnation incarnation{}; std::string reason; };
-struct FloorLine { std::uint64_t system_id = 0; Incarnation incarnation{}; std::uint32_t timeline = 0; std::uint64_t segment = 0; };
+/// WAL of this timeline before `lsn` may go.
+struct FloorLine { std::uint64_t system_id = 0; Incarnation incarnation{}; std::uint32_t timeline = 0; std::uint64_t lsn = 0; };
 struct FloorEntry { std::vector<FloorLine> lines; };
 struct AuditEntry { std::string event, detail; };
 struct GenesisEntry {
@@ -100,7 +101,15 @@ Bytes encode_entry(LogEntry entry, const RecordContext& context, const crypto::K
 /// @errors Corruption (then the entry is void), Precondition (valid signature, unknown kind or odd tag: a newer pgmint)
 Result<LogEntry> parse_entry(ByteView object, const RecordContext& context, const crypto::Key256& maintenance_key,
                              std::uint32_t generation, std::uint64_t seq);
-/// The attempt nonce without any key, to tell one's own entry after an uncertain put. nullopt when malformed.
-std::optional<ByteArray<16>> attempt_of(ByteView object);
+/// The clear fields, read without any key and not authenticated: to tell one's own entry, by its attempt nonce, after an
+/// uncertain put. nullopt when malformed.
+struct EntryFrame {
+  std::uint32_t generation = 0;
+  std::uint64_t seq = 0;
+  crypto::Digest previous{};
+  crypto::PublicKey actor{};
+  ByteArray<16> attempt{};
+};
+std::optional<EntryFrame> frame_of(ByteView object);
 
 }  // namespace pgmint::repository

@@ -19,15 +19,26 @@ struct LiveSnapshot {
   std::optional<std::string> hold;      ///< the reason
 };
 
+/// WAL that is needed from `start_lsn` on, on this timeline and on those that branch off later.
+struct WalNeed {
+  std::uint64_t system_id = 0;
+  Incarnation incarnation{};
+  std::uint32_t timeline = 0;
+  std::uint64_t start_lsn = 0;
+};
+
 struct OpenSession {
   SessionPurpose purpose = SessionPurpose::Write;
   std::optional<SessionId> parent;
   std::map<PackId, PackSummary> pins;   ///< frozen at BEGIN
+  std::optional<WalNeed> wal;           ///< the parent's, frozen at BEGIN
   TimePoint begun{}, lease_until{};
   std::string actor_label;
 };
 
-enum class Closed : std::uint8_t { BySnap, ByAbort, ByEnd };
+/// InEarlierGeneration: a rebuilt log knows that the session was, and not how it ended; of its packs only those may be purged
+/// that a snapshot of this log has referred to.
+enum class Closed : std::uint8_t { BySnap, ByAbort, ByEnd, InEarlierGeneration };
 
 /// One void entry, for `audit verify`.
 struct VoidEntry {
@@ -37,8 +48,11 @@ struct VoidEntry {
 
 class LogState {
  public:
-  /// @param format_root  the root public key that `format` names
-  explicit LogState(crypto::PublicKey format_root) : format_root_(format_root) {}
+  /// The state before generation 0. @param format_root  the root public key that `format` names
+  explicit LogState(crypto::PublicKey format_root) : genesis_roots_{format_root} {}
+  /// The state before generation `generation`, which only a root in force in the generation before it may open.
+  LogState(std::uint32_t generation, std::set<crypto::PublicKey> genesis_roots)
+      : genesis_roots_(std::move(genesis_roots)), generation_(generation) {}
 
   /// Why the entry would be void against this state, or success. Pure. @errors Precondition, with the rule's number in words
   Status validate(const LogEntry& entry) const;
@@ -48,7 +62,7 @@ class LogState {
   /// The slot is used up but nothing happened.
   void note_void(std::uint64_t seq, std::string reason);
   /// Moves past the object at slot `seq` (void or not), so that the chain goes on from its hash.
-  void advance(std::uint32_t generation, std::uint64_t seq, const crypto::Digest& object_hash);
+  void advance(std::uint64_t seq, const crypto::Digest& object_hash);
 
   bool has_genesis() const { return genesis_; }
   std::uint32_t generation() const { return generation_; }
@@ -64,6 +78,9 @@ class LogState {
   const std::map<SessionId, Closed>& closed_sessions() const { return closed_; }
   const std::vector<VoidEntry>& void_entries() const { return void_; }
   const std::map<crypto::PublicKey, EnrolEntry>& actors() const { return actors_; }
+  std::set<crypto::PublicKey> roots() const;
+  /// Enrolled for anything; before GENESIS: may sign it.
+  bool knows_actor(const crypto::PublicKey& key) const;
   const std::vector<FloorLine>& floors() const { return floors_; }
   /// (system id, incarnation) pairs that this cluster has been, newest last.
   const std::vector<std::pair<std::uint64_t, Incarnation>>& identities() const { return identities_; }
@@ -74,11 +91,19 @@ class LogState {
   std::vector<PackId> purgeable() const;
   /// Every pack that a live snapshot refers to or an open session pins.
   std::set<PackId> needed_packs() const;
+  /// A live snapshot or an open session refers to it, or one did and it has not been purged.
+  bool was_referred(const PackId& pack) const;
   const std::set<PackId>& purged_packs() const { return purged_; }
 
  private:
   struct Check;
-  crypto::PublicKey format_root_;
+  struct Effect;
+  void publish(const SnapEntry& snap, std::map<PackId, PackSummary> packs, std::optional<SessionId> parent, TimePoint when);
+  void refer(const std::map<PackId, PackSummary>& packs);
+  void release(const std::map<PackId, PackSummary>& packs);
+  bool needed(const PackId& pack) const;
+
+  std::set<crypto::PublicKey> genesis_roots_;
   bool genesis_ = false;
   std::uint32_t generation_ = 0;
   std::uint64_t next_seq_ = 0;
@@ -90,7 +115,8 @@ class LogState {
   std::map<SessionId, LiveSnapshot> snapshots_;
   std::map<SessionId, OpenSession> open_;
   std::map<SessionId, Closed> closed_;
-  std::set<PackId> ever_referred_;
+  /// How many live snapshots and pins refer to a pack; 0: referred to before, and not purged.
+  std::map<PackId, std::uint32_t> references_;
   std::set<PackId> purged_;
   std::vector<VoidEntry> void_;
   std::map<crypto::PublicKey, EnrolEntry> actors_;

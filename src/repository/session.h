@@ -23,7 +23,8 @@ class WriteSession {
   /// Puts one pack (blocking) and remembers its summary. Unknown outcomes are read back and compared. Thread-safe.
   /// @errors Storage, Unknown, Key, Precondition (the name exists with other bytes), Cancelled
   Status upload(FinishedPack pack);
-  /// Renews the lease when a third of it has passed. Cheap otherwise. Call from the operation's own thread.
+  /// Renews the lease when a third of it has passed. Cheap otherwise. Call from the operation's own thread. A store that cannot
+  /// be reached is an error only when the lease is about to end. @errors Precondition (aborted meanwhile), as Log::append
   Status keep_alive();
   /// Puts the manifest root, then SNAP: the commit point. Every pack in `removed` was the parent's.
   /// @errors Precondition (aborted meanwhile, or the name is taken), Storage, Unknown, Key
@@ -40,7 +41,7 @@ class WriteSession {
   std::atomic<std::uint32_t> next_number_{0};
   std::atomic<std::uint64_t> stored_{0};
   Guarded<std::vector<PackSummary>> added_;
-  TimePoint lease_until_{}, lease_from_{};
+  TimePoint lease_until_{}, renew_at_{};
   bool closed_ = false;
 };
 

@@ -1,0 +1,321 @@
+#include "repository/log.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/log.h"
+#include "repository/layout.h"
+#include "repository/object_header.h"
+
+namespace pgmint::repository {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr int kRacesMax = 64;
+constexpr int kPutsMax = 4;
+constexpr int kReadBacksMax = 12;
+constexpr auto kFirstWait = 100ms;
+constexpr auto kLongestWait = 5s;
+
+/// Ends a listing early; never leaves this file.
+constexpr auto kEnough = Errc::Cancelled;
+
+std::chrono::microseconds wait_after(int tries) {
+  return std::min<std::chrono::microseconds>(kFirstWait * (1 << std::min(tries, 10)), kLongestWait);
+}
+
+std::optional<std::uint32_t> parse_generation(std::string_view part) {
+  std::uint32_t value = 0;
+  const auto end = part.data() + part.size();
+  const auto parsed = std::from_chars(part.data(), end, value, 16);
+  if (part.size() != 8 || parsed.ec != std::errc() || parsed.ptr != end) return std::nullopt;
+  return value;
+}
+
+/// A log that cannot be read on for a reason that another generation may have answered.
+bool is_damage(const Error& error) { return error.code() == Errc::Corruption || error.code() == Errc::Precondition; }
+
+}  // namespace
+
+Log::Log(Dependencies dependencies)
+    : d_(dependencies), origin_(dependencies.format_root), state_(dependencies.format_root) {}
+
+std::string Log::entry_name(std::uint32_t generation, std::uint64_t seq) const {
+  return log_entry_name(d_.context.cluster, generation, seq);
+}
+
+Error Log::damage(std::string what) const {
+  return Error(Errc::Corruption, fmt::format("log of cluster {}: {}", d_.context.cluster.hex(), what),
+               Hint{"pgmint verify tells what is affected; pgmint repair --rebuild-log opens a new log from the backups' manifests"});
+}
+
+// --- reading
+
+Result<std::optional<Bytes>> Log::read_slot(std::uint32_t generation, std::uint64_t seq) {
+  auto object = d_.store.read(entry_name(generation, seq), kLogEntryMax);
+  if (!object && object.failure().code() == Errc::ResourceLimit)
+    return damage(fmt::format("{} is larger than an entry may be", entry_name(generation, seq)));
+  return object;
+}
+
+/// Folds one object. Outer failure: the log cannot be read on. Inner failure: the entry is void.
+Result<Result<LogEntry>> Log::take(LogState& state, ByteView object) {
+  const auto generation = state.generation();
+  const auto seq = state.next_seq();
+  const auto hash = crypto::sha256(object);
+  if (seen_ && seen_->generation == generation && seen_->seq == seq && seen_->hash != hash)
+    return damage(fmt::format("entry {} is not the one that was seen here before", seq));
+
+  auto header = expect_header(object, ObjectKind::LogEntry, d_.context.repository, d_.context.cluster);
+  if (!header && header.failure().code() == Errc::Precondition) return std::move(header).failure();
+  auto entry = parse_entry(object, d_.context, d_.maintenance_key, generation, seq);
+  const auto frame = frame_of(object);
+  const bool known_actor = frame && state.knows_actor(frame->actor);
+  // Written by somebody who may write here, and not understood: a newer pgmint. From anybody else it is void.
+  if (!entry && entry.failure().code() == Errc::Precondition && known_actor)
+    return std::move(entry).failure().with_context(fmt::format("log entry {}", seq));
+  // An actor chains on what it has read, so this proves that the object before was another when it did.
+  if (entry && known_actor && entry->previous != state.head())
+    return damage(fmt::format("entry {} was changed after entry {} had been written", seq == 0 ? 0 : seq - 1, seq));
+
+  if (entry)
+    if (auto applied = state.apply(*entry); !applied) entry = std::move(applied).failure();
+  if (!entry) {
+    log_warning("log of cluster {}: entry {} is void: {}", d_.context.cluster.hex(), seq, entry.failure().describe());
+    state.note_void(seq, entry.failure().describe());
+  }
+  state.advance(seq, hash);
+  return entry;
+}
+
+/// Sets `more` when the slot that was absent has appeared since. @errors Corruption (later slots, and still not this one)
+Status Log::check_no_gap(const LogState& state, bool& more) {
+  const auto absent = entry_name(state.generation(), state.next_seq());
+  const auto generation_prefix = absent.substr(0, absent.rfind('/') + 1);
+  std::string later;
+  auto listed = d_.store.list(generation_prefix, absent, [&](const storage::BlobInfo& info) -> Status {
+    later = info.name;
+    return Error(kEnough, "enough");
+  });
+  if (!listed && later.empty()) return std::move(listed).failure();
+  more = false;
+  if (later.empty()) return ok();
+  more = TRY(d_.store.stat(absent)).has_value();
+  if (!more) return damage(fmt::format("{} is missing though {} is there", absent, later));
+  return ok();
+}
+
+/// Everything from state.next_seq() on.
+Status Log::fold(LogState& state) {
+  for (;;) {
+    while (const auto object = TRY(read_slot(state.generation(), state.next_seq()))) {
+      // A void entry has been noted in the state.
+      [[maybe_unused]] const auto entry = TRY(take(state, *object));
+    }
+    bool more = false;
+    TRY(check_no_gap(state, more));
+    if (!more) return ok();
+  }
+}
+
+/// An empty log is a new cluster's only when nothing else of it is there but its keys.
+Status Log::check_empty() {
+  if (seen_) return damage("it is empty, and entries of it were seen here before");
+  const auto prefix = cluster_prefix(d_.context.cluster);
+  std::string other;
+  auto listed = d_.store.list(prefix, "", [&](const storage::BlobInfo& info) -> Status {
+    if (std::string_view(info.name).substr(prefix.size()).starts_with("keyring/")) return ok();
+    other = info.name;
+    return Error(kEnough, "enough");
+  });
+  if (!listed && other.empty()) return std::move(listed).failure();
+  if (!other.empty()) return damage(fmt::format("it is empty, and {} is there", other));
+  return ok();
+}
+
+Result<Log::Survey> Log::survey() {
+  std::vector<std::uint32_t> generations;
+  for (const auto& part : TRY(d_.store.list_parts(log_prefix(d_.context.cluster))))
+    if (const auto generation = parse_generation(part)) generations.push_back(*generation);
+
+  Survey found{LogState(d_.format_root), LogState(d_.format_root), ok(), 0, {d_.format_root}};
+  if (generations.empty()) {
+    TRY(check_empty());
+    return found;
+  }
+  for (const auto generation : generations) {
+    const LogState origin(generation, found.roots);
+    LogState state = origin;
+    auto health = fold(state);
+    if (!health && !is_damage(health.failure())) return std::move(health).failure();
+    found.next_generation = generation + 1;
+    if (!state.has_genesis()) {
+      // Nobody's word: a generation without a valid first entry does not count, unless it is all there is.
+      if (!found.state.has_genesis() && found.health)
+        found.health = health ? Status(damage(fmt::format("entry 0 of generation {} is not valid", generation))) : std::move(health);
+      continue;
+    }
+    found.roots = state.roots();
+    found.origin = origin;
+    found.state = std::move(state);
+    found.health = std::move(health);
+  }
+  return found;
+}
+
+/// A newer generation has been opened since the survey.
+Result<bool> Log::superseded() {
+  return TRY(d_.store.stat(entry_name(std::max(next_generation_, 1u), 0))).has_value();
+}
+
+Status Log::refresh() {
+  if (!opened_) seen_ = TRY(d_.seen.load(d_.context.repository, d_.context.cluster));
+  if (!opened_ || TRY(superseded())) {
+    auto found = TRY(survey());
+    TRY(std::move(found.health));
+    if (seen_ && found.state.generation() == seen_->generation && found.state.next_seq() <= seen_->seq)
+      return damage(fmt::format("it ends at entry {}, and entry {} was seen here before: the store went back in time",
+                                found.state.next_seq(), seen_->seq));
+    if (seen_ && found.state.generation() < seen_->generation)
+      return damage(fmt::format("generation {} was seen here before and is gone", seen_->generation));
+    origin_ = std::move(found.origin);
+    state_ = std::move(found.state);
+    next_generation_ = found.next_generation;
+    opened_ = true;
+  } else {
+    while (const auto object = TRY(read_slot(state_.generation(), state_.next_seq()))) {
+      [[maybe_unused]] const auto entry = TRY(take(state_, *object));
+    }
+  }
+  return remember();
+}
+
+Status Log::remember() {
+  if (state_.next_seq() == 0) return ok();
+  const SeenMemory::Head head{state_.generation(), state_.next_seq() - 1, state_.head()};
+  if (seen_ && seen_->generation == head.generation && seen_->seq == head.seq) return ok();
+  seen_ = head;
+  // What cannot be remembered weakens the check of a later run and nothing else: no reason to fail this one.
+  if (auto stored = d_.seen.store(d_.context.repository, d_.context.cluster, head); !stored)
+    log_warning("the newest log entry cannot be remembered: {}", stored.failure().describe());
+  return ok();
+}
+
+Status Log::for_each(const std::function<Status(std::uint64_t seq, const Result<LogEntry>& entry)>& visit) {
+  TRY(refresh());
+  LogState state = origin_;
+  while (const auto object = TRY(read_slot(state.generation(), state.next_seq()))) {
+    const auto seq = state.next_seq();
+    TRY(visit(seq, TRY(take(state, *object))));
+  }
+  if (state.next_seq() < state_.next_seq()) return damage(fmt::format("entry {} is gone", state.next_seq()));
+  return ok();
+}
+
+// --- writing
+
+Result<Bytes> Log::make_object(const Actor& actor, const LogState& state, EntryContent content, LogEntry& entry) {
+  PGMINT_ASSERT(actor.key != nullptr);
+  entry = {};
+  entry.generation = state.generation();
+  entry.seq = state.next_seq();
+  entry.previous = state.head();
+  entry.actor = actor.key->public_key();
+  d_.random.fill(entry.attempt);
+  entry.time = d_.clock.now();
+  entry.actor_label = actor.label;
+  entry.command = actor.command;
+  entry.content = std::move(content);
+  TRY(state.validate(entry));
+  auto object = encode_entry(entry, d_.context, d_.maintenance_key, *actor.key, d_.random);
+  // What cannot be read again must never become an entry: a text that is too long, a body above the limit.
+  if (auto parsed = parse_entry(object, d_.context, d_.maintenance_key, entry.generation, entry.seq); !parsed)
+    return std::move(parsed).failure().with_code(Errc::ResourceLimit).with_context("this entry cannot be written");
+  return object;
+}
+
+/// What stands in a slot after an uncertain put. With `exists` absence is no answer: wait, read again.
+Result<std::optional<Bytes>> Log::read_back(const std::string& name, bool exists) {
+  for (int tries = 0;; ++tries) {
+    auto object = d_.store.read(name, kLogEntryMax);
+    const bool answered = object ? (object->has_value() || !exists) : !is_transient(object.failure().code());
+    if (answered || tries == kReadBacksMax) return object;
+    d_.clock.sleep(wait_after(tries));
+  }
+}
+
+/// Creates the slot, or finds out who did. A resend follows a read that found the slot empty, and is the same object: if the
+/// request before lands after all, it is still this entry and no second one.
+Result<Log::Put> Log::put(const std::string& name, ByteView object, const ByteArray<16>& attempt) {
+  bool uncertain = false;
+  for (int tries = 0;; ++tries) {
+    auto created = d_.store.create(name, object);
+    if (created && *created == storage::Created::Yes) return Put::Ours;
+    const bool exists = created.has_value();
+    auto now_there = read_back(name, exists);
+    if (!now_there)
+      return Error(Errc::Unknown, fmt::format("{} may or may not have been written: {}", name, now_there.failure().describe()),
+                   Hint{"pgmint audit list shows whether it was; then run the command again"});
+    if (now_there->has_value()) {
+      const auto frame = frame_of(**now_there);
+      return frame && frame->attempt == attempt ? Put::Ours : Put::Theirs;
+    }
+    if (exists)
+      return Error(Errc::Unknown, fmt::format("{} exists for the store and cannot be read", name),
+                   Hint{"pgmint doctor checks whether the store can be used"});
+    if (!is_transient(created.failure().code()) && !uncertain) return std::move(created).failure();
+    if (!is_transient(created.failure().code()) || tries == kPutsMax)
+      return std::move(created).failure().with_code(Errc::Unknown).with_context(fmt::format("{} may still appear", name));
+    uncertain = true;
+    d_.clock.sleep(wait_after(tries));
+  }
+}
+
+Result<std::uint64_t> Log::append(const Actor& actor, const std::function<Result<EntryContent>(const LogState&)>& make) {
+  for (int races = 0; races < kRacesMax; ++races) {
+    TRY(refresh());
+    LogEntry entry;
+    const auto object = TRY(make_object(actor, state_, TRY(make(state_)), entry));
+    const auto outcome = TRY(put(entry_name(entry.generation, entry.seq), object, entry.attempt));
+    if (outcome == Put::Theirs) {
+      d_.clock.sleep(std::chrono::milliseconds(static_cast<std::int64_t>(d_.random.u64() % (std::uint64_t{8} << std::min(races, 6)))));
+      continue;
+    }
+    [[maybe_unused]] const auto taken = TRY(take(state_, object));
+    TRY(remember());
+    // A rebuild may have read the log before this entry: then it counts for nothing, and must be valid in the new generation.
+    if (TRY(superseded())) continue;
+    return entry.seq;
+  }
+  return Error(Errc::Busy, fmt::format("{} others wrote to the log first", kRacesMax), Hint{"run the command again"});
+}
+
+Result<std::uint64_t> Log::append(const Actor& actor, EntryContent content) {
+  return append(actor, [&](const LogState&) -> Result<EntryContent> { return content; });
+}
+
+Status Log::create(const Actor& actor, GenesisEntry genesis) {
+  TRY(refresh());
+  const Error exists(Errc::Precondition, fmt::format("cluster {} has a log already", d_.context.cluster.hex()));
+  if (state_.has_genesis()) return exists;
+  LogEntry entry;
+  const auto object = TRY(make_object(actor, state_, std::move(genesis), entry));
+  if (TRY(put(entry_name(0, 0), object, entry.attempt)) == Put::Theirs) return exists;
+  return refresh();
+}
+
+Status Log::open_generation(const Actor& actor, GenesisEntry genesis) {
+  auto found = TRY(survey());
+  const auto generation = std::max(found.next_generation, 1u);
+  LogEntry entry;
+  const auto object = TRY(make_object(actor, LogState(generation, found.roots), std::move(genesis), entry));
+  if (TRY(put(entry_name(generation, 0), object, entry.attempt)) == Put::Theirs)
+    return Error(Errc::Busy, fmt::format("generation {} has been opened by somebody else", generation), Hint{"run the command again"});
+  opened_ = false;
+  return refresh();
+}
+
+}  // namespace pgmint::repository

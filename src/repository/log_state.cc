@@ -1,0 +1,385 @@
+#include "repository/log_state.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace pgmint::repository {
+namespace {
+
+/// `rule`: its number in docs/format/log.md.
+Error refused(int rule, const std::string& why) {
+  return Error(Errc::Precondition, fmt::format("{} (log rule {})", why, rule));
+}
+
+std::string short_hex(const SessionId& id) { return id.hex().substr(0, 8); }
+
+bool same_place(const FloorLine& a, const FloorLine& b) {
+  return a.system_id == b.system_id && a.incarnation == b.incarnation && a.timeline == b.timeline;
+}
+
+bool holds_back(const WalNeed& need, const FloorLine& line) {
+  // Timelines count up: what starts on an older one may follow any newer one from that position on.
+  return need.system_id == line.system_id && need.incarnation == line.incarnation && need.timeline <= line.timeline &&
+         need.start_lsn < line.lsn;
+}
+
+WalNeed wal_need(const SnapEntry& snap) { return {snap.system_id, snap.incarnation, snap.timeline, snap.start_lsn}; }
+
+std::uint64_t kind_bit(EntryKind kind) { return std::uint64_t{1} << static_cast<unsigned>(kind); }
+
+}  // namespace
+
+/// May the entry take effect? One overload a kind.
+struct LogState::Check {
+  const LogState& state;
+  const LogEntry& entry;
+
+  Status frame() const {
+    const auto kind = kind_of(entry.content);
+    if (entry.generation != state.generation_ || entry.seq != state.next_seq_)
+      return refused(1, fmt::format("entry {}/{} where {}/{} is due", entry.generation, entry.seq, state.generation_,
+                                    state.next_seq_));
+    if (entry.previous != state.head_) return refused(1, "the entry does not follow the object before it");
+    if (kind == EntryKind::Genesis) return ok();
+    if (!state.genesis_) return refused(2, "the log has no valid GENESIS");
+    const auto actor = state.actors_.find(entry.actor);
+    if (actor == state.actors_.end()) return refused(2, "the actor is not enrolled");
+    if ((actor->second.kinds & kind_bit(kind)) == 0)
+      return refused(2, fmt::format("a {} may not write {}", role_name(actor->second.role), entry_kind_name(kind)));
+    return ok();
+  }
+
+  Status root_only() const {
+    if (state.actors_.at(entry.actor).role == Role::Root) return ok();
+    return refused(2, fmt::format("only a root may write {}", entry_kind_name(kind_of(entry.content))));
+  }
+
+  Result<const LiveSnapshot*> live(int rule, const SessionId& id) const {
+    const auto found = state.snapshots_.find(id);
+    if (found == state.snapshots_.end()) return refused(rule, fmt::format("{} is not a live snapshot", short_hex(id)));
+    return &found->second;
+  }
+
+  Result<const OpenSession*> open(int rule, const SessionId& id) const {
+    const auto found = state.open_.find(id);
+    if (found == state.open_.end()) return refused(rule, fmt::format("session {} is not open", short_hex(id)));
+    return &found->second;
+  }
+
+  Status operator()(const GenesisEntry& e) const {
+    if (state.genesis_ || entry.seq != 0) return refused(1, "GENESIS stands at the beginning only");
+    if (!state.genesis_roots_.contains(entry.actor)) return refused(2, "GENESIS is not signed by a root in force");
+    if (e.root_key != entry.actor) return refused(2, "GENESIS names another root than signed it");
+    if (entry.generation == 0 && !(e.snapshots.empty() && e.enrolments.empty() && e.holds.empty() && e.floors.empty() &&
+                                   e.known_sessions.empty() && e.incarnation == Incarnation(1)))
+      return refused(1, "the GENESIS of generation 0 brings nothing along");
+    std::set<SessionId> sessions;
+    std::set<std::string> names;
+    for (const auto& snap : e.snapshots) {
+      if (!sessions.insert(snap.session).second || !names.insert(snap.name).second)
+        return refused(1, "GENESIS brings a snapshot twice");
+      if (!snap.removed.empty() || !distinct(snap.added)) return refused(1, "GENESIS brings no whole set of packs");
+    }
+    for (const auto& hold : e.holds)
+      if (!sessions.contains(hold.snapshot)) return refused(8, "GENESIS holds what is not a live snapshot");
+    for (const auto& enrolment : e.enrolments)
+      if (enrolment.key == e.root_key) return refused(2, "GENESIS enrols its root twice");
+    return ok();
+  }
+
+  Status operator()(const BeginEntry& e) const {
+    if (state.open_.contains(e.session) || state.closed_.contains(e.session))
+      return refused(3, fmt::format("session {} was seen before", short_hex(e.session)));
+    if (e.parent) TRY(live(3, *e.parent));
+    return ok();
+  }
+
+  Status operator()(const RenewEntry& e) const {
+    const auto* session = TRY(open(4, e.session));
+    if (e.lease_until < session->lease_until) return refused(4, "a lease only grows");
+    return ok();
+  }
+
+  Status operator()(const SnapEntry& e) const {
+    const auto* session = TRY(open(5, e.session));
+    if (session->purpose != SessionPurpose::Write) return refused(5, "a reader's session cannot publish a snapshot");
+    for (const auto& pack : e.added)
+      if (pack.id.session != e.session) return refused(5, "the snapshot adds a pack of another session");
+    if (!distinct(e.added)) return refused(5, "the snapshot adds a pack twice");
+    for (const auto& pack : e.removed)
+      if (!session->pins.contains(pack)) return refused(5, "the snapshot removes a pack that its parent does not have");
+    if (e.name.empty()) return refused(5, "the snapshot has no name");
+    if (state.find(e.name) != nullptr) return refused(5, fmt::format("there is a backup {} already", e.name));
+    for (const auto& line : state.floors_) {
+      if (line.system_id == e.system_id && line.incarnation == e.incarnation && line.timeline == e.timeline &&
+          e.start_lsn < line.lsn)
+        return refused(5, "the snapshot needs WAL below the floor, which may be gone");
+    }
+    return ok();
+  }
+
+  Status operator()(const EndEntry& e) const {
+    const auto* session = TRY(open(6, e.session));
+    if (session->purpose != SessionPurpose::Read) return refused(6, "END closes readers; a writer publishes or aborts");
+    return ok();
+  }
+
+  Status operator()(const AbortEntry& e) const {
+    if (state.closed_.contains(e.session))
+      return refused(6, fmt::format("session {} is closed already", short_hex(e.session)));
+    return ok();
+  }
+
+  Status operator()(const ForgetEntry& e) const {
+    const auto* snapshot = TRY(live(7, e.snapshot));
+    if (snapshot->hold) return refused(7, fmt::format("{} is held: {}", snapshot->snap.name, *snapshot->hold));
+    if (snapshot->snap.retain_until > entry.time)
+      return refused(7, fmt::format("{} is kept until {}", snapshot->snap.name, format_rfc3339(snapshot->snap.retain_until)));
+    return ok();
+  }
+
+  Status operator()(const HoldEntry& e) const {
+    TRY(live(8, e.snapshot));
+    return ok();
+  }
+
+  Status operator()(const ReleaseEntry& e) const {
+    const auto* snapshot = TRY(live(8, e.snapshot));
+    if (!snapshot->hold) return refused(8, fmt::format("{} is not held", snapshot->snap.name));
+    return ok();
+  }
+
+  Status operator()(const PurgeEntry& e) const {
+    for (const auto& pack : e.packs) {
+      if (state.needed(pack)) return refused(9, fmt::format("pack {}-{} is needed", short_hex(pack.session), pack.number));
+      // In a rebuilt log the sessions of packs that its snapshots brought along have no other end than that.
+      const auto closed = state.closed_.find(pack.session);
+      const bool ended = closed != state.closed_.end() && (closed->second == Closed::BySnap || closed->second == Closed::ByAbort);
+      if (!ended && !state.was_referred(pack))
+        return refused(9, fmt::format("session {} did not end by SNAP or ABORT", short_hex(pack.session)));
+    }
+    return ok();
+  }
+
+  Status operator()(const EnrolEntry& e) const {
+    TRY(root_only());
+    if (state.actors_.contains(e.key)) return refused(2, "that key is enrolled already");
+    return ok();
+  }
+
+  Status operator()(const RevokeEntry& e) const {
+    TRY(root_only());
+    const auto actor = state.actors_.find(e.key);
+    if (actor == state.actors_.end()) return refused(2, "that key is not enrolled");
+    if (actor->second.role == Role::Root && state.roots().size() == 1) return refused(2, "the last root stays");
+    return ok();
+  }
+
+  Status operator()(const AdoptEntry& e) const {
+    TRY(root_only());
+    if (e.incarnation.value() != state.incarnation_.value() + 1)
+      return refused(10, fmt::format("incarnation {} is due, not {}", state.incarnation_.value() + 1, e.incarnation.value()));
+    return ok();
+  }
+
+  Status operator()(const FloorEntry& e) const {
+    for (const auto& line : e.lines) {
+      for (const auto& before : state.floors_)
+        if (same_place(line, before) && line.lsn < before.lsn) return refused(10, "a floor only rises");
+      for (const auto& [id, snapshot] : state.snapshots_)
+        if (holds_back(wal_need(snapshot.snap), line))
+          return refused(10, fmt::format("{} needs WAL below that floor", snapshot.snap.name));
+      for (const auto& [id, session] : state.open_)
+        if (session.wal && holds_back(*session.wal, line))
+          return refused(10, fmt::format("session {} needs WAL below that floor", short_hex(id)));
+    }
+    return ok();
+  }
+
+  Status operator()(const AuditEntry&) const { return ok(); }
+
+  static bool distinct(const std::vector<PackSummary>& packs) {
+    std::set<PackId> ids;
+    return std::all_of(packs.begin(), packs.end(), [&](const auto& pack) { return ids.insert(pack.id).second; });
+  }
+};
+
+/// What a valid entry makes true. One overload a kind.
+struct LogState::Effect {
+  LogState& state;
+  const LogEntry& entry;
+
+  void close(const SessionId& id, Closed how) const {
+    const auto session = state.open_.find(id);
+    if (session != state.open_.end()) {
+      state.release(session->second.pins);
+      state.open_.erase(session);
+    }
+    state.closed_[id] = how;
+  }
+
+  void operator()(const GenesisEntry& e) const {
+    state.genesis_ = true;
+    state.name_ = e.cluster_name;
+    state.system_id_ = e.system_id;
+    state.incarnation_ = e.incarnation;
+    state.identities_.emplace_back(e.system_id, e.incarnation);
+    state.actors_[e.root_key] = {e.root_key, ~std::uint64_t{0}, Role::Root, "root"};
+    for (const auto& enrolment : e.enrolments) state.actors_[enrolment.key] = enrolment;
+    for (const auto& session : e.known_sessions) state.closed_[session] = Closed::InEarlierGeneration;
+    for (const auto& snap : e.snapshots) {
+      std::map<PackId, PackSummary> packs;
+      for (const auto& pack : snap.added) {
+        packs.emplace(pack.id, pack);
+        state.closed_.try_emplace(pack.id.session, Closed::InEarlierGeneration);
+      }
+      state.closed_[snap.session] = Closed::BySnap;
+      state.publish(snap, std::move(packs), std::nullopt, entry.time);
+    }
+    for (const auto& hold : e.holds) state.snapshots_.at(hold.snapshot).hold = hold.reason;
+    state.floors_ = e.floors;
+  }
+
+  void operator()(const BeginEntry& e) const {
+    OpenSession session;
+    session.purpose = e.purpose;
+    session.parent = e.parent;
+    session.begun = entry.time;
+    session.lease_until = e.lease_until;
+    session.actor_label = entry.actor_label;
+    if (e.parent) {
+      const auto& parent = state.snapshots_.at(*e.parent);
+      session.pins = parent.packs;
+      session.wal = wal_need(parent.snap);
+    }
+    state.refer(session.pins);
+    state.open_.emplace(e.session, std::move(session));
+  }
+
+  void operator()(const RenewEntry& e) const { state.open_.at(e.session).lease_until = e.lease_until; }
+
+  void operator()(const SnapEntry& e) const {
+    const auto& session = state.open_.at(e.session);
+    auto packs = session.pins;
+    for (const auto& pack : e.removed) packs.erase(pack);
+    for (const auto& pack : e.added) packs.emplace(pack.id, pack);
+    const auto parent = session.parent;
+    state.publish(e, std::move(packs), parent, entry.time);
+    close(e.session, Closed::BySnap);
+  }
+
+  void operator()(const EndEntry& e) const { close(e.session, Closed::ByEnd); }
+  void operator()(const AbortEntry& e) const { close(e.session, Closed::ByAbort); }
+
+  void operator()(const ForgetEntry& e) const {
+    const auto snapshot = state.snapshots_.find(e.snapshot);
+    state.release(snapshot->second.packs);
+    state.snapshots_.erase(snapshot);
+  }
+
+  void operator()(const HoldEntry& e) const { state.snapshots_.at(e.snapshot).hold = e.reason; }
+  void operator()(const ReleaseEntry& e) const { state.snapshots_.at(e.snapshot).hold.reset(); }
+
+  void operator()(const PurgeEntry& e) const {
+    for (const auto& pack : e.packs) {
+      state.references_.erase(pack);
+      state.purged_.insert(pack);
+    }
+  }
+
+  void operator()(const EnrolEntry& e) const { state.actors_[e.key] = e; }
+  void operator()(const RevokeEntry& e) const { state.actors_.erase(e.key); }
+
+  void operator()(const AdoptEntry& e) const {
+    state.system_id_ = e.system_id;
+    state.incarnation_ = e.incarnation;
+    state.identities_.emplace_back(e.system_id, e.incarnation);
+  }
+
+  void operator()(const FloorEntry& e) const {
+    for (const auto& line : e.lines) {
+      const auto before = std::find_if(state.floors_.begin(), state.floors_.end(),
+                                       [&](const auto& other) { return same_place(line, other); });
+      if (before == state.floors_.end()) state.floors_.push_back(line);
+      else before->lsn = std::max(before->lsn, line.lsn);
+    }
+  }
+
+  void operator()(const AuditEntry&) const {}
+};
+
+Status LogState::validate(const LogEntry& entry) const {
+  const Check check{*this, entry};
+  TRY(check.frame());
+  return std::visit(check, entry.content);
+}
+
+Status LogState::apply(const LogEntry& entry) {
+  TRY(validate(entry));
+  std::visit(Effect{*this, entry}, entry.content);
+  time_ = std::max(time_, entry.time);
+  return ok();
+}
+
+void LogState::note_void(std::uint64_t seq, std::string reason) { void_.push_back({seq, std::move(reason)}); }
+
+void LogState::advance(std::uint64_t seq, const crypto::Digest& object_hash) {
+  PGMINT_ASSERT(seq == next_seq_);
+  next_seq_ = seq + 1;
+  head_ = object_hash;
+}
+
+const LiveSnapshot* LogState::find(const std::string& backup_name) const {
+  for (const auto& [id, snapshot] : snapshots_)
+    if (snapshot.snap.name == backup_name) return &snapshot;
+  return nullptr;
+}
+
+std::set<crypto::PublicKey> LogState::roots() const {
+  std::set<crypto::PublicKey> keys;
+  for (const auto& [key, actor] : actors_)
+    if (actor.role == Role::Root) keys.insert(key);
+  return keys;
+}
+
+bool LogState::knows_actor(const crypto::PublicKey& key) const {
+  return genesis_ ? actors_.contains(key) : genesis_roots_.contains(key);
+}
+
+std::vector<PackId> LogState::purgeable() const {
+  std::vector<PackId> packs;
+  for (const auto& [pack, count] : references_)
+    if (count == 0) packs.push_back(pack);
+  return packs;
+}
+
+std::set<PackId> LogState::needed_packs() const {
+  std::set<PackId> packs;
+  for (const auto& [pack, count] : references_)
+    if (count > 0) packs.insert(pack);
+  return packs;
+}
+
+bool LogState::needed(const PackId& pack) const {
+  const auto found = references_.find(pack);
+  return found != references_.end() && found->second > 0;
+}
+
+bool LogState::was_referred(const PackId& pack) const { return references_.contains(pack); }
+
+void LogState::publish(const SnapEntry& snap, std::map<PackId, PackSummary> packs, std::optional<SessionId> parent,
+                       TimePoint when) {
+  refer(packs);
+  snapshots_[snap.session] = {snap, when, parent, std::move(packs), std::nullopt};
+}
+
+void LogState::refer(const std::map<PackId, PackSummary>& packs) {
+  for (const auto& [id, pack] : packs) ++references_[id];
+}
+
+void LogState::release(const std::map<PackId, PackSummary>& packs) {
+  for (const auto& [id, pack] : packs) --references_[id];
+}
+
+}  // namespace pgmint::repository
