@@ -54,3 +54,12 @@ function(pgmint_test name)
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
   set_tests_properties(${name} PROPERTIES TIMEOUT 600)
 endfunction()
+
+# ccache tells precompiled headers apart by this sum instead of their bytes, which differ from checkout to checkout: so that
+# several checkouts share one cache. It covers what the headers are made of.
+foreach(pch pgmint_pch pgmint_test_pch)
+  set(sum "${CMAKE_CXX_COMPILER_VERSION} ${CMAKE_CXX_FLAGS} ${CMAKE_BUILD_TYPE} ${PGMINT_SANITIZE} ${fmt_VERSION} ${GTest_VERSION}")
+  get_target_property(headers ${pch} PRECOMPILE_HEADERS)
+  string(SHA256 sum "${sum} ${headers}")
+  file(WRITE "${CMAKE_BINARY_DIR}/CMakeFiles/${pch}.dir/cmake_pch.hxx.gch.sum" "${sum}\n")
+endforeach()
