@@ -26,13 +26,13 @@ enum class Phase : std::uint8_t {
   Start,       ///< BEGIN in the log, then the server's checkpoint (long without fast_checkpoint)
   Scan,        ///< what is in the data directory
   Copy,        ///< read, check, compress, seal, put: where the time goes, and the only phase that counts bytes
-  Stop,        ///< pg_control, then the server ends the backup
-  Describe,    ///< maps and manifest
+  Stop,        ///< configuration, pg_control, then the server ends the backup
   WaitForWal,  ///< until the repository holds the WAL that the backup needs
+  Describe,    ///< the manifest's tree
   Commit       ///< manifest root and the log's SNAP: from here on the backup is listed
 };
 inline constexpr std::size_t kPhaseCount = 8;
-/// "preflight", "start", "scan", "copy", "stop", "describe", "wait-for-wal", "commit".
+/// "preflight", "start", "scan", "copy", "stop", "wait-for-wal", "describe", "commit".
 std::string_view phase_name(Phase phase);
 
 struct Progress {
@@ -53,12 +53,12 @@ struct BackupRequest {
   repository::Cluster& cluster;
   fs::path data_directory;
   /// A direct connection (no pooler) to the server that runs on data_directory.
-  postgres::ConnectOptions connect;
+  postgres::ConnectOptions connect{};
   /// Only for backups from a standby: the primary, to finish the WAL segment that holds the end. Without it, segments
   /// that never reach the repository are carried by the backup itself (manifest area 2).
-  std::optional<postgres::ConnectOptions> primary;
+  std::optional<postgres::ConnectOptions> primary{};
 
-  std::string note;
+  std::string note{};
   std::string label = "pgmint";
   bool fast_checkpoint = true;
   codec::CodecChoice codec{};
@@ -69,14 +69,14 @@ struct BackupRequest {
   /// Of packs that are being filled, queued and put. Packs become smaller than 32 MiB when many workers need it.
   ByteCount memory_max{320U << 20};
   /// Bytes read from the data directory per second.
-  std::optional<ByteCount> max_rate;
+  std::optional<ByteCount> max_rate{};
   /// How long the wait for WAL goes on without any segment arriving.
   std::chrono::seconds archive_timeout{300};
   /// Of the snapshot; epoch: none.
   TimePoint retain_until{};
 
   const CancelToken* cancel = nullptr;  ///< borrowed; may be null
-  ProgressCallback progress;            ///< may be empty
+  ProgressCallback progress{};            ///< may be empty
 };
 
 struct PhaseTime {
@@ -117,10 +117,10 @@ inline constexpr std::size_t kBadPagesNamed = 10'000;
 /// mode, and nothing is listed. A damaged page does not fail the run: it is stored as it is, named in the manifest and
 /// in the report.
 ///
-/// @errors Precondition: not the cluster's owner, another cluster or directory, wal_level or archiving not fit, a file
-/// that
-///         must exist is gone; Configuration: a size out of range; Postgres: server refused or ended the backup; Busy:
-///         WAL did not arrive in time (names the segment); Key, Io, Storage, Unknown, Cancelled
+/// @errors Precondition: another cluster or directory, wal_level or archiving not fit, a file that must exist is gone;
+///         Key: not the cluster's owner, or a key is missing; Configuration: a size out of range; Postgres: the server
+///         refused or ended the backup, or its WAL did not arrive in time (names the segment); Io, Storage, Unknown,
+///         Cancelled
 Result<BackupReport> run(const BackupRequest& request);
 
 }  // namespace pgmint::backup

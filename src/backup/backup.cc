@@ -1,0 +1,428 @@
+#include "backup/backup.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "backup/copy.h"
+#include "backup/copy_plan.h"
+#include "backup/describe.h"
+#include "backup/extra_files.h"
+#include "backup/preflight.h"
+#include "backup/progress_reporter.h"
+#include "backup/run.h"
+#include "backup/wal_wait.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "postgres/backup_label.h"
+#include "repository/session.h"
+
+namespace pgmint::backup {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t kStretch = 16U << 20;
+constexpr std::uint64_t kBundle = 512U << 10;
+constexpr unsigned kUploaders = 2;
+constexpr std::size_t kQueuedPacks = 1;
+constexpr unsigned kWorkersMax = 256;
+constexpr std::size_t kPackMin = 4U << 20;
+constexpr auto kAliveEvery = 1s;
+constexpr auto kDroppedDatabasePatience = 10s;
+
+unsigned worker_count(const BackupRequest& request) {
+  const auto wanted = request.workers != 0 ? request.workers : std::thread::hardware_concurrency();
+  return std::clamp(wanted, 1U, kWorkersMax);
+}
+
+/// Packs being filled (workers, maps, the rest), queued and put share the memory.
+std::size_t pack_target(const BackupRequest& request, unsigned workers) {
+  const auto held = workers + kUploaders + kQueuedPacks + 2;
+  return std::clamp<std::size_t>(request.memory_max.value() / held, kPackMin, repository::kPackTarget);
+}
+
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "";
+}
+
+/// The steps of one backup, and what they hand to each other.
+class Run {
+ public:
+  Run(const BackupRequest& request, Server& server, Source& source)
+      : request_(request),
+        server_(server),
+        source_(source),
+        environment_(request.cluster.repository().environment()),
+        clock_(environment_.clock),
+        progress_(request.progress, counters_, clock_),
+        workers_(worker_count(request)) {}
+
+  /// Nothing is changed yet.
+  Status preflight() {
+    progress_.enter(Phase::Preflight);
+    TRY(check_readable(request_.data_directory));
+    control_ = TRY(postgres::read_control_file(request_.data_directory, clock_)).control;
+    TRY(check_options(request_, control_));
+    TRY(check_identity(control_, request_.cluster.state()));
+    facts_ = TRY(server_.inspect());
+    TRY(check_archiving(facts_));
+    if (!facts_.in_recovery) TRY(check_archiver(server_, clock_, request_.cancel));
+    return ok();
+  }
+
+  Status begin() {
+    progress_.enter(Phase::Start);
+    TRY(choose_name());
+    session_ = TRY(repository::WriteSession::begin(request_.cluster, std::nullopt));
+    packs_.emplace(PackSettings{request_.cluster.context(), request_.cluster.keys(), request_.codec,
+                                environment_.random, [this] { return session_->next_pack(); },
+                                pack_target(request_, workers_)});
+    const PackSink put = [this](repository::FinishedPack pack) { return session_->upload(std::move(pack)); };
+    maps_.emplace(*packs_, repository::PackKind::Map, put);
+    rest_.emplace(*packs_, repository::PackKind::Base, put);
+    return ok();
+  }
+
+  /// Everything between BEGIN and SNAP. Any failure voids the session.
+  Status take() {
+    TRY(start());
+    TRY(scan());
+    TRY(copy());
+    TRY(stop());
+    TRY(wait());
+    TRY(describe_all());
+    return commit();
+  }
+
+  /// Leaves nothing that claims success: the server ends its backup mode, the log gets its ABORT.
+  void give_up() {
+    server_.abandon();
+    auto aborted = session_->abort();
+    if (aborted) return;
+    if (request_.cluster.state().snapshots().contains(session_->id()))
+      log_warning("backup {} was published all the same: the store did not say so in time", report_.name);
+    else
+      log_warning(
+          "the session of this backup stays open until its lease has passed ({}); `pgmint collect` removes it then",
+          aborted.failure().describe());
+  }
+
+  BackupReport report() { return std::move(report_); }
+
+ private:
+  /// A display name must be unused among live snapshots; it has a resolution of one second.
+  Status choose_name() {
+    for (;;) {
+      report_.started = clock_.now();
+      report_.name = fmt::format("{}-{}", format_compact(report_.started),
+                                 repository::backup_type_suffix(repository::BackupType::Full));
+      if (request_.cluster.state().find(report_.name) == nullptr) return ok();
+      if (request_.cancel != nullptr) TRY(request_.cancel->check());
+      clock_.sleep(1s);
+    }
+  }
+
+  Status start() {
+    started_ = TRY(server_.start(control_.system_identifier));
+    report_.from_standby = started_.on_standby;
+    log_debug("backup {} started at {} on timeline {}", report_.name, postgres::format(started_.start_lsn),
+              started_.timeline.value());
+    return ok();
+  }
+
+  Status scan() {
+    progress_.enter(Phase::Scan);
+    scan_ = TRY(postgres::scan_data_directory(request_.data_directory, {.cancel = request_.cancel}));
+    for (const auto& note : scan_.notes) log_debug("scan: {}", note);
+    const auto extent = request_.extent_size.value();
+    plan_ = plan_copy(scan_, {.extent_size = extent,
+                              .stretch = std::max(extent, std::min<std::uint64_t>(kStretch, packs_->target)),
+                              .bundle_size = std::max(extent, kBundle)});
+    progress_.expect(plan_.total_bytes, plan_.files);
+    return ok();
+  }
+
+  Status copy() {
+    progress_.enter(Phase::Copy);
+    std::optional<storage::RateLimiter> rate;
+    if (request_.max_rate) rate.emplace(*request_.max_rate, clock_, request_.cancel);
+    const CopyInput input{.scan = scan_,
+                          .plan = plan_,
+                          .source = source_,
+                          .packs = *packs_,
+                          .maps = *maps_,
+                          .upload = [this](repository::FinishedPack pack) { return session_->upload(std::move(pack)); },
+                          .check = {.checksums_enabled = control_.checksums_enabled(),
+                                    .block_size = control_.block_size,
+                                    .backup_start = started_.start_lsn},
+                          .blocks_per_segment = control_.relation_segment_blocks,
+                          .upper_lsn = [this] { return server_.page_check_lsn(); },
+                          .extent_size = static_cast<std::uint32_t>(request_.extent_size.value()),
+                          .workers = workers_,
+                          .uploaders = kUploaders,
+                          .queued_packs = kQueuedPacks,
+                          .rate = rate ? &*rate : nullptr,
+                          .clock = clock_,
+                          .cancel = request_.cancel};
+    copied_ = TRY(copy_files(input, counters_, findings_, [this] { return tick(); }));
+    TRY(judge_vanished());
+    report_bad_pages();
+    return ok();
+  }
+
+  /// A file that must exist may have gone with its whole database: DROP DATABASE removes the files one by one, then
+  /// their directory. Replay of the drop removes what the backup has of it.
+  Status judge_vanished() {
+    const auto until = clock_.now() + kDroppedDatabasePatience;
+    for (const auto& path : copied_.vanished_refused) {
+      const auto directory = fs::path(path).parent_path().string();
+      while (TRY(source_.exists(directory))) {
+        if (clock_.now() >= until)
+          return Error(Errc::Precondition, fmt::format("{} disappeared while it was backed up", path),
+                       Hint{"nothing but PostgreSQL may change the data directory; start the backup again"});
+        TRY(tick());
+        clock_.sleep(50ms);
+      }
+      log_debug("{} is gone with its directory: the database was dropped meanwhile", path);
+    }
+    for (const auto& path : copied_.vanished_noted) warn(fmt::format("{} disappeared before it could be read", path));
+    return ok();
+  }
+
+  void report_bad_pages() {
+    report_.bad_pages = findings_.named();
+    report_.bad_page_count = findings_.bad;
+    if (report_.bad_page_count == 0) return;
+    warn(fmt::format("{} damaged {} in the data directory, kept as they are", report_.bad_page_count,
+                     report_.bad_page_count == 1 ? "page" : "pages"));
+    if (report_.bad_page_count > report_.bad_pages.size())
+      warn(fmt::format("only the first {} damaged pages are named", report_.bad_pages.size()));
+  }
+
+  /// Configuration, then pg_control as the last file that is read, then the end of the backup.
+  Status stop() {
+    progress_.enter(Phase::Stop);
+    extras_ =
+        TRY(store_extra_files(*rest_, read_outside_configuration(facts_, request_.data_directory, report_.warnings)));
+    auto image = TRY(postgres::read_control_file(request_.data_directory, clock_));
+    control_ = image.control;
+    std::vector<ExtraFile> last(1);
+    last[0].bytes = std::move(image.bytes);
+    control_entry_ = TRY(store_extra_files(*rest_, std::move(last))).front();
+
+    stopped_ = TRY(server_.stop());
+    const auto label =
+        TRY(postgres::parse_backup_label(stopped_.label_file).context("the label that the server returned"));
+    if (label.start_lsn != started_.start_lsn)
+      return Error(Errc::Postgres,
+                   fmt::format("the server returned the label of another backup (start {}, expected {})",
+                               postgres::format(label.start_lsn), postgres::format(started_.start_lsn)));
+    if (started_.on_standby) TRY(settle_standby());
+    return ok();
+  }
+
+  /// Recovery of a standby's backup ends where its pg_control says, at the earliest.
+  Status settle_standby() {
+    if (control_.min_recovery_timeline != started_.timeline)
+      return Error(Errc::Postgres,
+                   fmt::format("the standby went from timeline {} to {} during the backup", started_.timeline.value(),
+                               control_.min_recovery_timeline.value()),
+                   Hint{"start the backup again"});
+    stopped_.stop_lsn = std::max(stopped_.stop_lsn, control_.min_recovery_point);
+    auto switched = server_.switch_wal_on_primary(control_.system_identifier);
+    if (switched && *switched) return ok();
+    if (!switched)
+      warn(fmt::format("the primary could not be asked to switch WAL ({}); the backup carries the WAL that is missing",
+                       switched.failure().describe()));
+    carry_ = true;
+    return ok();
+  }
+
+  Status wait() {
+    progress_.enter(Phase::WaitForWal);
+    WalWait wait{.timeline = started_.timeline,
+                 .start = started_.start_lsn,
+                 .stop = stopped_.stop_lsn,
+                 .size = control_.wal_segment_size,
+                 .patience = request_.archive_timeout,
+                 .carry = {},
+                 .tick = [this](const std::string& detail) { return tick(detail); }};
+    if (carry_) wait.carry = [this](const std::string& segment) { return carry(segment); };
+    report_.first_wal = first_segment(wait);
+    report_.last_wal = last_segment(wait);
+    repository::WalArchive archive(request_.cluster, repository::current_identity(request_.cluster.state()));
+    return wait_for_wal(archive, server_, wait, clock_);
+  }
+
+  Result<bool> carry(const std::string& segment) {
+    auto entry = TRY(carry_own_segment(*rest_, *maps_, request_.data_directory, segment, stopped_.stop_lsn, control_,
+                                       static_cast<std::uint32_t>(request_.extent_size.value())));
+    if (!entry) return false;
+    extras_.push_back(std::move(*entry));
+    report_.carried_wal.push_back(segment);
+    return true;
+  }
+
+  Status describe_all() {
+    progress_.enter(Phase::Describe);
+    described_ = TRY(describe(*maps_, scan_, copied_.files, std::move(control_entry_), std::move(extras_)));
+    TRY(rest_->close());
+    return maps_->close();
+  }
+
+  Status commit() {
+    progress_.enter(Phase::Commit);
+    if (request_.cancel != nullptr) TRY(request_.cancel->check());
+    report_.finished = clock_.now();
+    TRY(session_->commit(root(), {}, request_.retain_until));
+
+    report_.session = session_->id();
+    report_.files = described_.files;
+    report_.total_bytes = described_.total_bytes;
+    report_.zero_bytes = counters_.zero_bytes;
+    report_.stored_bytes = session_->stored_bytes();
+    report_.packs = session_->pack_count();
+    report_.pages_checked = findings_.checked;
+    report_.pages_reread = findings_.reread;
+    report_.checksums_enabled = control_.checksums_enabled();
+    report_.timeline = started_.timeline.value();
+    report_.start_lsn = started_.start_lsn.value();
+    report_.stop_lsn = stopped_.stop_lsn.value();
+    report_.times = progress_.finish();
+    return ok();
+  }
+
+  repository::ManifestRoot root() const {
+    repository::ManifestRoot root;
+    root.session = session_->id();
+    root.name = report_.name;
+    root.type = repository::BackupType::Full;
+    root.started = report_.started;
+    root.finished = report_.finished;
+    const auto identity = repository::current_identity(request_.cluster.state());
+    root.system_id = identity.system_id;
+    root.incarnation = identity.incarnation;
+    root.timeline = started_.timeline.value();
+    root.start_lsn = started_.start_lsn.value();
+    root.stop_lsn = stopped_.stop_lsn.value();
+    root.pg_major = static_cast<std::uint32_t>(control_.version->major);
+    root.control_version = control_.version->control_version;
+    root.catalog_version = control_.catalog_version;
+    root.block_size = control_.block_size;
+    root.blocks_per_segment = control_.relation_segment_blocks;
+    root.wal_segment_size = control_.wal_segment_size.bytes();
+    root.checksum_version = control_.data_checksum_version;
+    root.backup_label = to_bytes(as_bytes(stopped_.label_file));
+    root.tablespace_map = to_bytes(as_bytes(stopped_.tablespace_map));
+    root.tree_depth = described_.tree.depth;
+    root.tree = described_.tree.root;
+    root.extent_size = static_cast<std::uint32_t>(request_.extent_size.value());
+    root.file_count = described_.files;
+    root.total_bytes = described_.total_bytes;
+    root.stored_bytes = session_->stored_bytes();
+    root.from_standby = started_.on_standby;
+    root.note = request_.note;
+    for (const auto& tablespace : scan_.tablespaces)
+      root.tablespaces.push_back({tablespace.oid.value(), tablespace.location});
+    root.bad_pages = report_.bad_pages;
+    root.warnings = report_.warnings;
+    root.settings = settings();
+    root.pgmint_version = PGMINT_VERSION;
+    root.host = host_name();
+    return root;
+  }
+
+  std::vector<std::pair<std::string, std::string>> settings() const {
+    std::vector<std::pair<std::string, std::string>> settings(facts_.settings.begin(), facts_.settings.end());
+    auto add = [&](std::string name, std::string value) { settings.emplace_back(std::move(name), std::move(value)); };
+    add("server_version", facts_.version_text);
+    add("server_version_num", std::to_string(facts_.version_num));
+    add("data_directory", facts_.data_directory);
+    add("config_file", facts_.config_file);
+    add("hba_file", facts_.hba_file);
+    add("ident_file", facts_.ident_file);
+    add("server_encoding", facts_.server_encoding);
+    add("libc_version", facts_.libc_version);
+    add("icu_version", facts_.icu_version);
+    for (const auto& database : facts_.databases) {
+      add("database", database.name);
+      add("database_collation", fmt::format("{}={} {}", database.name, database.collate, database.collation_version));
+    }
+    return settings;
+  }
+
+  Status tick(const std::string& detail = "") {
+    if (request_.cancel != nullptr) TRY(request_.cancel->check());
+    progress_.tick(detail);
+    const auto now = clock_.now();
+    if (now - looked_ >= kAliveEvery) {
+      looked_ = now;
+      TRY(server_.check_alive());
+      TRY(session_->keep_alive());
+    }
+    return ok();
+  }
+
+  void warn(std::string text) {
+    log_warning("{}", text);
+    report_.warnings.push_back(std::move(text));
+  }
+
+  const BackupRequest& request_;
+  Server& server_;
+  Source& source_;
+  repository::Environment& environment_;
+  Clock& clock_;
+  CopyCounters counters_;
+  PageFindings findings_;
+  ProgressReporter progress_;
+  unsigned workers_;
+  BackupReport report_;
+
+  postgres::ControlFile control_;
+  postgres::ServerFacts facts_;
+  std::unique_ptr<repository::WriteSession> session_;
+  std::optional<PackSettings> packs_;
+  std::optional<PackStream> maps_, rest_;
+  ServerStart started_;
+  postgres::DirectoryScan scan_;
+  CopyPlan plan_;
+  CopyOutcome copied_;
+  std::vector<repository::FileEntry> extras_;
+  repository::FileEntry control_entry_;
+  postgres::BackupStop stopped_;
+  bool carry_ = false;
+  Described described_;
+  TimePoint looked_{};
+};
+
+}  // namespace
+
+double BackupReport::ratio() const {
+  return stored_bytes == 0 ? 0 : static_cast<double>(total_bytes) / static_cast<double>(stored_bytes);
+}
+
+Result<BackupReport> run_against(const BackupRequest& request, Server& server, Source& source) {
+  Run run(request, server, source);
+  TRY(run.preflight());
+  TRY(run.begin());
+  if (auto taken = run.take(); !taken) {
+    run.give_up();
+    return std::move(taken).failure();
+  }
+  return run.report();
+}
+
+Result<BackupReport> run(const BackupRequest& request) {
+  const auto server =
+      connect_server({request.connect, request.primary, request.label, request.fast_checkpoint, request.data_directory},
+                     request.cancel);
+  const auto source = open_source(request.data_directory);
+  return run_against(request, *server, *source);
+}
+
+}  // namespace pgmint::backup

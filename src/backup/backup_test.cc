@@ -1,0 +1,490 @@
+#include "backup/backup.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "backup/run.h"
+#include "backup/testing_cluster.h"
+#include "base/test_seed.h"
+#include "codec/crc32c.h"
+#include "repository/layout.h"
+#include "repository/pack.h"
+#include "repository/segment_map.h"
+#include "repository/session.h"
+#include "repository/wal_coverage.h"
+#include "storage/fault_store.h"
+#include "storage/memory_store.h"
+
+namespace pgmint::backup {
+namespace {
+
+using namespace std::chrono_literals;
+using repository::FileArea;
+using repository::FileEntry;
+using repository::FileKind;
+
+constexpr std::uint32_t kWalSize = 16U << 20;
+
+/// A made cluster, a scripted server and a repository in memory.
+struct BackupTest : ::testing::Test {
+  std::uint64_t seed = test_seed();
+  ::testing::ScopedTrace trace{__FILE__, __LINE__, fmt::format("PGMINT_TEST_SEED={}", seed)};
+  SeededRandom random{seed};
+  testing::MadeCluster made;
+  testing::MeddlingSource source{made.path()};
+  testing::ScriptedServer server{made};
+  testing::TestClock clock;
+  storage::MemoryStore* memory = nullptr;
+  std::unique_ptr<storage::FaultStore> store;
+  std::unique_ptr<repository::SeenMemory> seen = repository::make_no_memory();
+  std::unique_ptr<repository::Repository> repository;
+  std::unique_ptr<repository::Cluster> cluster;
+  CancelToken cancel;
+  std::vector<Progress> told;
+  fs::path data = made.path();
+
+  BackupTest() {
+    auto inner = storage::make_memory_store();
+    memory = inner.get();
+    store = std::make_unique<storage::FaultStore>(std::move(inner), clock);
+    std::vector<repository::Repository::Slot> slots(1);
+    slots[0].unlock.key = crypto::Key256::generate(random);
+    repository =
+        repository::Repository::create({*store, clock, system_random(), *seen, "test@host", "test"}, std::move(slots))
+            .value();
+    cluster = repository->create_cluster("main", made.system_identifier().value()).value();
+    server.on_stop = [this] {
+      archive("000000010000000000000005");
+      return ok();
+    };
+    made.file("base/5/16384", testing::make_pages(random, 150));
+    made.file("base/5/16385", testing::make_pages(random, 1));
+    made.file("postgresql.conf", as_bytes("port = 1\n"));
+  }
+
+  void archive(const std::string& name) {
+    repository::WalArchive wal(*cluster, repository::current_identity(cluster->state()));
+    auto put = wal.put(name, repository::WalContent::Segment, kWalSize, Bytes(kWalSize), {});
+    ASSERT_TRUE(put) << put.failure().describe();
+  }
+  Result<BackupReport> run() {
+    BackupRequest request{.cluster = *cluster, .data_directory = data};
+    request.note = "a note";
+    request.workers = 2;
+    request.cancel = &cancel;
+    request.progress = [this](const Progress& progress) { told.push_back(progress); };
+    return run_against(request, server, source);
+  }
+  BackupReport run_well() {
+    auto report = run();
+    EXPECT_TRUE(report) << report.failure().describe();
+    return report ? std::move(*report) : BackupReport{};
+  }
+  Error run_badly() {
+    auto report = run();
+    EXPECT_FALSE(report);
+    return report ? Error(Errc::Internal, "it succeeded") : std::move(report).failure();
+  }
+  void expect_nothing_left() {
+    ASSERT_TRUE(cluster->log().refresh());
+    EXPECT_TRUE(cluster->state().snapshots().empty());
+    EXPECT_TRUE(cluster->state().open_sessions().empty());
+    EXPECT_FALSE(server.running);
+    EXPECT_TRUE(storage::list_all(*memory, repository::packs_prefix(cluster->id()))->empty());
+  }
+  repository::ManifestRoot root_of(const BackupReport& report) {
+    return repository::read_root(*store, cluster->context(), report.session, cluster->keys()).value();
+  }
+  std::map<std::pair<FileArea, std::string>, FileEntry> entries(const BackupReport& report) {
+    std::map<std::pair<FileArea, std::string>, FileEntry> found;
+    repository::RecordOpener opener(cluster->context(), cluster->keys());
+    const auto root = root_of(report);
+    auto walked = repository::walk_manifest(*store, cluster->context(), opener, root, [&](const FileEntry& entry) {
+      found[{entry.area, entry.path}] = entry;
+      return ok();
+    });
+    EXPECT_TRUE(walked) << walked.failure().describe();
+    return found;
+  }
+  Bytes content(const FileEntry& entry) {
+    repository::RecordOpener opener(cluster->context(), cluster->keys());
+    Bytes bytes;
+    if (entry.kind == FileKind::Bundled) {
+      const auto& member = std::get<repository::BundleMember>(entry.content);
+      const auto bundle = repository::read_record(*store, cluster->context(), opener, member.bundle).value();
+      bytes.assign(bundle.begin() + member.offset,
+                   bundle.begin() + member.offset + static_cast<std::ptrdiff_t>(entry.size));
+    } else if (entry.kind == FileKind::Mapped) {
+      const auto map =
+          repository::parse_segment_map(repository::read_record(*store, cluster->context(), opener,
+                                                                std::get<repository::RecordLocation>(entry.content))
+                                            .value())
+              .value();
+      for (std::size_t i = 0; i < map.extents.size(); ++i) {
+        if (map.extents[i].location)
+          append(bytes, repository::read_record(*store, cluster->context(), opener, *map.extents[i].location).value());
+        else
+          bytes.resize(bytes.size() + map.extent_length(i));
+      }
+    }
+    return bytes;
+  }
+};
+
+TEST_F(BackupTest, HoldsEveryFileAndWhatARestoreNeedsToKnow) {
+  server.facts.config_file = made.beside("etc/postgresql.conf").string();
+  fs::create_directories(made.beside("etc"));
+  ASSERT_TRUE(write_file_durably(server.facts.config_file, as_bytes("shared_buffers = 1\n"), 0640));
+  server.stopped.tablespace_map = "16400 /somewhere\n";
+  const auto report = run_well();
+
+  ASSERT_TRUE(cluster->log().refresh());
+  ASSERT_NE(cluster->state().find(report.name), nullptr);
+  EXPECT_TRUE(report.name.ends_with("Z-full"));
+  const auto found = entries(report);
+  for (const auto& [path, bytes] : made.contents()) {
+    const auto entry = found.find({FileArea::Data, path});
+    ASSERT_NE(entry, found.end()) << path;
+    EXPECT_EQ(content(entry->second), bytes) << path;
+    EXPECT_EQ(entry->second.size, bytes.size());
+    EXPECT_FALSE(entry->second.owner.empty());
+  }
+  EXPECT_EQ(found.at({FileArea::Data, "pg_wal/archive_status"}).kind, FileKind::Directory);
+  const auto& outside = found.at({FileArea::Configuration, server.facts.config_file});
+  EXPECT_EQ(content(outside), to_bytes(as_bytes("shared_buffers = 1\n")));
+  EXPECT_EQ(outside.mode, 0640U);
+
+  const auto root = root_of(report);
+  EXPECT_EQ(as_text(root.backup_label), server.stopped.label_file);
+  EXPECT_EQ(as_text(root.tablespace_map), server.stopped.tablespace_map);
+  EXPECT_EQ(root.start_lsn, testing::kBackupStart.value());
+  EXPECT_EQ(root.stop_lsn, server.stopped.stop_lsn.value());
+  EXPECT_EQ(root.pg_major, 15U);
+  EXPECT_EQ(root.block_size, 8192U);
+  EXPECT_EQ(root.note, "a note");
+  EXPECT_EQ(root.total_bytes, report.total_bytes);
+  EXPECT_EQ(root.file_count, report.files);
+  EXPECT_NE(std::find(root.settings.begin(), root.settings.end(),
+                      std::pair<std::string, std::string>("max_connections", "100")),
+            root.settings.end());
+  EXPECT_EQ(report.exit_code(), 0);
+  EXPECT_EQ(report.first_wal, "000000010000000000000005");
+  EXPECT_EQ(report.last_wal, "000000010000000000000005");
+  EXPECT_EQ(report.times.size(), kPhaseCount);
+}
+
+TEST_F(BackupTest, ControlFileIsReadAfterEveryOtherFileAndBeforeStop) {
+  // Written by a checkpoint while the files are read: the later state is what must be stored.
+  auto later =
+      postgres::control_file_with_system_identifier(made.contents().at("global/pg_control"), made.system_identifier())
+          .value();
+  const std::uint32_t offset = postgres::parse_control_file(later)->version->control.crc;
+  later[40] ^= std::byte{0xFF};  // a byte of the checkpoint's position
+  const auto crc = codec::crc32c(ByteView(later).first(offset));
+  std::memcpy(later.data() + offset, &crc, 4);
+  source.before_open = [&](const std::string& path) {
+    if (path == "postgresql.conf") made.file("global/pg_control", later);
+  };
+  server.on_stop = [&] {
+    archive("000000010000000000000005");
+    made.file("global/pg_control", Bytes(8192));
+    return ok();
+  };
+  const auto report = run_well();
+  EXPECT_EQ(content(entries(report).at({FileArea::Data, "global/pg_control"})), later);
+}
+
+TEST_F(BackupTest, ADamagedPageKeepsTheBackupAndAnswersEight) {
+  auto pages = testing::make_pages(random, 150);
+  pages[77 * testing::kBlock + 5000] ^= std::byte{1};
+  made.file("base/5/16384", pages);
+  const auto report = run_well();
+  EXPECT_EQ(report.exit_code(), 8);
+  ASSERT_EQ(report.bad_pages.size(), 1U);
+  EXPECT_EQ(report.bad_pages[0].path, "base/5/16384");
+  EXPECT_EQ(report.bad_pages[0].block, 77U);
+  const auto root = root_of(report);
+  ASSERT_EQ(root.bad_pages.size(), 1U);
+  EXPECT_EQ(root.bad_pages[0].block, 77U);
+  EXPECT_FALSE(root.warnings.empty());
+  EXPECT_EQ(content(entries(report).at({FileArea::Data, "base/5/16384"})), pages);
+}
+
+TEST_F(BackupTest, TwoBackupsWithinASecondHaveDifferentNames) {
+  const auto first = run_well().name;
+  EXPECT_NE(run_well().name, first);
+}
+
+TEST_F(BackupTest, WithoutItsWalNothingIsListed) {
+  server.on_stop = [] { return ok(); };
+  server.archiver_status.failing = false;
+  const auto error = run_badly();
+  EXPECT_EQ(error.code(), Errc::Postgres);
+  EXPECT_NE(error.describe().find("000000010000000000000005"), std::string::npos) << error.describe();
+  expect_nothing_left();
+}
+
+TEST_F(BackupTest, TheWaitNamesWhatTheArchiverComplainedAbout) {
+  server.on_stop = [&] {
+    server.archiver_status = {1, 9, "000000010000000000000004", "000000010000000000000005", "then", "now", true};
+    return ok();
+  };
+  const auto error = run_badly();
+  EXPECT_NE(error.describe().find("archiving of 000000010000000000000005 failed"), std::string::npos)
+      << error.describe();
+  EXPECT_TRUE(std::any_of(told.begin(), told.end(), [](const Progress& progress) {
+    return progress.phase == Phase::WaitForWal && progress.detail.find("000000010000000000000005") != std::string::npos;
+  }));
+}
+
+TEST_F(BackupTest, WalArchivedToSomewhereElseIsNotWaitedForLong) {
+  server.on_stop = [&] {
+    server.archiver_status = {5, 0, "000000010000000000000005", "", "now", "", false};
+    return ok();
+  };
+  const auto before = clock.now();
+  const auto error = run_badly();
+  EXPECT_NE(error.describe().find("not in this repository"), std::string::npos) << error.describe();
+  EXPECT_LT(clock.now() - before, 60s);
+  expect_nothing_left();
+}
+
+TEST_F(BackupTest, TheWaitGoesOnAsLongAsSegmentsArrive) {
+  server.stopped.stop_lsn = postgres::Lsn(0x5000000 + 10 * std::uint64_t{kWalSize});
+  server.on_stop = [] { return ok(); };
+  // One segment every four minutes, with a patience of five.
+  int next = 5;
+  auto last = clock.now();
+  server.on_archiver = [&] {
+    if (!told.empty() && told.back().phase == Phase::WaitForWal && clock.now() - last > 4min) {
+      archive(fmt::format("0000000100000000000000{:02X}", next++));
+      last = clock.now();
+    }
+  };
+  const auto report = run_well();
+  EXPECT_EQ(report.last_wal, "00000001000000000000000E");
+}
+
+TEST_F(BackupTest, EveryFailureAfterBeginEndsInAbort) {
+  server.on_stop = []() -> Status { return Error(Errc::Postgres, "the standby was promoted during online backup"); };
+  EXPECT_EQ(run_badly().code(), Errc::Postgres);
+  expect_nothing_left();
+
+  server.started.start_lsn = postgres::Lsn(0x6000028);
+  server.on_stop = [] { return ok(); };
+  EXPECT_NE(run_badly().describe().find("another backup"), std::string::npos);
+  expect_nothing_left();
+}
+
+TEST_F(BackupTest, ALostServerEndsTheBackup) {
+  for (int i = 0; i < 30; ++i) made.file(fmt::format("base/5/{}", 20000 + i), random_bytes(random, 1U << 20));
+  source.after_read = [&](const std::string&, std::uint64_t, MutableByteView, std::size_t&) { clock.sleep(1s); };
+  server.alive = []() -> Status { return Error(Errc::Postgres, "server closed the connection unexpectedly"); };
+  // The copy may be over before the first look; then the wait looks.
+  server.on_stop = [] { return ok(); };
+  EXPECT_EQ(run_badly().code(), Errc::Postgres);
+  expect_nothing_left();
+}
+
+TEST_F(BackupTest, CancellationLeavesNothing) {
+  source.after_read = [&](const std::string&, std::uint64_t, MutableByteView, std::size_t&) { cancel.cancel(); };
+  EXPECT_EQ(run_badly().code(), Errc::Cancelled);
+  EXPECT_TRUE(server.was_abandoned);
+  expect_nothing_left();
+}
+
+TEST_F(BackupTest, AFullRepositoryLeavesNothingListed) {
+  storage::Fault fault;
+  fault.when = storage::Fault::When::Before;
+  fault.code = Errc::Storage;
+  fault.on = storage::Operation::Create;
+  fault.times = 1;
+  server.on_start = [&] {
+    fault.times = 1'000;
+    store->add(fault);
+  };
+  server.on_stop = [] { return ok(); };
+  EXPECT_EQ(run_badly().code(), Errc::Storage);
+  store->clear();
+  ASSERT_TRUE(cluster->log().refresh());
+  EXPECT_TRUE(cluster->state().snapshots().empty());
+}
+
+TEST_F(BackupTest, ADatabaseDroppedMeanwhileIsNoDamage) {
+  made.file("base/6/PG_VERSION", as_bytes("15\n"));
+  made.file("base/6/pg_filenode.map", as_bytes("map"));
+  made.file("base/6/16384", testing::make_pages(random, 1));
+  source.before_open = [&](const std::string& path) {
+    if (path.starts_with("base/6/")) fs::remove_all(made.path() / "base/6");
+  };
+  const auto report = run_well();
+  EXPECT_TRUE(report.warnings.empty());
+}
+
+TEST_F(BackupTest, AMissingFileThatMustExistFailsTheBackup) {
+  source.before_open = [&](const std::string& path) {
+    if (path == "base/5/PG_VERSION") fs::remove(made.path() / path);
+  };
+  const auto error = run_badly();
+  EXPECT_EQ(error.code(), Errc::Precondition);
+  EXPECT_NE(error.describe().find("base/5/PG_VERSION"), std::string::npos);
+  expect_nothing_left();
+}
+
+TEST_F(BackupTest, AConfigurationFileThatCannotBeReadIsAWarning) {
+  server.facts.hba_file = made.beside("absent/pg_hba.conf").string();
+  const auto report = run_well();
+  ASSERT_EQ(report.warnings.size(), 1U);
+  EXPECT_NE(report.warnings[0].find("pg_hba.conf"), std::string::npos);
+}
+
+struct Preflight : BackupTest {
+  void expect_refused(Errc code, const std::string& word) {
+    const auto entries = cluster->state().next_seq();
+    const auto error = run_badly();
+    EXPECT_EQ(error.code(), code) << error.describe();
+    EXPECT_NE((error.describe() + error.hint()).find(word), std::string::npos)
+        << error.describe() << " / " << error.hint();
+    EXPECT_EQ(cluster->state().next_seq(), entries) << "nothing may be written";
+    EXPECT_FALSE(server.running);
+  }
+};
+
+TEST_F(Preflight, RefusesAnotherClustersDataDirectory) {
+  made.file("global/pg_control", postgres::control_file_with_system_identifier(made.contents().at("global/pg_control"),
+                                                                               postgres::SystemIdentifier(4711))
+                                     .value());
+  expect_refused(Errc::Precondition, "cluster adopt main");
+}
+
+TEST_F(Preflight, RefusesWithoutArchiving) {
+  server.facts.archive_mode = "off";
+  expect_refused(Errc::Precondition, "archive_mode");
+  server.facts.archive_mode = "on";
+  server.facts.archive_command.clear();
+  expect_refused(Errc::Precondition, "archive_command");
+  server.facts.archive_library = "pgmint";
+  server.facts.wal_level = "minimal";
+  expect_refused(Errc::Precondition, "wal_level");
+}
+
+TEST_F(Preflight, RefusesWhileArchivingFailsAfterAskingForAnotherTry) {
+  server.archiver_status = {3, 5, "000000010000000000000003", "000000010000000000000004", "then", "now", true};
+  server.on_archiver = [&] { server.archiver_status.failed_count += server.nudges; };
+  expect_refused(Errc::Precondition, "000000010000000000000004");
+  EXPECT_EQ(server.nudges, 1);
+}
+
+TEST_F(Preflight, GoesOnWhenArchivingRecovers) {
+  server.archiver_status = {3, 5, "000000010000000000000003", "000000010000000000000004", "then", "now", true};
+  server.on_archiver = [&] { server.archiver_status.failing = server.nudges == 0; };
+  run_well();
+}
+
+TEST_F(Preflight, RefusesADirectoryThatIsNone) {
+  data = made.beside("nowhere");
+  expect_refused(Errc::NotFound, "nowhere");
+}
+
+/// A standby whose primary is idle: nobody finishes the segment that holds the end of the backup.
+struct StandbyBackup : BackupTest {
+  StandbyBackup() {
+    server.started.on_standby = true;
+    server.facts.in_recovery = true;
+    server.facts.archive_mode = "off";
+    server.stopped.stop_lsn = postgres::Lsn(0x6000200);
+    server.on_stop = [this] {
+      archive("000000010000000000000005");
+      return ok();
+    };
+    set_minimum(postgres::Lsn(0x6000100));
+  }
+  void set_minimum(postgres::Lsn lsn) {
+    auto control = made.contents().at("global/pg_control");
+    const auto layout = postgres::parse_control_file(control)->version->control;
+    const std::uint64_t value = lsn.value();
+    const std::uint32_t timeline = 1;
+    std::memcpy(control.data() + layout.min_recovery_point, &value, 8);
+    std::memcpy(control.data() + layout.min_recovery_point + 8, &timeline, 4);
+    const auto crc = codec::crc32c(ByteView(control).first(layout.crc));
+    std::memcpy(control.data() + layout.crc, &crc, 4);
+    made.file("global/pg_control", control);
+  }
+  /// WAL pages with the right addresses, whose last bytes are noise of a recycled segment.
+  Bytes wal_segment(std::uint64_t start) {
+    Bytes bytes = random_bytes(random, kWalSize);
+    for (std::uint64_t at = 0; at < kWalSize; at += 8192) {
+      const std::uint16_t magic = 0xD110, info = at == 0 ? 2 : 0;
+      const std::uint32_t timeline = 1, none = 0;
+      const std::uint64_t address = start + at;
+      std::memcpy(bytes.data() + at, &magic, 2);
+      std::memcpy(bytes.data() + at + 2, &info, 2);
+      std::memcpy(bytes.data() + at + 4, &timeline, 4);
+      std::memcpy(bytes.data() + at + 8, &address, 8);
+      std::memcpy(bytes.data() + at + 16, &none, 4);
+    }
+    const std::uint64_t system = made.system_identifier().value();
+    const std::uint32_t size = kWalSize, block = 8192;
+    std::memcpy(bytes.data() + 24, &system, 8);
+    std::memcpy(bytes.data() + 32, &size, 4);
+    std::memcpy(bytes.data() + 36, &block, 4);
+    return bytes;
+  }
+};
+
+TEST_F(StandbyBackup, CarriesItsOwnWalThroughTheStop) {
+  const auto segment = wal_segment(0x6000000);
+  made.file("pg_wal/000000010000000000000006", segment);
+  const auto report = run_well();
+  EXPECT_TRUE(report.from_standby);
+  EXPECT_EQ(report.carried_wal, std::vector<std::string>{"000000010000000000000006"});
+  const auto found = entries(report);
+  auto expected = segment;
+  std::fill(expected.begin() + 0x200, expected.end(), std::byte{0});
+  EXPECT_EQ(content(found.at({FileArea::Wal, "000000010000000000000006"})), expected);
+  EXPECT_FALSE(found.contains({FileArea::Wal, "000000010000000000000005"})) << "the repository has it";
+  EXPECT_TRUE(root_of(report).from_standby);
+}
+
+TEST_F(StandbyBackup, DoesNotTakeARecycledSegmentForTheOneItWaitsFor) {
+  made.file("pg_wal/000000010000000000000006", wal_segment(0x2000000));
+  EXPECT_EQ(run_badly().code(), Errc::Postgres);
+  expect_nothing_left();
+}
+
+TEST_F(StandbyBackup, AsksThePrimaryToSwitchWhenThereIsOne) {
+  server.primary = Result<postgres::Lsn>(postgres::Lsn(0x7000000));
+  server.on_stop = [this] {
+    archive("000000010000000000000005");
+    archive("000000010000000000000006");
+    return ok();
+  };
+  const auto report = run_well();
+  EXPECT_EQ(server.switches, 1);
+  EXPECT_TRUE(report.carried_wal.empty());
+}
+
+TEST_F(StandbyBackup, CarriesWhenThePrimaryCannotBeReached) {
+  server.primary = Result<postgres::Lsn>(Error(Errc::Postgres, "connection refused"));
+  made.file("pg_wal/000000010000000000000006", wal_segment(0x6000000));
+  const auto report = run_well();
+  EXPECT_EQ(report.carried_wal.size(), 1U);
+  EXPECT_EQ(report.warnings.size(), 1U);
+}
+
+TEST_F(StandbyBackup, EndsAtTheMinimumRecoveryPointOfTheStoredControlFile) {
+  server.stopped.stop_lsn = postgres::Lsn(0x5000200);
+  made.file("pg_wal/000000010000000000000006", wal_segment(0x6000000));
+  const auto report = run_well();
+  EXPECT_EQ(report.stop_lsn, 0x6000100U);
+  EXPECT_EQ(report.last_wal, "000000010000000000000006");
+}
+
+TEST_F(StandbyBackup, AChangeOfTimelineVoidsIt) {
+  server.started.timeline = postgres::TimelineId(2);
+  EXPECT_NE(run_badly().describe().find("timeline"), std::string::npos);
+  expect_nothing_left();
+}
+
+}  // namespace
+}  // namespace pgmint::backup

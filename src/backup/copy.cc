@@ -1,0 +1,341 @@
+#include "backup/copy.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include "backup/mapped_file.h"
+#include "base/guarded.h"
+#include "base/queue.h"
+#include "base/task_group.h"
+
+namespace pgmint::backup {
+namespace {
+
+using postgres::DirectoryEntry;
+using repository::FinishedPack;
+using repository::RecordType;
+
+constexpr std::size_t kBufferSize = repository::kDataRecordMax;
+constexpr std::chrono::milliseconds kTick{200};
+
+/// What the workers of one copy share.
+struct Shared {
+  const CopyInput& input;
+  CopyCounters& counters;
+  PageFindings& findings;
+  TaskGroup& group;
+  BoundedQueue<FinishedPack>& finished;
+  std::vector<CopiedFile>& files;
+
+  std::atomic<std::size_t> next_task{0};
+  std::vector<std::unique_ptr<MappedFile>> mapped{};
+  std::unordered_map<std::uint32_t, MappedFile*> by_entry{};
+  std::mutex maps_mutex{};
+  struct Vanished {
+    std::vector<std::string> noted, refused;
+  };
+  Guarded<Vanished> vanished{};
+
+  Status hand_on(FinishedPack pack) {
+    if (!finished.push(std::move(pack))) return Error(Errc::Cancelled, "cancelled");
+    return ok();
+  }
+};
+
+class Worker {
+ public:
+  explicit Worker(Shared& shared)
+      : s_(shared),
+        in_(shared.input),
+        packs_(in_.packs, repository::PackKind::Base,
+               [this](FinishedPack pack) { return s_.hand_on(std::move(pack)); }),
+        inspector_(in_.check, in_.blocks_per_segment, in_.upper_lsn, in_.clock, s_.findings),
+        buffer_(kBufferSize) {}
+
+  Status run() {
+    for (;;) {
+      const auto next = s_.next_task.fetch_add(1);
+      if (next >= in_.plan.tasks.size()) break;
+      const auto& task = in_.plan.tasks[next];
+      TRY(task.bundle ? copy_bundle(task) : copy_stretch(task));
+      count_sealed();
+    }
+    return packs_.close();
+  }
+
+ private:
+  Status copy_stretch(const CopyTask& task) {
+    auto& file = *s_.by_entry.at(task.files[0]);
+    const auto& entry = file.entry();
+    auto* source = TRY(file.open(in_.source).context(entry.path));
+    if (source != nullptr) {
+      const auto end = task.last ? file.wanted() : std::min(task.end, file.wanted());
+      if (task.first < end) TRY(read_stretch(file, *source, task.first, end).context(entry.path));
+      TRY(packs_.end_run(run_reserve()));
+    }
+    count_rest(task.end - task.first);
+    if (!file.leave_stretch()) return ok();
+    s_.counters.files_done.fetch_add(1, std::memory_order_relaxed);
+    auto map = file.describe();
+    if (!map) return note_absent(entry);
+    return store_map(task.files[0], *map);
+  }
+
+  Status read_stretch(MappedFile& file, SourceFile& source, std::uint64_t first, std::uint64_t end) {
+    auto range = source.range(first, end - first);
+    for (std::uint64_t at = first; at < end; at += in_.extent_size) {
+      const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(in_.extent_size, end - at));
+      TRY(before_read(wanted));
+      auto data = MutableByteView(buffer_).first(wanted);
+      const auto got = TRY(range->read(data, at));
+      if (got < wanted) file.saw_end(at + got);
+      if (got == 0) break;
+      data = data.first(got);
+      if (file.entry().relation) TRY(inspector_.inspect(file.entry(), at, data, *range));
+      file.set(at / in_.extent_size, TRY(store_extent(data)));
+      count_read(got);
+      if (got < wanted) break;
+    }
+    return ok();
+  }
+
+  Result<repository::MapExtent> store_extent(ByteView data) {
+    repository::MapExtent extent;
+    if (postgres::page_is_zero(data)) {
+      s_.counters.zero_bytes.fetch_add(data.size(), std::memory_order_relaxed);
+      return extent;
+    }
+    extent.location = TRY(packs_.append(RecordType::Extent, data));
+    extent.fingerprint = packs_.fingerprint(extent.location->nonce, data);
+    return extent;
+  }
+
+  Status store_map(std::uint32_t index, const repository::SegmentMap& map) {
+    auto& copied = s_.files[index];
+    copied.length = map.file_length;
+    if (map.file_length == 0) {
+      copied.state = CopiedFile::State::Empty;
+      return ok();
+    }
+    const auto encoded = repository::encode_segment_map(map);
+    std::lock_guard lock(s_.maps_mutex);
+    copied.content = TRY(in_.maps.append(RecordType::SegmentMap, encoded));
+    copied.state = CopiedFile::State::Mapped;
+    return ok();
+  }
+
+  /// Small files one after the other in the buffer; a record when it is full or the task ends.
+  Status copy_bundle(const CopyTask& task) {
+    for (const auto index : task.files) {
+      const auto& entry = in_.scan.entries[index];
+      TRY(add_to_bundle(index, entry).context(entry.path));
+      count_rest(entry.size);
+      s_.counters.files_done.fetch_add(1, std::memory_order_relaxed);
+    }
+    TRY(flush_bundle());
+    return packs_.end_run(run_reserve());
+  }
+
+  Status add_to_bundle(std::uint32_t index, const DirectoryEntry& entry) {
+    auto file = TRY(in_.source.open(entry.path));
+    if (!file) return note_absent(entry);
+    const std::uint64_t wanted = entry.relation ? entry.size : file->size();
+    if (wanted > kBufferSize) return copy_grown(index, entry);
+    if (filled_ + wanted > kBufferSize) TRY(flush_bundle());
+    TRY(before_read(wanted));
+    auto data = MutableByteView(buffer_).subspan(filled_, static_cast<std::size_t>(wanted));
+    auto range = file->range(0, wanted);
+    const auto got = TRY(range->read(data, 0));
+    data = data.first(got);
+    if (entry.relation) TRY(inspector_.inspect(entry, 0, data, *range));
+    auto& copied = s_.files[index];
+    copied.length = got;
+    if (got == 0) {
+      copied.state = CopiedFile::State::Empty;
+      return ok();
+    }
+    members_.push_back({index, filled_, got});
+    filled_ += got;
+    count_read(got);
+    return ok();
+  }
+
+  /// A file that was small when scanned and no longer fits a bundle: it gets a map after all.
+  Status copy_grown(std::uint32_t index, const DirectoryEntry& entry) {
+    TRY(flush_bundle());
+    MappedFile file(entry, in_.extent_size, 0, 1);
+    auto* source = TRY(file.open(in_.source));
+    if (source == nullptr) return note_absent(entry);
+    TRY(read_stretch(file, *source, 0, file.wanted()));
+    auto map = file.describe();
+    PGMINT_ASSERT(map);
+    return store_map(index, *map);
+  }
+
+  Status flush_bundle() {
+    if (members_.empty()) return ok();
+    const auto data = ByteView(buffer_).first(filled_);
+    const auto location = TRY(packs_.append(RecordType::Bundle, data));
+    for (const auto& member : members_) {
+      auto& copied = s_.files[member.index];
+      copied.state = CopiedFile::State::Bundled;
+      copied.content =
+          repository::BundleMember{location, static_cast<std::uint32_t>(member.offset),
+                                   packs_.fingerprint(repository::bundle_member_nonce(location.nonce, member.offset),
+                                                      data.subspan(member.offset, member.length))};
+    }
+    members_.clear();
+    filled_ = 0;
+    return ok();
+  }
+
+  Status note_absent(const DirectoryEntry& entry) {
+    s_.vanished.with([&](auto& lists) {
+      switch (postgres::vanishing_rule(entry)) {
+        case postgres::Vanishing::Tolerated:
+          break;
+        case postgres::Vanishing::Noted:
+          lists.noted.push_back(entry.path);
+          break;
+        case postgres::Vanishing::Refused:
+          lists.refused.push_back(entry.path);
+          break;
+      }
+    });
+    return ok();
+  }
+
+  Status before_read(std::uint64_t bytes) {
+    TRY(s_.group.check());
+    if (in_.rate != nullptr) return in_.rate->take(bytes);
+    return ok();
+  }
+
+  void count_read(std::uint64_t bytes) {
+    counted_ += bytes;
+    s_.counters.bytes_done.fetch_add(bytes, std::memory_order_relaxed);
+    count_sealed();
+  }
+  /// What was planned and not read (the file is gone, or shorter) is done as well.
+  void count_rest(std::uint64_t planned) {
+    s_.counters.bytes_done.fetch_add(planned - std::min(planned, std::exchange(counted_, 0)),
+                                     std::memory_order_relaxed);
+  }
+  void count_sealed() {
+    const auto sealed = packs_.sealed_bytes();
+    s_.counters.sealed.fetch_add(sealed - std::exchange(sealed_counted_, sealed), std::memory_order_relaxed);
+  }
+
+  /// Room that a pack should have left when the next stretch begins. Half a stretch: heap pages compress to less, and a
+  /// stretch that does not fit goes on in the next pack, which costs a restore one more seek.
+  std::size_t run_reserve() const { return std::min<std::size_t>(8U << 20, in_.packs.target / 4); }
+
+  struct Member {
+    std::uint32_t index;
+    std::size_t offset, length;
+  };
+
+  Shared& s_;
+  const CopyInput& in_;
+  PackStream packs_;
+  PageInspector inspector_;
+  Bytes buffer_;
+  std::vector<Member> members_;
+  std::size_t filled_ = 0;
+  std::uint64_t counted_ = 0;  ///< of the current file or stretch, already in bytes_done
+  std::uint64_t sealed_counted_ = 0;
+};
+
+/// Wakes the owner when the last thread has left.
+class Attendance {
+ public:
+  explicit Attendance(unsigned present) : present_(present) {}
+  void leave() {
+    std::lock_guard lock(mutex_);
+    if (--present_ == 0) empty_.notify_all();
+  }
+  bool wait_empty(std::chrono::milliseconds limit) {
+    std::unique_lock lock(mutex_);
+    return empty_.wait_for(lock, limit, [&] { return present_ == 0; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable empty_;
+  unsigned present_;
+};
+
+/// Runs when a thread leaves its work, whichever way.
+struct Leaving {
+  std::function<void()> action;
+  ~Leaving() { action(); }
+};
+
+void prepare_mapped(Shared& shared) {
+  const auto& plan = shared.input.plan;
+  for (std::size_t i = 0; i < plan.mapped.size(); ++i) {
+    const auto& entry = shared.input.scan.entries[plan.mapped[i]];
+    shared.mapped.push_back(std::make_unique<MappedFile>(
+        entry, shared.input.extent_size, entry.relation ? shared.input.check.block_size : 0, plan.stretches[i]));
+    shared.by_entry.emplace(plan.mapped[i], shared.mapped.back().get());
+  }
+}
+
+}  // namespace
+
+Result<CopyOutcome> copy_files(const CopyInput& input, CopyCounters& counters, PageFindings& findings,
+                               const std::function<Status()>& tick) {
+  CopyOutcome outcome;
+  outcome.files.resize(input.scan.entries.size());
+  BoundedQueue<FinishedPack> finished(input.queued_packs);
+  Attendance attendance(input.workers + input.uploaders);
+  std::atomic<unsigned> workers_left{input.workers};
+  Status ticked = ok();
+  {
+    TaskGroup group(input.cancel);
+    group.on_failure([&] { finished.cancel(); });
+    Shared shared{input, counters, findings, group, finished, outcome.files};
+    prepare_mapped(shared);
+    input.maps.redirect([&](FinishedPack pack) { return shared.hand_on(std::move(pack)); });
+
+    for (unsigned i = 0; i < input.workers; ++i)
+      group.spawn([&]() -> Status {
+        const Leaving leaving{[&] {
+          if (workers_left.fetch_sub(1) == 1) finished.close();
+          attendance.leave();
+        }};
+        return Worker(shared).run();
+      });
+    for (unsigned i = 0; i < input.uploaders; ++i)
+      group.spawn([&]() -> Status {
+        const Leaving leaving{[&] { attendance.leave(); }};
+        while (auto pack = finished.pop()) TRY(input.upload(std::move(*pack)));
+        return ok();
+      });
+
+    while (!attendance.wait_empty(kTick)) {
+      if (ticked) ticked = tick();
+      if (!ticked || group.cancelled()) {
+        group.cancel();
+        finished.cancel();
+      }
+    }
+    auto joined = group.join();
+    input.maps.redirect([&](FinishedPack pack) { return input.upload(std::move(pack)); });
+    if (!ticked) return std::move(ticked).failure();
+    TRY(std::move(joined));
+    shared.vanished.with([&](auto& lists) {
+      outcome.vanished_noted = std::move(lists.noted);
+      outcome.vanished_refused = std::move(lists.refused);
+    });
+  }
+  if (input.cancel != nullptr) TRY(input.cancel->check());
+  return outcome;
+}
+
+}  // namespace pgmint::backup

@@ -1,0 +1,23 @@
+// The manifest: what was copied, as sorted entries in a tree of nodes, and the root above it.
+#pragma once
+
+#include "backup/copy.h"
+#include "backup/extra_files.h"
+#include "repository/manifest.h"
+
+namespace pgmint::backup {
+
+struct Described {
+  repository::ManifestTreeWriter::Tree tree;
+  std::uint64_t files = 0;        ///< entries with content
+  std::uint64_t total_bytes = 0;  ///< of their content
+};
+
+/// Writes the tree: the scan's entries with what became of each, pg_control in its place, then areas 1 and 2.
+/// @param control  global/pg_control's entry, already stored
+/// @param extras   areas 1 and 2, sorted
+/// @errors Key, ResourceLimit, the stream's sink's
+Result<Described> describe(PackStream& maps, const postgres::DirectoryScan& scan, const std::vector<CopiedFile>& files,
+                           repository::FileEntry control, std::vector<repository::FileEntry> extras);
+
+}  // namespace pgmint::backup

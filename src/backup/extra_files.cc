@@ -1,0 +1,201 @@
+#include "backup/extra_files.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "postgres/page.h"
+#include "postgres/wal_record.h"
+
+namespace pgmint::backup {
+namespace {
+
+/// A configuration file above this is none.
+constexpr std::uint64_t kConfigurationMax = repository::kDataRecordMax;
+
+std::int64_t mtime_us(const struct stat& status) {
+  return status.st_mtim.tv_sec * 1'000'000 + status.st_mtim.tv_nsec / 1000;
+}
+
+fs::path resolved(const fs::path& path) {
+  std::error_code error;
+  auto real = fs::weakly_canonical(path, error);
+  return error ? path.lexically_normal() : real;
+}
+
+bool lies_in(const fs::path& path, const fs::path& directory) {
+  const auto inner = path.lexically_relative(directory);
+  return !inner.empty() && *inner.begin() != "..";
+}
+
+Result<ExtraFile> read_configuration(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return errno_error(errno, path);
+  if (!S_ISREG(status.st_mode)) return Error(Errc::Precondition, fmt::format("{} is not an ordinary file", path));
+  ExtraFile file;
+  file.bytes = TRY(read_file(path, kConfigurationMax));
+  file.entry.area = repository::FileArea::Configuration;
+  file.entry.path = path;
+  file.entry.mode = status.st_mode & 07777;
+  file.entry.uid = status.st_uid;
+  file.entry.gid = status.st_gid;
+  file.entry.mtime_us = mtime_us(status);
+  return file;
+}
+
+/// A segment file in a standby's pg_wal, as it counts: zeros from `stop` on.
+class OwnSegment {
+ public:
+  static Result<std::optional<OwnSegment>> open(const fs::path& data_directory, const std::string& name,
+                                                postgres::Lsn stop, const postgres::ControlFile& control) {
+    const auto parsed = postgres::parse_wal_file_name(name, control.wal_segment_size);
+    PGMINT_ASSERT(parsed && parsed->kind == postgres::WalFileKind::Segment);
+    auto path = data_directory / "pg_wal" / name;
+    auto fd = TRY(open_if_exists(path, O_RDONLY));
+    if (!fd) return std::optional<OwnSegment>();
+    struct stat status {};
+    if (::fstat(fd->get(), &status) != 0) return errno_error(errno, path.string());
+    if (static_cast<std::uint64_t>(status.st_size) != control.wal_segment_size.bytes())
+      return std::optional<OwnSegment>();
+    return std::optional<OwnSegment>(OwnSegment(std::move(*fd), std::move(path), *parsed, stop, control, status));
+  }
+
+  Status read(MutableByteView out, std::uint64_t offset) const {
+    const std::uint64_t wanted = offset >= used_ ? 0 : std::min<std::uint64_t>(out.size(), used_ - offset);
+    if (TRY(read_at(fd_, out.first(wanted), offset, path_.string())) != wanted)
+      return Error(Errc::Io, fmt::format("{} became shorter while it was read", path_.string()));
+    std::fill(out.begin() + static_cast<std::ptrdiff_t>(wanted), out.end(), std::byte{0});
+    return ok();
+  }
+
+  /// A file of that name may be a recycled segment that waits for its turn: its pages carry other addresses.
+  Result<bool> is_what_its_name_says(std::size_t step) const {
+    Bytes buffer(step);
+    for (std::uint64_t at = 0; at < used_; at += step) {
+      TRY(read(buffer, at));
+      if (at == 0) {
+        const auto header = postgres::wal_segment_header(buffer);
+        if (!header ||
+            !postgres::check_segment_identity(*header, name_, control_->wal_segment_size, control_->system_identifier))
+          return false;
+      }
+      for (std::size_t page = 0; page < step && at + page < used_; page += control_->wal_block_size) {
+        const auto header = postgres::parse_wal_page_header(ByteView(buffer).subspan(page, control_->wal_block_size));
+        if (!header || header->address != start() + (at + page)) return false;
+      }
+    }
+    return true;
+  }
+
+  repository::FileEntry entry() const {
+    repository::FileEntry entry;
+    entry.area = repository::FileArea::Wal;
+    entry.path = path_.filename().string();
+    entry.mode = status_.st_mode & 07777;
+    entry.uid = status_.st_uid;
+    entry.gid = status_.st_gid;
+    entry.mtime_us = mtime_us(status_);
+    return entry;
+  }
+
+ private:
+  OwnSegment(Fd fd, fs::path path, postgres::WalFileName name, postgres::Lsn stop, const postgres::ControlFile& control,
+             const struct stat& status)
+      : fd_(std::move(fd)), path_(std::move(path)), name_(name), control_(&control), status_(status) {
+    const auto size = control.wal_segment_size.bytes();
+    used_ = stop <= start() ? 0 : std::min<std::uint64_t>(stop - start(), size);
+  }
+  postgres::Lsn start() const { return postgres::start_of(name_.segment, control_->wal_segment_size); }
+
+  Fd fd_;
+  fs::path path_;
+  postgres::WalFileName name_;
+  const postgres::ControlFile* control_;
+  struct stat status_;
+  std::uint64_t used_ = 0;
+};
+
+}  // namespace
+
+std::vector<ExtraFile> read_outside_configuration(const postgres::ServerFacts& facts, const fs::path& data_directory,
+                                                  std::vector<std::string>& warnings) {
+  const auto inside = resolved(data_directory);
+  std::vector<std::string> paths{facts.config_file, facts.hba_file, facts.ident_file};
+  paths.insert(paths.end(), facts.included_files.begin(), facts.included_files.end());
+  std::sort(paths.begin(), paths.end());
+  paths.erase(std::unique(paths.begin(), paths.end()), paths.end());
+
+  std::vector<ExtraFile> files;
+  for (const auto& path : paths) {
+    if (path.empty() || path.front() != '/' || lies_in(resolved(path), inside)) continue;
+    // The manifest takes only paths without "." and ".." parts.
+    const auto clean = fs::path(path).lexically_normal().string();
+    if (auto file = read_configuration(clean))
+      files.push_back(std::move(*file));
+    else
+      warnings.push_back(
+          fmt::format("configuration file {} is not in this backup: {}", clean, file.failure().describe()));
+  }
+  return files;
+}
+
+Result<std::vector<repository::FileEntry>> store_extra_files(PackStream& packs, std::vector<ExtraFile> files) {
+  std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return entry_before(a.entry, b.entry); });
+  std::vector<repository::FileEntry> entries;
+  for (std::size_t first = 0; first < files.size();) {
+    Bytes bundle;
+    std::size_t last = first;
+    while (last < files.size() &&
+           (last == first || bundle.size() + files[last].bytes.size() <= repository::kDataRecordMax))
+      append(bundle, files[last++].bytes);
+    std::optional<repository::RecordLocation> location;
+    if (!bundle.empty()) location = TRY(packs.append(repository::RecordType::Bundle, bundle));
+    std::size_t offset = 0;
+    for (; first < last; ++first) {
+      auto entry = std::move(files[first].entry);
+      const auto& bytes = files[first].bytes;
+      entry.size = bytes.size();
+      entry.kind = repository::FileKind::Empty;
+      if (!bytes.empty()) {
+        entry.kind = repository::FileKind::Bundled;
+        entry.content = repository::BundleMember{
+            *location, static_cast<std::uint32_t>(offset),
+            packs.fingerprint(repository::bundle_member_nonce(location->nonce, offset), bytes)};
+      }
+      offset += bytes.size();
+      entries.push_back(std::move(entry));
+    }
+  }
+  return entries;
+}
+
+Result<std::optional<repository::FileEntry>> carry_own_segment(PackStream& packs, PackStream& maps,
+                                                               const fs::path& data_directory, const std::string& name,
+                                                               postgres::Lsn stop, const postgres::ControlFile& control,
+                                                               std::uint32_t extent_size) {
+  const auto file = TRY(OwnSegment::open(data_directory, name, stop, control));
+  if (!file) return std::optional<repository::FileEntry>();
+  if (!TRY(file->is_what_its_name_says(extent_size))) return std::optional<repository::FileEntry>();
+
+  repository::SegmentMap map;
+  map.extent_size = extent_size;
+  map.file_length = control.wal_segment_size.bytes();
+  Bytes buffer(extent_size);
+  for (std::uint64_t at = 0; at < map.file_length; at += extent_size) {
+    auto& extent = map.extents.emplace_back();
+    const auto part = MutableByteView(buffer).first(std::min<std::uint64_t>(extent_size, map.file_length - at));
+    TRY(file->read(part, at));
+    if (postgres::page_is_zero(part)) continue;
+    extent.location = TRY(packs.append(repository::RecordType::Extent, part));
+    extent.fingerprint = packs.fingerprint(extent.location->nonce, part);
+  }
+  auto entry = file->entry();
+  entry.kind = repository::FileKind::Mapped;
+  entry.size = map.file_length;
+  entry.content = TRY(maps.append(repository::RecordType::SegmentMap, repository::encode_segment_map(map)));
+  return std::optional<repository::FileEntry>(std::move(entry));
+}
+
+}  // namespace pgmint::backup

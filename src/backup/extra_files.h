@@ -1,0 +1,39 @@
+// What a snapshot holds beside the scanned files: configuration outside the data directory, pg_control, and WAL that a
+// standby's backup carries for itself.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "backup/pack_stream.h"
+#include "backup/server.h"
+#include "postgres/control_file.h"
+#include "repository/manifest.h"
+#include "repository/segment_map.h"
+
+namespace pgmint::backup {
+
+/// A file in memory on its way into a bundle.
+struct ExtraFile {
+  repository::FileEntry entry;  ///< all but kind and content
+  Bytes bytes;
+};
+
+/// config_file, hba_file, ident_file and what they include, as far as they lie outside the data directory. What cannot
+/// be read is a warning: the server would start without it, or with another. Area 1, absolute paths.
+std::vector<ExtraFile> read_outside_configuration(const postgres::ServerFacts& facts, const fs::path& data_directory,
+                                                  std::vector<std::string>& warnings);
+
+/// Puts the files into bundles. Returns their entries, sorted. @errors Key, ResourceLimit, the sink's
+Result<std::vector<repository::FileEntry>> store_extra_files(PackStream& packs, std::vector<ExtraFile> files);
+
+/// Takes a standby's own copy of one WAL segment into the backup, through `stop`; what follows in the file was never
+/// replayed, or is left over from a recycled segment, and becomes zeros. Area 2. nullopt: not there, or not (yet) this
+/// segment.
+/// @errors Io, as store_extra_files
+Result<std::optional<repository::FileEntry>> carry_own_segment(PackStream& packs, PackStream& maps,
+                                                               const fs::path& data_directory, const std::string& name,
+                                                               postgres::Lsn stop, const postgres::ControlFile& control,
+                                                               std::uint32_t extent_size);
+
+}  // namespace pgmint::backup

@@ -1,0 +1,33 @@
+#include "backup/pack_stream.h"
+
+namespace pgmint::backup {
+
+PackStream::PackStream(const PackSettings& settings, repository::PackKind kind, PackSink sink)
+    : settings_(settings),
+      kind_(kind),
+      sink_(std::move(sink)),
+      sealer_(settings.context, settings.keys, settings.codec, settings.random) {}
+
+Result<repository::RecordLocation> PackStream::append(repository::RecordType type, ByteView plain) {
+  if (writer_ && writer_->size() >= settings_.target) TRY(close());
+  if (!writer_)
+    writer_.emplace(settings_.context, settings_.next_pack(), kind_, settings_.keys.newest_epoch(), sealer_,
+                    settings_.keys.maintenance_key, settings_.random);
+  auto location = TRY(writer_->append(type, plain));
+  sealed_bytes_ += location.stored_length;
+  return location;
+}
+
+Status PackStream::end_run(std::size_t expected) {
+  if (writer_ && writer_->size() + expected > settings_.target) return close();
+  return ok();
+}
+
+Status PackStream::close() {
+  if (!writer_ || writer_->empty()) return ok();
+  auto pack = std::move(*writer_).finish();
+  writer_.reset();
+  return sink_(std::move(pack));
+}
+
+}  // namespace pgmint::backup

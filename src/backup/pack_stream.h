@@ -1,0 +1,52 @@
+// Records into packs, one pack after the other: what each worker writes to.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "repository/pack.h"
+
+namespace pgmint::backup {
+
+/// Takes a complete pack; blocks while others are waiting. @errors whatever ended the run
+using PackSink = std::function<Status(repository::FinishedPack)>;
+
+/// Shared by all streams of a run. All borrowed; next_pack is thread-safe.
+struct PackSettings {
+  repository::RecordContext context;
+  const repository::ClusterKeys& keys;
+  codec::CodecChoice codec;
+  RandomSource& random;
+  std::function<repository::PackId()> next_pack;
+  std::size_t target = repository::kPackTarget;  ///< bytes at which a pack is closed
+};
+
+/// Not thread-safe: one per worker. Destroying it discards the pack that is not closed.
+class PackStream {
+ public:
+  PackStream(const PackSettings& settings, repository::PackKind kind, PackSink sink);
+
+  /// Seals `plain` into the current pack, or a new one. @errors Key, ResourceLimit, the sink's
+  Result<repository::RecordLocation> append(repository::RecordType type, ByteView plain);
+  ByteArray<16> fingerprint(const crypto::Nonce& nonce, ByteView plain) { return sealer_.fingerprint(nonce, plain); }
+  /// A run of records that are read together ends here: a pack without room for another run of `expected` stored bytes
+  /// is closed, so that the next run stands in one pack.
+  Status end_run(std::size_t expected);
+  /// Hands on what is left. The stream may be used again.
+  Status close();
+  /// From now on packs go there.
+  void redirect(PackSink sink) { sink_ = std::move(sink); }
+  /// Of everything appended so far, without the packs' own overhead.
+  std::uint64_t sealed_bytes() const { return sealed_bytes_; }
+
+ private:
+  const PackSettings& settings_;
+  repository::PackKind kind_;
+  PackSink sink_;
+  repository::RecordSealer sealer_;
+  std::optional<repository::PackWriter> writer_;
+  std::uint64_t sealed_bytes_ = 0;
+};
+
+}  // namespace pgmint::backup

@@ -1,0 +1,34 @@
+// The wait at the end of a backup: until every WAL segment that it needs is in the repository, or in the backup itself.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "backup/server.h"
+#include "base/clock.h"
+#include "repository/wal_coverage.h"
+
+namespace pgmint::backup {
+
+struct WalWait {
+  postgres::TimelineId timeline;
+  postgres::Lsn start, stop;
+  postgres::WalSegmentSize size = postgres::WalSegmentSize::default_size();
+  /// How long it goes on without any segment arriving.
+  std::chrono::seconds patience{300};
+  /// Takes a missing segment into the backup instead, if it can: true when taken. Empty: nothing is carried.
+  std::function<Result<bool>(const std::string& segment)> carry;
+  /// About five times a second, with what is being waited for in words. Its failure ends the wait.
+  std::function<Status(const std::string& detail)> tick;
+};
+
+/// The segments' names, first and last.
+std::string first_segment(const WalWait& wait);
+std::string last_segment(const WalWait& wait);
+
+/// @errors Postgres: no segment arrived for `patience`, or PostgreSQL archived one to somewhere else (names it, and
+///         what the archiver last complained about); Storage, Key, Cancelled
+Status wait_for_wal(repository::WalArchive& archive, Server& server, const WalWait& wait, Clock& clock);
+
+}  // namespace pgmint::backup
