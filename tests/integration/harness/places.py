@@ -53,7 +53,7 @@ def run(*arguments, check=True, timeout=60, **keywords):
     return done
 
 
-def wait_until(condition, what, timeout=20.0, every=0.02):
+def wait_until(condition, what, timeout=30.0, every=0.02):
     """Polls until condition() is truthy and returns that value. The only way tests wait for something."""
     deadline = time.monotonic() + timeout
     while True:
