@@ -107,7 +107,7 @@ def test_backups_and_wal_from_before_a_rotation_restore_after_it(make, what):
     tool.backup()
     cluster.add_rows("t", 10)
     cluster.archive_now()
-    tool.run("key", "rotate", what)
+    tool.run("key", "rotate", what, *(["--yes"] if what == "--root" else []))
     cluster.add_rows("t", 10)
     first = cluster.digest()
     cluster.archive_now()
@@ -123,6 +123,19 @@ def test_backups_and_wal_from_before_a_rotation_restore_after_it(make, what):
         server = make.opened(target).start().wait_promoted()
         assert server.digest() == expected
         server.stop("immediate")
+
+
+def test_root_rotation_asks_for_the_other_secrets_and_keeps_the_slots_it_gets(make):
+    cluster = make.cluster(start=False)
+    tool = make.pgmint(cluster)
+    paper = secret_file(tool, "paper", tool.run("init", "--json").json["recovery_key"] + "\n")
+    tool.refuses("key", "rotate", "--root", code=(2, 4), naming="--recovery-key-file")
+    tool.run("key", "rotate", "--root", "--recovery-key-file", paper)
+    tool.run("list")
+    assert tool.run("list", env={"PGMINT_RECOVERY_KEY_FILE": str(paper)}).code == 0
+    tool.run("key", "rotate", "--root", "--yes")
+    tool.run("list")
+    tool.refuses("list", code=7, env={"PGMINT_RECOVERY_KEY_FILE": str(paper)})
 
 
 def test_rotation_of_the_data_key_rewrites_no_data(make):

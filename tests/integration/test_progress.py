@@ -1,8 +1,10 @@
 """What a person, a log and a program see while it runs; and how it stops."""
 import json
+import os
 import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +75,10 @@ def test_max_rate_is_kept_by_backup_and_restore(make, sizeable):
     assert 2.0 < slow.seconds < 12
 
 
+def children_of(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @pytest.mark.quick
 @pytest.mark.parametrize("verb", ["backup", "restore", "verify"])
 def test_interrupt_stops_at_once_with_130_and_the_next_run_works(make, sizeable, verb):
@@ -80,18 +86,26 @@ def test_interrupt_stops_at_once_with_130_and_the_next_run_works(make, sizeable,
     before = tool.names()
     target = make.folder("t") / "data"
     arguments = {"backup": ["backup", "--type", "full", "--max-rate", "4MiB"], "restore": ["restore", "--to", target, "--max-rate", "4MiB"],
-                 "verify": ["verify", "--read-data", "--max-rate", "1MiB"]}[verb]
-    process = tool.start("--progress", "plain", *arguments)
+                 "verify": ["verify", "--read-data"]}[verb]
+    slowly = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=openat", "-e", "inject=openat:delay_enter=300000"] if verb == "verify" else []
+    process = tool.start("--progress", "plain", *arguments, prefix=slowly)
     if verb == "backup":
         wait_until(lambda: cluster.sql("select 1 from pg_stat_activity where query ilike '%pg_backup_start%' and pid <> pg_backend_pid()"), "it has begun")
     elif verb == "restore":
         wait_until(lambda: target.exists(), "it has begun")
     else:
-        time.sleep(0.3)  # nothing outside shows that verify has begun
+        # Held up at each open of a file, so that it cannot be over; the signal goes to it alone, not to strace.
+        wait_until(lambda: children_of(process.pid), "it runs")
+        time.sleep(1.5)  # nothing outside shows that its handlers are installed
+        os.kill(children_of(process.pid)[0], signal.SIGINT)
     asked = time.monotonic()
-    code, out, err = end(process, signal.SIGINT)
+    if verb == "verify":
+        out, err = process.communicate(timeout=30)
+        code = process.returncode
+    else:
+        code, out, err = end(process, signal.SIGINT)
     assert code == 130, f"{code}\n{err}"
-    assert time.monotonic() - asked < 3
+    assert time.monotonic() - asked < 5
     assert tool.names() == before
     if verb == "restore":
         assert not (target / "global/pg_control").exists()

@@ -40,8 +40,7 @@ def test_target_with_a_running_server(make, scene, target):
     scene.pgmint.restore(target, "--backup", scene.first, "--immediate", "--action", "promote")
     server = make.opened(target).start().wait_promoted()
     before = server.one("select count(*) from t")
-    for extra in ([], ["--delta"]):
-        scene.pgmint.refuses("restore", "--to", target, *extra, code=4, naming="running")
+    scene.pgmint.refuses("restore", "--to", target, code=4, naming="running")
     assert server.one("select count(*) from t") == before
 
 
