@@ -1,13 +1,15 @@
-// backup_label, tablespace_map and the recovery settings that a restore writes: texts in, texts out.
+// backup_label and tablespace_map: texts in, texts out.
 // Source: src/backend/access/transam/xlogbackup.c, xlogrecovery.c (read_backup_label, read_tablespace_map), xlog.c
 // before 15.
 #pragma once
 
-#include <map>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "postgres/relation.h"
+#include "postgres/version_table.h"
 #include "postgres/wal_name.h"
 
 namespace pgmint::postgres {
@@ -31,31 +33,11 @@ struct TablespaceMapEntry {
   std::string location;
   bool operator==(const TablespaceMapEntry&) const = default;
 };
-/// Locations may hold newlines and backslashes, escaped in the file (backslash before newline, carriage return,
-/// backslash; 13 and 14.0 escaped newlines only, which reads the same for every location without a backslash).
+/// Locations may hold blanks, line ends and backslashes; how they are escaped depends on the major.
 /// @errors Corruption
-Result<std::vector<TablespaceMapEntry>> parse_tablespace_map(std::string_view text);
-std::string format_tablespace_map(const std::vector<TablespaceMapEntry>& entries);
-
-/// Configuration settings in order; names compare without case.
-struct Setting {
-  std::string name;
-  std::string value;  ///< without quotes
-};
-
-/// Settings that say where recovery ends or whom to follow: recovery_target*, restore_command, archive_cleanup_command,
-/// recovery_end_command, primary_conninfo, primary_slot_name, promote_trigger_file.
-bool is_recovery_setting(std::string_view name);
-/// The text of a postgresql.auto.conf without the settings that `drop` selects; comments and everything else stay as
-/// they were. A text that cannot be understood line by line keeps the line.
-std::string strip_settings(std::string_view text, bool (*drop)(std::string_view name) = is_recovery_setting);
-/// Same, for given names.
-std::string strip_settings(std::string_view text, const std::vector<std::string>& names);
-/// Appends `settings` after a comment line, each "name = 'value'", quotes and backslashes as guc-file.l reads them.
-/// @errors Usage: a name that is none, or a value with a newline or zero byte
-Result<std::string> append_settings(std::string_view text, std::string_view comment,
-                                    const std::vector<Setting>& settings);
-/// The last value of a setting in a configuration text; nullopt when absent.
-std::optional<std::string> find_setting(std::string_view text, std::string_view name);
+Result<std::vector<TablespaceMapEntry>> parse_tablespace_map(std::string_view text, const VersionEntry& version);
+/// The bytes that parse_tablespace_map, and the server, read back as `entries`; empty for none (then write no file).
+/// @errors Usage: a location that this major's format cannot hold (13: a backslash before a line end or at the end)
+Result<std::string> format_tablespace_map(const std::vector<TablespaceMapEntry>& entries, const VersionEntry& version);
 
 }  // namespace pgmint::postgres

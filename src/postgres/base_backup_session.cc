@@ -9,6 +9,14 @@ namespace {
 
 constexpr std::size_t kLabelMax = 512;  // PostgreSQL refuses labels of 1,024 bytes and more
 
+/// One line: PostgreSQL writes the label into a line of backup_label and reads the lines after it by their names.
+std::string one_line_label(std::string_view label) {
+  std::string clean(label.substr(0, kLabelMax));
+  for (char& c : clean)
+    if (static_cast<unsigned char>(c) < ' ') c = ' ';
+  return clean;
+}
+
 fs::path resolved(const fs::path& path) {
   std::error_code ignored;
   auto canonical = fs::weakly_canonical(path, ignored);
@@ -62,7 +70,7 @@ Result<BackupSession> BackupSession::start(const BackupSessionOptions& options, 
   TRY(check_settings(state->facts));
   auto lsn = TRY(connection
                      .value(std::string(connection.version().backup.start),
-                            {options.label.substr(0, kLabelMax), options.fast_checkpoint ? "true" : "false"})
+                            {one_line_label(options.label), options.fast_checkpoint ? "true" : "false"})
                      .context("start the backup"));
   auto parsed = parse_lsn(lsn);
   if (!parsed) return Error(Errc::Postgres, fmt::format("PostgreSQL: start position {} is none", lsn));

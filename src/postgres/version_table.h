@@ -56,6 +56,8 @@ struct VersionEntry {
   std::string_view minimum_reason;
   /// First minor whose VM clearing registers its block (POSTGRES rule 10); 0: never.
   int vm_logged_since_minor;
+  /// tablespace_map escapes backslashes too, not only line ends (xlog.c, do_pg_backup_start).
+  bool map_escapes_backslash;
 };
 
 /// 13 to 18, rising.
