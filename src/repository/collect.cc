@@ -25,7 +25,7 @@ Result<Listing> list_objects(Cluster& cluster) {
     if (const auto id = parse_pack_name(info.name)) listing.packs.emplace_back(*id, info);
     return ok();
   }));
-  const auto roots_prefix = cluster_prefix(cluster.id()) + "snap/";
+  const auto roots_prefix = manifests_prefix(cluster.id());
   TRY(cluster.store().list(roots_prefix, "", [&](const storage::BlobInfo& info) -> Status {
     if (const auto id = SessionId::parse(std::string_view(info.name).substr(roots_prefix.size())))
       listing.roots.emplace_back(*id, info);

@@ -36,8 +36,9 @@ std::string log_prefix(const ClusterId& cluster) { return cluster_prefix(cluster
 std::string log_entry_name(const ClusterId& cluster, std::uint32_t generation, std::uint64_t seq) {
   return fmt::format("{}{:08x}/{:016x}", log_prefix(cluster), generation, seq);
 }
+std::string manifests_prefix(const ClusterId& cluster) { return cluster_prefix(cluster) + "snap/"; }
 std::string manifest_name(const ClusterId& cluster, const SessionId& session) {
-  return fmt::format("{}snap/{}", cluster_prefix(cluster), session.hex());
+  return manifests_prefix(cluster) + session.hex();
 }
 std::string packs_prefix(const ClusterId& cluster) { return cluster_prefix(cluster) + "p/"; }
 std::string pack_name(const ClusterId& cluster, const PackId& pack) {

@@ -18,6 +18,7 @@ std::string cluster_prefix(const ClusterId& cluster);  ///< "c/<cluster>/"
 std::string keyring_name(const ClusterId& cluster, Epoch epoch);
 std::string log_prefix(const ClusterId& cluster);  ///< ".../log/"
 std::string log_entry_name(const ClusterId& cluster, std::uint32_t generation, std::uint64_t seq);
+std::string manifests_prefix(const ClusterId& cluster);  ///< ".../snap/"
 std::string manifest_name(const ClusterId& cluster, const SessionId& session);
 std::string packs_prefix(const ClusterId& cluster);
 std::string pack_name(const ClusterId& cluster, const PackId& pack);
