@@ -41,7 +41,7 @@ TEST(Aead, GivesThePublishedVectors) {
 // The specification's accumulated test: key, nonce, plaintext, AAD of random lengths out of one SHAKE-128 stream, all
 // ciphertexts hashed by another.
 TEST(Aead, GivesThePublishedAccumulatedVector) {
-  constexpr int kRounds = 10'000;
+  constexpr std::size_t kRounds = 10'000;
   Bytes stream(kRounds * (32 + 24 + 2 * 256));
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> in(EVP_MD_CTX_new(), EVP_MD_CTX_free);
   ASSERT_EQ(EVP_DigestInit_ex(in.get(), EVP_shake128(), nullptr), 1);
@@ -55,8 +55,8 @@ TEST(Aead, GivesThePublishedAccumulatedVector) {
     rest = rest.subspan(n);
     return taken;
   };
-  for (int i = 0; i < kRounds; ++i) {
-    Aead aead(std::move(*Key256::from_bytes(take(32))));
+  for (std::size_t i = 0; i < kRounds; ++i) {
+    Aead aead(*Key256::from_bytes(take(32)));
     Nonce nonce;
     std::ranges::copy(take(24), nonce.begin());
     const ByteView plain = take(std::to_integer<std::size_t>(take(1)[0]));

@@ -98,7 +98,7 @@ Result<Key256> scrypt(std::string_view passphrase, ByteView salt, ScryptCost cos
                  fmt::format("scrypt cost out of range: log2_n {}, r {}, p {}", cost.log2_n, cost.r, cost.p));
   }
   // RFC 7914: V takes 128 N r, B takes 128 r p, and two work blocks.
-  const std::uint64_t memory = 128 * cost.r * (n + cost.p + 2);
+  const std::uint64_t memory = std::uint64_t{128} * cost.r * (n + cost.p + 2);
   static constexpr std::byte kNoSalt{};
   const auto* salt_bytes = salt.empty() ? reinterpret_cast<const unsigned char*>(&kNoSalt) : as_u8(salt);
   const char* text = passphrase.empty() ? "" : passphrase.data();

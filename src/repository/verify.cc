@@ -6,6 +6,7 @@
 #include <atomic>
 #include <charconv>
 
+#include "base/clock.h"
 #include "base/queue.h"
 #include "base/task_group.h"
 #include "codec/crc32c.h"
@@ -171,7 +172,7 @@ class Verification {
       return group.check();
     });
     while (working.load() > 0) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      system_clock().sleep(std::chrono::milliseconds(20));
       if (options_.progress) options_.progress(bytes_read_.load(), report_.pack_bytes);
     }
     TRY(group.join());
