@@ -143,7 +143,8 @@ Result<Log::Survey> Log::survey() {
 
   Survey found{LogState(d_.format_root), LogState(d_.format_root), ok(), 0, {d_.format_root}};
   if (generations.empty()) {
-    TRY(check_empty());
+    found.health = check_empty();
+    if (!found.health && !is_damage(found.health.failure())) return std::move(found.health).failure();
     return found;
   }
   for (const auto generation : generations) {

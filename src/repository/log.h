@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "repository/layout.h"
 #include "repository/log_state.h"
 #include "storage/blob_store.h"
 
@@ -63,6 +64,16 @@ class Log {
   /// Reads the newest generation again from its beginning and calls `visit` for every slot in order: the entry, or why it is
   /// void. @errors as refresh, and what `visit` returns
   Status for_each(const std::function<Status(std::uint64_t seq, const Result<LogEntry>& entry)>& visit);
+  /// What can still be read of a log that refresh() may refuse: the fold up to where it breaks, and what stands behind.
+  struct Salvage {
+    LogState state;
+    /// Entries behind the break, in order: sealed and signed by an enrolled actor, but no chain vouches for what is missing.
+    std::vector<LogEntry> later;
+    crypto::Digest last_object{};  ///< hash of the last object of the generation, zero when there is none
+    std::map<std::uint32_t, std::uint64_t> objects;  ///< by generation, to see whether somebody has written meanwhile
+  };
+  /// @errors Storage, Key
+  Result<Salvage> salvage();
   /// Opens generation + 1 with `genesis` made from what stands in the store. @errors Storage, Key, Precondition
   Status open_generation(const Actor& actor, GenesisEntry genesis);
 
@@ -82,6 +93,7 @@ class Log {
   Status fold(LogState& state);
   Result<Result<LogEntry>> take(LogState& state, ByteView object);
   Status check_no_gap(const LogState& state, bool& more);
+  Result<LogEntry> read_loose(ByteView object, const LogSlot& slot, const std::set<crypto::PublicKey>& actors);
   Result<std::optional<Bytes>> read_slot(std::uint32_t generation, std::uint64_t seq);
   Result<std::optional<Bytes>> read_back(const std::string& name, bool exists);
   Result<Put> put(const std::string& name, ByteView object, const ByteArray<16>& attempt);

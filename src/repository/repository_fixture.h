@@ -86,16 +86,22 @@ class RepositoryFixture {
     file.content = BundleMember{*location, 0, sealer.fingerprint(location->nonce, as_bytes(text))};
     return {std::move(writer).finish(), std::move(file)};
   }
-  /// A backup of `files` one-file packs and one for the tree. Does not include the parent's files. @errors of the session's
+  /// A backup of `files` one-file packs and one for the tree. With a parent also of those files of its that are not in packs
+  /// of `removed`. @errors of the session's
   Result<SessionId> backup(Cluster& of, const std::string& name, int files = 1, std::optional<SessionId> parent = {},
                            std::vector<PackId> removed = {}) {
     auto session = TRY(WriteSession::begin(of, parent));
     std::vector<FileEntry> entries;
+    if (parent) entries = TRY(files_of(of, *parent));
+    std::erase_if(entries, [&](const FileEntry& entry) {
+      return std::find(removed.begin(), removed.end(), std::get<BundleMember>(entry.content).bundle.pack) != removed.end();
+    });
     for (int i = 0; i < files; ++i) {
-      auto bundle = make_bundle(of, session->next_pack(), "file-" + std::to_string(1000 + i));
+      auto bundle = make_bundle(of, session->next_pack(), name + "-" + std::to_string(1000 + i));
       entries.push_back(bundle.file);
       TRY(session->upload(std::move(bundle.pack)));
     }
+    std::sort(entries.begin(), entries.end(), entry_before);
     auto root = root_of(*session, name);
     RecordSealer sealer(of.context(), of.keys(), {codec::CodecId::Zstd, 1}, random);
     PackWriter maps(of.context(), session->next_pack(), PackKind::Map, of.keys().newest_epoch(), sealer, of.keys().maintenance_key, random);
@@ -104,11 +110,21 @@ class RepositoryFixture {
     const auto written = TRY(std::move(tree).finish());
     root.tree = written.root;
     root.tree_depth = written.depth;
-    root.file_count = static_cast<std::uint64_t>(files);
+    root.file_count = entries.size();
     root.parent = parent;
     TRY(session->upload(std::move(maps).finish()));
     TRY(session->commit(root, std::move(removed)));
     return session->id();
+  }
+  Result<std::vector<FileEntry>> files_of(Cluster& of, const SessionId& id) {
+    RecordOpener opener(of.context(), of.keys());
+    std::vector<FileEntry> files;
+    const auto root = TRY(read_root(of.store(), of.context(), id, of.keys()));
+    TRY(walk_manifest(of.store(), of.context(), opener, root, [&](const FileEntry& file) -> Status {
+      files.push_back(file);
+      return ok();
+    }));
+    return files;
   }
   Result<SessionId> backup(const std::string& name, int files = 1) { return backup(*cluster, name, files); }
 

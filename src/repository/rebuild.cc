@@ -1,0 +1,302 @@
+#include "repository/rebuild.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "repository/layout.h"
+#include "repository/segment_map.h"
+
+namespace pgmint::repository {
+namespace {
+
+constexpr std::uint64_t kRootMax = 16 << 20;
+constexpr int kRoundsMax = 5;
+
+bool is_damage(const Error& error) {
+  return error.code() == Errc::Corruption || error.code() == Errc::NotFound || error.code() == Errc::ResourceLimit;
+}
+
+/// What the readable part of the old log says.
+struct Facts {
+  struct Known {
+    SnapEntry snap;  ///< `added` is the whole set of packs
+    std::optional<std::string> hold;
+  };
+  std::string name;
+  std::uint64_t system_id = 0;
+  Incarnation incarnation{1};
+  std::map<SessionId, Known> live;
+  std::set<SessionId> dead;      ///< forgotten or aborted
+  std::set<SessionId> sessions;  ///< every one that is mentioned
+  std::map<crypto::PublicKey, EnrolEntry> actors;
+  std::vector<FloorLine> floors;
+
+  explicit Facts(const LogState& state)
+      : name(state.cluster_name()), system_id(state.system_id()), incarnation(state.has_genesis() ? state.incarnation() : Incarnation(1)),
+        actors(state.actors()), floors(state.floors()) {
+    for (const auto& [id, snapshot] : state.snapshots()) live[id] = {whole(snapshot.snap, snapshot.packs), snapshot.hold};
+    for (const auto& [id, session] : state.open_sessions()) sessions.insert(id);
+    for (const auto& [id, how] : state.closed_sessions()) {
+      sessions.insert(id);
+      if (how == Closed::ByAbort || (how == Closed::BySnap && !live.contains(id))) dead.insert(id);
+    }
+  }
+
+  static SnapEntry whole(SnapEntry snap, const std::map<PackId, PackSummary>& packs) {
+    snap.added.clear();
+    snap.removed.clear();
+    for (const auto& [id, pack] : packs) snap.added.push_back(pack);
+    return snap;
+  }
+
+  /// An entry behind the break. Only what makes it lose nothing: a SNAP of which BEGIN or parent may be missing is left to its
+  /// root, which says the same.
+  void learn(const LogEntry& entry) {
+    std::visit([&](const auto& content) { learn_content(content); }, entry.content);
+  }
+  template <class E>
+  void learn_content(const E&) {}
+  void learn_content(const BeginEntry& e) { sessions.insert(e.session); }
+  void learn_content(const SnapEntry& e) { sessions.insert(e.session); }
+  void learn_content(const EndEntry& e) { sessions.insert(e.session); }
+  void learn_content(const AbortEntry& e) {
+    sessions.insert(e.session);
+    dead.insert(e.session);
+  }
+  void learn_content(const ForgetEntry& e) {
+    sessions.insert(e.snapshot);
+    dead.insert(e.snapshot);
+    live.erase(e.snapshot);
+  }
+  void learn_content(const HoldEntry& e) { holds[e.snapshot] = e.reason; }
+  void learn_content(const ReleaseEntry& e) {
+    holds.erase(e.snapshot);
+    if (const auto found = live.find(e.snapshot); found != live.end()) found->second.hold.reset();
+  }
+  void learn_content(const EnrolEntry& e) { actors[e.key] = e; }
+  void learn_content(const RevokeEntry& e) { actors.erase(e.key); }
+  void learn_content(const AdoptEntry& e) {
+    system_id = e.system_id;
+    incarnation = std::max(incarnation, e.incarnation);
+  }
+  void learn_content(const FloorEntry& e) {
+    for (const auto& line : e.lines) {
+      const auto same = std::find_if(floors.begin(), floors.end(), [&](const FloorLine& other) {
+        return other.system_id == line.system_id && other.incarnation == line.incarnation && other.timeline == line.timeline;
+      });
+      if (same == floors.end()) floors.push_back(line);
+      else same->lsn = std::max(same->lsn, line.lsn);
+    }
+  }
+  std::map<SessionId, std::string> holds;  ///< of entries behind the break
+};
+
+class Rebuild {
+ public:
+  Rebuild(Repository& repository, Cluster& cluster) : repository_(repository), cluster_(cluster) {}
+
+  /// One round: reads what there is and opens a generation from it.
+  Status run(const std::string& name_if_lost) {
+    report_ = {};
+    auto salvage = TRY(cluster_.log().salvage());
+    Facts facts(salvage.state);
+    for (const auto& entry : salvage.later) facts.learn(entry);
+    if (facts.name.empty()) facts.name = name_if_lost;
+    if (facts.name.empty())
+      return Error(Errc::Precondition, "the log does not tell the cluster's name any more",
+                   Hint{"name the cluster: pgmint repair --rebuild-log CLUSTER"});
+    TRY(list_packs());
+    TRY(read_roots(facts));
+    if (!salvage.state.has_genesis()) identify(facts);
+
+    GenesisEntry genesis;
+    genesis.cluster_name = facts.name;
+    genesis.system_id = facts.system_id;
+    genesis.incarnation = facts.incarnation;
+    genesis.root_key = repository_.signing_key().public_key();
+    genesis.previous_generation = salvage.last_object;
+    for (auto& [id, known] : facts.live) {
+      if (known.hold) genesis.holds.push_back({id, *known.hold});
+      report_.recovered.push_back(known.snap.name);
+      genesis.snapshots.push_back(std::move(known.snap));
+    }
+    for (const auto& [key, enrolment] : facts.actors)
+      if (key != genesis.root_key) genesis.enrolments.push_back(enrolment);
+    genesis.floors = facts.floors;
+    genesis.known_sessions.assign(facts.sessions.begin(), facts.sessions.end());
+    std::sort(report_.recovered.begin(), report_.recovered.end());
+    auto opened = cluster_.log().open_generation(cluster_.actor(), std::move(genesis));
+    if (!opened && opened.failure().code() == Errc::Precondition)
+      return std::move(opened).failure().with_hint({"only a root key that the log has not revoked may open a new one: try another root slot"});
+    TRY(std::move(opened));
+    report_.generation = cluster_.state().generation();
+    seen_ = std::move(salvage.objects);
+    return ok();
+  }
+
+  /// Nothing was written into the old generations since they were read.
+  Result<bool> still_whole() {
+    auto now = TRY(cluster_.log().salvage()).objects;
+    now.erase(now.lower_bound(report_.generation), now.end());
+    return now == seen_;
+  }
+
+  const RebuildReport& report() const { return report_; }
+
+ private:
+  Status list_packs() {
+    packs_.clear();
+    return cluster_.store().list(packs_prefix(cluster_.id()), "", [&](const storage::BlobInfo& info) -> Status {
+      if (const auto id = parse_pack_name(info.name)) packs_[*id] = info.size;
+      return ok();
+    });
+  }
+
+  bool complete(const SnapEntry& snap) const {
+    return std::all_of(snap.added.begin(), snap.added.end(), [&](const PackSummary& pack) {
+      const auto found = packs_.find(pack.id);
+      return found != packs_.end() && found->second == pack.size;
+    });
+  }
+
+  /// Keeps of facts.live what is whole, and adds the roots that no entry speaks of.
+  Status read_roots(Facts& facts) {
+    std::set<SessionId> seen;
+    for (const auto& blob : TRY(storage::list_all(cluster_.store(), manifests_prefix(cluster_.id())))) {
+      const auto id = SessionId::parse(std::string_view(blob.name).substr(manifests_prefix(cluster_.id()).size()));
+      if (!id || facts.dead.contains(*id)) continue;
+      auto recovered = recover(*id, facts);
+      if (!recovered && !is_damage(recovered.failure())) return std::move(recovered).failure();
+      if (!recovered) {
+        report_.unreadable.push_back(fmt::format("{}: {}", blob.name, recovered.failure().describe()));
+        facts.live.erase(*id);
+        continue;
+      }
+      seen.insert(*id);
+      facts.sessions.insert(*id);
+      if (!complete(*recovered)) {
+        report_.incomplete.push_back(recovered->name);
+        facts.live.erase(*id);
+        continue;
+      }
+      auto& known = facts.live[*id];
+      known.snap = std::move(*recovered);
+      if (const auto hold = facts.holds.find(*id); hold != facts.holds.end()) known.hold = hold->second;
+    }
+    std::erase_if(facts.live, [&](const auto& item) {
+      if (seen.contains(item.first)) return false;
+      report_.unreadable.push_back(fmt::format("{}: missing ({})", manifest_name(cluster_.id(), item.first), item.second.snap.name));
+      return true;
+    });
+    make_names_unique(facts);
+    return ok();
+  }
+
+  /// The SNAP of one root. @errors Corruption, NotFound (an object that it needs), Storage, Key
+  Result<SnapEntry> recover(const SessionId& id, const Facts& facts) {
+    const auto name = manifest_name(cluster_.id(), id);
+    const auto object = TRY(cluster_.store().read(name, kRootMax));
+    if (!object) return Error(Errc::NotFound, fmt::format("{} is gone", name));
+    const auto root = TRY(open_root(*object, cluster_.context(), id, cluster_.keys()));
+    const auto hash = crypto::sha256(*object);
+    if (const auto known = facts.live.find(id); known != facts.live.end()) {
+      if (known->second.snap.root_sha256 != hash) return Error(Errc::Corruption, fmt::format("{} is not the one that was published", name));
+      return known->second.snap;
+    }
+    SnapEntry snap;
+    snap.session = id;
+    snap.root_sha256 = hash;
+    snap.root_size = object->size();
+    snap.name = root.name;
+    snap.type = root.type;
+    snap.timeline = root.timeline;
+    snap.start_lsn = root.start_lsn;
+    snap.stop_lsn = root.stop_lsn;
+    snap.system_id = root.system_id;
+    snap.incarnation = root.incarnation;
+    for (const auto& pack : TRY(packs_of(root))) {
+      // Absent packs stay in the set: that is how complete() finds out.
+      PackSummary summary{pack, 0, {}};
+      if (packs_.contains(pack)) {
+        const auto data = TRY(cluster_.store().read(pack_name(cluster_.id(), pack), kPackMax));
+        if (data) {
+          TRY(parse_pack(*data, cluster_.context(), pack, cluster_.keys().maintenance_key));
+          summary = {pack, data->size(), crypto::sha256(*data)};
+        }
+      }
+      snap.added.push_back(summary);
+    }
+    return snap;
+  }
+
+  /// Every pack that the tree below a root, its bundles and its maps refer to.
+  Result<std::set<PackId>> packs_of(const ManifestRoot& root) {
+    std::set<PackId> packs;
+    auto& store = cluster_.store();
+    RecordOpener opener(cluster_.context(), cluster_.keys());
+    TRY(walk_manifest(
+        store, cluster_.context(), opener, root,
+        [&](const FileEntry& file) -> Status {
+          if (const auto* member = std::get_if<BundleMember>(&file.content)) packs.insert(member->bundle.pack);
+          const auto* location = std::get_if<RecordLocation>(&file.content);
+          if (location == nullptr) return ok();
+          packs.insert(location->pack);
+          const auto map = TRY(parse_segment_map(TRY(read_record(store, cluster_.context(), opener, *location))));
+          for (const auto& extent : map.extents)
+            if (extent.location) packs.insert(extent.location->pack);
+          for (const auto& delta : map.deltas) packs.insert(delta.location.pack);
+          return ok();
+        },
+        [&](const RecordLocation& node) -> Status {
+          packs.insert(node.pack);
+          return ok();
+        }));
+    return packs;
+  }
+
+  /// Two roots may bear one name: of a backup whose publication failed, and of the one that was tried again.
+  static void make_names_unique(Facts& facts) {
+    std::set<std::string> names;
+    for (auto& [id, known] : facts.live)
+      if (!names.insert(known.snap.name).second) known.snap.name += "-" + id.hex().substr(0, 8);
+  }
+
+  /// Which PostgreSQL cluster this is, by its newest backup.
+  static void identify(Facts& facts) {
+    for (const auto& [id, known] : facts.live) {
+      if (facts.system_id != 0 && known.snap.incarnation < facts.incarnation) continue;
+      facts.system_id = known.snap.system_id;
+      facts.incarnation = known.snap.incarnation;
+    }
+  }
+
+  Repository& repository_;
+  Cluster& cluster_;
+  std::map<PackId, std::uint64_t> packs_;           ///< sizes of those that are there
+  std::map<std::uint32_t, std::uint64_t> seen_;     ///< log objects by generation
+  RebuildReport report_;
+};
+
+}  // namespace
+
+Result<RebuildReport> rebuild_log(Repository& repository, const ClusterId& id, const std::string& name_if_lost) {
+  if (repository.bundle().role != Role::Root)
+    return Error(Errc::Key, "only a root key slot may rebuild a log", Hint{"open the repository with a root key"});
+  TRY(check_features(repository.format(), Operation::Write));
+  auto cluster = TRY(repository.open_cluster(id));
+  Rebuild rebuild(repository, *cluster);
+  for (int round = 0; round < kRoundsMax; ++round) {
+    TRY(rebuild.run(name_if_lost));
+    // Somebody may have written into the old log after it was read and before the new one stood. Writers look for a new log after
+    // their entry, so that either they have seen this one, or their entry is seen here.
+    if (!TRY(rebuild.still_whole())) continue;
+    const auto& report = rebuild.report();
+    TRY(cluster->log().append(cluster->actor(), AuditEntry{"log rebuilt", fmt::format("{} backups, {} left out", report.recovered.size(),
+                                                                                       report.unreadable.size() + report.incomplete.size())}));
+    return report;
+  }
+  return Error(Errc::Busy, "others go on writing to the log while it is rebuilt", Hint{"stop backups of this cluster, then run the command again"});
+}
+
+}  // namespace pgmint::repository

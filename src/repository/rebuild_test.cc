@@ -1,0 +1,214 @@
+#include "repository/rebuild.h"
+
+#include <gtest/gtest.h>
+
+#include "repository/collect.h"
+#include "repository/repository_fixture.h"
+#include "repository/verify.h"
+
+namespace pgmint::repository {
+namespace {
+
+using storage::Fault;
+using storage::Operation;
+
+class RebuildTest : public testing::Test, public RepositoryFixture {
+ protected:
+  std::string slot(std::uint64_t seq) { return log_entry_name(cluster->id(), 0, seq); }
+  void lose(const std::string& name) { ASSERT_TRUE(memory->remove(name)); }
+  /// As `pgmint repair` does, in a process of its own.
+  Result<RebuildReport> rebuild(const std::string& name = "") {
+    auto other = reopened();
+    return rebuild_log(*other, cluster->id(), name);
+  }
+  RebuildReport rebuilt(const std::string& name = "") {
+    auto report = rebuild(name);
+    EXPECT_TRUE(report) << report.failure().describe();
+    return report ? *report : RebuildReport{};
+  }
+  struct Opened {
+    std::unique_ptr<Repository> repository;
+    std::unique_ptr<Cluster> cluster;
+  };
+  Opened opened() {
+    Opened o{reopened(), nullptr};
+    o.cluster = *o.repository->open_cluster(cluster->id());
+    auto read = o.cluster->log().refresh();
+    EXPECT_TRUE(read) << read.failure().describe();
+    return o;
+  }
+  static std::set<std::string> names(const LogState& state) {
+    std::set<std::string> set;
+    for (const auto& [id, snapshot] : state.snapshots()) set.insert(snapshot.snap.name);
+    return set;
+  }
+  void expect_undamaged(Cluster& of) {
+    VerifyOptions options;
+    options.read_data = true;
+    const auto report = verify(of, options);
+    ASSERT_TRUE(report) << report.failure().describe();
+    for (const auto& finding : report->findings) ADD_FAILURE() << finding.object << ": " << finding.problem;
+  }
+};
+
+TEST_F(RebuildTest, BackupsBeforeAndBehindAGapComeBack) {
+  ASSERT_TRUE(backup("a"));
+  ASSERT_TRUE(backup("b"));
+  ASSERT_TRUE(backup("c"));
+  lose(slot(3));  // the BEGIN of b
+  const auto report = rebuilt();
+  EXPECT_EQ(report.generation, 1u);
+  EXPECT_EQ(report.recovered, (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_TRUE(report.unreadable.empty() && report.incomplete.empty());
+  auto now = opened();
+  EXPECT_EQ(now.cluster->state().cluster_name(), "main");
+  EXPECT_EQ(now.cluster->state().system_id(), kSystemId);
+  EXPECT_EQ(names(now.cluster->state()), (std::set<std::string>{"a", "b", "c"}));
+  expect_undamaged(*now.cluster);
+}
+
+TEST_F(RebuildTest, ABackupWhoseSnapRottedComesBackThroughItsRoot) {
+  ASSERT_TRUE(backup("a"));
+  ASSERT_TRUE(backup("b"));
+  auto entry = **memory->read(slot(2), kLogEntryMax);
+  entry[200] ^= std::byte{1};
+  memory->replace(slot(2), entry);
+  EXPECT_EQ(rebuilt().recovered, (std::vector<std::string>{"a", "b"}));
+  auto now = opened();
+  expect_undamaged(*now.cluster);
+}
+
+TEST_F(RebuildTest, AfterTheWholeLogIsLostTheNameMustBeGiven) {
+  ASSERT_TRUE(backup("a"));
+  const auto entries = *storage::list_all(*memory, log_prefix(cluster->id()));
+  for (const auto& blob : entries) lose(blob.name);
+  const auto nameless = rebuild();
+  ASSERT_FALSE(nameless);
+  EXPECT_EQ(nameless.failure().code(), Errc::Precondition);
+  EXPECT_EQ(rebuilt("main").recovered, std::vector<std::string>{"a"});
+  auto now = opened();
+  EXPECT_EQ(now.cluster->state().system_id(), kSystemId);
+  expect_undamaged(*now.cluster);
+}
+
+TEST_F(RebuildTest, WhatWasForgottenOrAbortedStaysSo) {
+  const auto a = *backup("a");
+  const auto b = *backup("b");
+  ASSERT_TRUE(backup("c"));
+  ASSERT_TRUE(write(ForgetEntry{a}));
+  auto session = *WriteSession::begin(*cluster, {});
+  ASSERT_TRUE(write(AuditEntry{"x", "y"}));
+  const auto gap = cluster->state().next_seq() - 1;
+  ASSERT_TRUE(write(ForgetEntry{b}));
+  ASSERT_TRUE(write(AbortEntry{session->id()}));
+  const auto object = seal_root(root_of(*session, "aborted"), cluster->context(), cluster->keys().map_key, random);
+  ASSERT_TRUE(memory->create(manifest_name(cluster->id(), session->id()), object));
+  lose(slot(gap));
+  EXPECT_EQ(rebuilt().recovered, std::vector<std::string>{"c"});
+}
+
+TEST_F(RebuildTest, HoldsComeAlong) {
+  const auto a = *backup("a");
+  const auto b = *backup("b");
+  ASSERT_TRUE(write(HoldEntry{a, "audit"}));
+  ASSERT_TRUE(write(AuditEntry{"x", "y"}));
+  const auto gap = cluster->state().next_seq() - 1;
+  ASSERT_TRUE(write(HoldEntry{b, "court"}));
+  lose(slot(gap));
+  rebuilt();
+  auto now = opened();
+  EXPECT_EQ(now.cluster->state().snapshots().at(a).hold, "audit");
+  EXPECT_EQ(now.cluster->state().snapshots().at(b).hold, "court");
+}
+
+TEST_F(RebuildTest, ABackupWithoutAllItsPacksIsLeftOutAndNamed) {
+  const auto a = *backup("a");
+  ASSERT_TRUE(backup("b"));
+  lose(pack_name(cluster->id(), {a, 0}));
+  const auto report = rebuilt();
+  EXPECT_EQ(report.recovered, std::vector<std::string>{"b"});
+  EXPECT_EQ(report.incomplete, std::vector<std::string>{"a"});
+  // What is left of it stays: the pack may come back from a copy, and the log be rebuilt once more.
+  auto now = opened();
+  clock.sleep(std::chrono::hours(1000));
+  ASSERT_TRUE(collect(*now.cluster));
+  EXPECT_TRUE(has({a, 1}) && has_root(a));
+}
+
+TEST_F(RebuildTest, AnUnreadableRootIsNamed) {
+  const auto a = *backup("a");
+  ASSERT_TRUE(backup("b"));
+  memory->replace(manifest_name(cluster->id(), a), to_bytes(as_bytes("garbage")));
+  const auto report = rebuilt();
+  EXPECT_EQ(report.recovered, std::vector<std::string>{"b"});
+  ASSERT_EQ(report.unreadable.size(), 1u);
+  EXPECT_NE(report.unreadable[0].find(a.hex()), std::string::npos);
+}
+
+TEST_F(RebuildTest, BackupsAndCollectionGoOnAfterwards) {
+  const auto a = *backup("a", 2);  // files in packs 0 and 1, the tree in 2
+  const auto b = *backup(*cluster, "b", 1, a, {PackId{a, 0}, PackId{a, 2}});
+  lose(slot(1));
+  rebuilt();
+  auto now = opened();
+  const auto c = backup(*now.cluster, "c", 1, b, {PackId{b, 1}});
+  ASSERT_TRUE(c) << c.failure().describe();
+  ASSERT_TRUE(now.cluster->log().append(now.cluster->actor(), ForgetEntry{a}));
+  const auto done = collect(*now.cluster);
+  ASSERT_TRUE(done) << done.failure().describe();
+  EXPECT_FALSE(has({a, 0}) || has({a, 2}));
+  EXPECT_TRUE(has({a, 1})) << "b and c refer to it";
+  EXPECT_TRUE(done->unknown.empty());
+  EXPECT_EQ(names(now.cluster->state()), (std::set<std::string>{"b", "c"}));
+  expect_undamaged(*now.cluster);
+}
+
+TEST_F(RebuildTest, ABackupThatIsPublishedMeanwhileIsNotLost) {
+  ASSERT_TRUE(backup("a"));
+  // The rebuild has read everything and puts its GENESIS; just before that the SNAP lands.
+  Fault fault;
+  fault.on = Operation::Create;
+  fault.when = Fault::When::Delay;
+  fault.times = 1;
+  bool published = false;
+  fault.then = [&] { published = static_cast<bool>(backup("b")); };
+  store->add(fault);
+  const auto report = rebuilt();
+  EXPECT_TRUE(published);
+  EXPECT_EQ(report.generation, 2u);
+  EXPECT_EQ(report.recovered, (std::vector<std::string>{"a", "b"}));
+}
+
+TEST_F(RebuildTest, OnlyARootRebuilds) {
+  ASSERT_TRUE(backup("a"));
+  Unlock host;
+  host.provider = KeyProvider::KeyFile;
+  host.key = crypto::Key256::generate(random);
+  ASSERT_TRUE(repository->add_slot(host, Role::Host, "host", cluster.get()));
+  std::vector<Unlock> unlocks;
+  unlocks.push_back(copy_of(host));
+  auto as_host = *Repository::open(environment(), std::move(unlocks));
+  const auto report = rebuild_log(*as_host, cluster->id());
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.failure().code(), Errc::Key);
+}
+
+TEST_F(RebuildTest, ActorsStayEnrolled) {
+  Unlock host;
+  host.provider = KeyProvider::KeyFile;
+  host.key = crypto::Key256::generate(random);
+  ASSERT_TRUE(repository->add_slot(host, Role::Host, "host", cluster.get()));
+  ASSERT_TRUE(backup("a"));
+  lose(slot(cluster->state().next_seq() - 2));
+  rebuilt();
+  std::vector<Unlock> unlocks;
+  unlocks.push_back(copy_of(host));
+  auto as_host = *Repository::open(environment(), std::move(unlocks));
+  auto clusters = as_host->clusters();
+  ASSERT_TRUE(clusters) << clusters.failure().describe();
+  ASSERT_EQ(clusters->size(), 1u);
+  EXPECT_TRUE(backup(*clusters->front(), "b"));
+}
+
+}  // namespace
+}  // namespace pgmint::repository
