@@ -10,6 +10,10 @@ target_compile_definitions(pgmint_options INTERFACE PGMINT_VERSION="${PROJECT_VE
 target_link_libraries(pgmint_options INTERFACE Threads::Threads fmt::fmt tl::expected)
 if(PGMINT_SANITIZE)
   target_compile_options(pgmint_options INTERFACE -fsanitize=${PGMINT_SANITIZE} -fno-sanitize-recover=all)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # Instrumented, GCC 12 takes parts of its own <regex> for uninitialised. The other presets keep the warning.
+    target_compile_options(pgmint_options INTERFACE -Wno-maybe-uninitialized)
+  endif()
   target_link_options(pgmint_options INTERFACE -fsanitize=${PGMINT_SANITIZE})
 endif()
 if(PGMINT_FUZZ)
