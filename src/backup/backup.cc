@@ -338,7 +338,7 @@ class Run {
 
   std::vector<std::pair<std::string, std::string>> settings() const {
     std::vector<std::pair<std::string, std::string>> settings(facts_.settings.begin(), facts_.settings.end());
-    auto add = [&](std::string name, std::string value) { settings.emplace_back(std::move(name), std::move(value)); };
+    auto add = [&](const std::string& name, const std::string& value) { settings.emplace_back(name, value); };
     add("server_version", facts_.version_text);
     add("server_version_num", std::to_string(facts_.version_num));
     add("data_directory", facts_.data_directory);
