@@ -1,7 +1,7 @@
 // The texts that tell PostgreSQL where to recover to, and a clone to leave its origin alone. Pure.
 #pragma once
 
-#include "postgres/backup_label.h"
+#include "postgres/configuration_text.h"
 #include "restore/restore.h"
 
 namespace pgmint::restore {

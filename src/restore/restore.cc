@@ -9,7 +9,9 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "postgres/backup_label.h"
 #include "postgres/control_file.h"
+#include "postgres/version_table.h"
 #include "repository/layout.h"
 #include "repository/session.h"
 #include "restore/choose.h"
@@ -28,6 +30,9 @@ struct Survey {
 
 Result<Survey> survey_manifest(const RestoreRequest& request, const repository::ManifestRoot& root) {
   Survey survey;
+  if (postgres::find_version(static_cast<int>(root.pg_major)) == nullptr)
+    return Error(Errc::Precondition, fmt::format("backup {} is of PostgreSQL {}, which this pgmint does not know", root.name, root.pg_major),
+                 Hint{"restore it with the pgmint that made it, or a newer one"});
   repository::RecordOpener opener(request.cluster.context(), request.cluster.keys());
   TRY(repository::walk_manifest(request.cluster.store(), request.cluster.context(), opener, root, [&](const repository::FileEntry& e) -> Status {
     if (request.cancel != nullptr) TRY(request.cancel->check());
@@ -152,7 +157,10 @@ Status finish(const RestoreRequest& request, const Choice& choice, const TargetP
     // The server recreates links from this file, over ours: it must name the new places.
     std::vector<postgres::TablespaceMapEntry> entries;
     for (const auto& [oid, location] : target.tablespaces) entries.push_back({postgres::Oid(oid), location});
-    TRY(write_owned(target, target.to / "tablespace_map", as_bytes(postgres::format_tablespace_map(entries)), 0600));
+    const auto* version = postgres::find_version(static_cast<int>(root.pg_major));
+    PGMINT_ASSERT(version != nullptr);  // survey_manifest has looked
+    const auto map = TRY(postgres::format_tablespace_map(entries, *version));
+    TRY(write_owned(target, target.to / "tablespace_map", as_bytes(map), 0600));
   }
   for (const auto* directory : {"pg_wal", "pg_wal/archive_status"}) TRY(make_owned_directory(target, target.to / directory));
   TRY(place_configuration(target, held, root, report));
