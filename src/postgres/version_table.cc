@@ -32,6 +32,8 @@ constexpr WalCodes kWal13{.last_builtin_rmgr = 21,
                           .image_has_hole = 0x01,
                           .image_compressed = 0x02,
                           .image_known = 0x07,
+                          .dropped_stats_item = 0,
+                          .has_toplevel_xid = false,
                           .has_checkpoint_redo = false,
                           .checkpoint_has_wal_level = false};
 constexpr WalCodes kWal15{.last_builtin_rmgr = 21,
@@ -41,12 +43,24 @@ constexpr WalCodes kWal15{.last_builtin_rmgr = 21,
                           .image_has_hole = 0x01,
                           .image_compressed = 0x04 | 0x08 | 0x10,
                           .image_known = 0x1F,
+                          .dropped_stats_item = 12,
+                          .has_toplevel_xid = true,
                           .has_checkpoint_redo = false,
                           .checkpoint_has_wal_level = false};
+constexpr WalCodes wal14() {
+  WalCodes codes = kWal13;
+  codes.has_toplevel_xid = true;
+  return codes;
+}
 constexpr WalCodes wal17() {
   WalCodes codes = kWal15;
   codes.has_checkpoint_redo = true;
   codes.checkpoint_has_wal_level = true;
+  return codes;
+}
+constexpr WalCodes wal18() {
+  WalCodes codes = wal17();
+  codes.dropped_stats_item = 16;  // object ids of 64 bits
   return codes;
 }
 
@@ -78,7 +92,7 @@ constexpr std::array<VersionEntry, 6> kVersions{{
      .control_version = 1300,
      .wal_page_magic = 0xD10D,
      .control = kControl13,
-     .wal = kWal13,
+     .wal = wal14(),
      .backup = kBackup13,
      .minimum_minor = 4,
      .minimum_reason = kConcurrently,
@@ -122,7 +136,7 @@ constexpr std::array<VersionEntry, 6> kVersions{{
      .control_version = 1800,
      .wal_page_magic = 0xD118,
      .control = kControl18,
-     .wal = wal17(),
+     .wal = wal18(),
      .backup = kBackup15,
      .minimum_minor = 0,
      .minimum_reason = "",

@@ -30,9 +30,11 @@ struct WalCodes {
   std::uint8_t dbase_create_wal_log;  ///< kNoCode where it does not exist
   std::uint8_t dbase_drop;
   std::uint8_t image_has_hole;
-  std::uint8_t image_compressed;  ///< any of these bits: the image is compressed
-  std::uint8_t image_known;       ///< bits outside are an error
-  bool has_checkpoint_redo;       ///< XLOG_CHECKPOINT_REDO, which carries wal_level
+  std::uint8_t image_compressed;    ///< any of these bits: the image is compressed
+  std::uint8_t image_known;         ///< bits outside are an error
+  std::uint8_t dropped_stats_item;  ///< bytes of one xl_xact_stats_item in a commit record; 0: there are none
+  bool has_toplevel_xid;            ///< XLR_BLOCK_ID_TOPLEVEL_XID
+  bool has_checkpoint_redo;         ///< XLOG_CHECKPOINT_REDO, which carries wal_level
   bool checkpoint_has_wal_level;
 };
 inline constexpr std::uint8_t kNoCode = 0xFF;

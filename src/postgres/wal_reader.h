@@ -60,7 +60,8 @@ struct WalSegmentResult {
   Lsn first_record;    ///< start of the first whole or started record; 0/0 when there is none
   Lsn first_previous;  ///< its xl_prev: must be the last record before
   Lsn last_record;     ///< start of the last record that starts here; 0/0 when there is none
-  Lsn end;             ///< first byte not read
+  Lsn last_complete;   ///< start of the last record that starts and ends here; 0/0 when there is none
+  Lsn end;             ///< where reading stopped; after a switch the segment's end
   WalReadEnd end_kind = WalReadEnd::SegmentEnd;
   std::string end_reason;
   std::optional<RecordFragment> leading;   ///< end of a record from before
@@ -79,10 +80,11 @@ class WalSegmentReader {
   ~WalSegmentReader();
   WalSegmentReader(WalSegmentReader&&) noexcept;
 
-  /// The next bytes of the segment, in pieces of any size. @errors Corruption: page headers or records that cannot be
-  /// (CRC, xl_prev, addresses); what the visitor returned
+  /// The next bytes of the segment, in pieces of any size. A record or page that cannot be ends the WAL there
+  /// (end_reason), since what was never written looks the same. @errors Corruption, Precondition: the first page is not
+  /// that of this segment; what the visitor returned
   Status feed(ByteView bytes);
-  /// After the last byte. @errors Corruption: fewer bytes than the segment has, unless WAL had ended before
+  /// After the last byte; the segment is taken to end there. @errors Corruption: not even a first page
   Result<WalSegmentResult> finish() &&;
 
  private:

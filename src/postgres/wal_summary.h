@@ -18,6 +18,13 @@ struct LimitBlock {
   auto operator<=>(const LimitBlock&) const = default;
 };
 
+/// Blocks of one fork, sorted, each once.
+struct ForkBlocks {
+  RelationFork where;
+  std::vector<BlockNumber> blocks;
+  bool operator==(const ForkBlocks&) const = default;
+};
+
 struct CommitPoint {
   Lsn end;  ///< of the commit record
   TransactionId xid;
@@ -52,10 +59,10 @@ struct WalSummary {
   WalSegmentSize segment_size = WalSegmentSize::default_size();
   std::uint32_t wal_block_size = 8192;
 
-  Lsn first_record, first_previous, last_record, end;  ///< as WalSegmentResult
+  Lsn first_record, first_previous, last_record, last_complete, end;  ///< as WalSegmentResult
   bool ends_with_switch = false;
 
-  std::vector<BlockReference> blocks;                    ///< sorted, unique, has_image not kept
+  std::vector<ForkBlocks> blocks;                        ///< sorted by fork
   std::vector<LimitBlock> limits;                        ///< sorted, the lowest per fork
   std::optional<CommitPoint> first_commit, last_commit;  ///< by time
   std::optional<TransactionId> last_xid;
@@ -98,11 +105,12 @@ Result<WalSummary> decode_summary(ByteView bytes);
 /// What changed in a range of WAL, joined from the summaries of its segments.
 struct ChangeSet {
   Lsn from, to;
-  std::vector<BlockReference> blocks;  ///< sorted, unique
-  std::vector<LimitBlock> limits;      ///< sorted, the lowest per fork
+  std::vector<ForkBlocks> blocks;  ///< sorted by fork
+  std::vector<LimitBlock> limits;  ///< sorted, the lowest per fork
   std::optional<CommitPoint> first_commit, last_commit;
   std::vector<RestorePoint> restore_points;
   std::vector<RelationEvent> events;
+  std::uint64_t events_omitted = 0;
   std::optional<std::string> void_reason;  ///< set: use none of blocks and limits
 };
 

@@ -1,0 +1,308 @@
+#include "postgres/wal_reader.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "codec/crc32c.h"
+#include "postgres/load.h"
+
+namespace pgmint::postgres {
+namespace {
+
+constexpr std::uint8_t kRmgrInfoMask = 0xF0;
+constexpr std::uint8_t kXlogSwitch = 0x40;
+constexpr std::size_t kAlignment = 8;
+constexpr std::size_t kHeadMax = kRecordHeaderSize + kRecordHeadersMax;
+
+constexpr std::uint64_t aligned(std::uint64_t position) {
+  return (position + kAlignment - 1) & ~std::uint64_t{kAlignment - 1};
+}
+
+}  // namespace
+
+struct WalSegmentReader::State {
+  TimelineId timeline;
+  SegmentNumber segment;
+  WalSegmentSize size;
+  WalReaderOptions options;
+  Visit visit;
+
+  WalSegmentResult result;
+  bool ended = false;          // Switch or EndOfWal: what follows is not looked at
+  std::uint64_t consumed = 0;  // bytes of whole pages that were processed
+  Bytes page;                  // an incomplete page
+  TimelineId page_timeline;
+
+  std::optional<std::uint32_t> leading_left;  // bytes of the leading fragment still to come
+  // The record being put together from several pages.
+  bool assembling = false;
+  Lsn record_start;
+  std::uint32_t record_length = 0;
+  Bytes record_bytes;     // all of it, or its first kHeadMax bytes
+  PartialCrc record_crc;  // of all its bytes so far
+
+  State(TimelineId t, SegmentNumber s, WalSegmentSize z, WalReaderOptions o, Visit v)
+      : timeline(t), segment(s), size(z), options(o), visit(std::move(v)) {}
+
+  Lsn position(std::uint64_t offset) const { return start_of(segment, size) + offset; }
+
+  void end_of_wal(Lsn at, std::string why) {
+    ended = true;
+    result.end_kind = WalReadEnd::EndOfWal;
+    result.end = at;
+    result.end_reason = std::move(why);
+    assembling = false;
+  }
+
+  std::size_t page_size() const { return result.header.block_size; }
+
+  Status feed(ByteView bytes) {
+    while (!bytes.empty() && !ended) {
+      if (consumed == 0 && result.header.version == nullptr) {
+        TRY(gather(bytes, kWalLongHeaderSize));
+        if (page.size() < kWalLongHeaderSize) return ok();
+        TRY(read_segment_header());
+      }
+      if (consumed + page.size() >= size.bytes()) return Error(Errc::Corruption, "more bytes than a WAL segment has");
+      if (page.empty() && bytes.size() >= page_size()) {
+        TRY(read_page(bytes.first(page_size())));
+        bytes = bytes.subspan(page_size());
+        continue;
+      }
+      TRY(gather(bytes, page_size()));
+      if (page.size() < page_size()) return ok();
+      Bytes whole = std::move(page);
+      page.clear();
+      TRY(read_page(whole));
+    }
+    return ok();
+  }
+
+  /// Moves bytes into `page` until it has `wanted`.
+  Status gather(ByteView& bytes, std::size_t wanted) {
+    auto taken = std::min(bytes.size(), wanted - std::min(wanted, page.size()));
+    append(page, bytes.first(taken));
+    bytes = bytes.subspan(taken);
+    return ok();
+  }
+
+  Status read_segment_header() {
+    result.header = TRY(wal_segment_header(page));
+    return check_segment_identity(
+        result.header, {.kind = WalFileKind::Segment, .timeline = timeline, .segment = segment}, size, std::nullopt);
+  }
+
+  /// What is wrong with a page's header in this place; empty when nothing is.
+  std::string page_problem(ByteView bytes, const Result<WalPageHeader>& header) const {
+    if (!header) return header.failure().message();
+    if (header->magic != result.header.version->wal_page_magic) return "the page magic changes";
+    if (header->address != position(consumed)) return "a page of another place";
+    if (header->long_header != (consumed == 0)) return "a page header of the wrong kind";
+    if (header->timeline > timeline || header->timeline < page_timeline) return "a page of another timeline";
+    if (header->long_header && load<std::uint64_t>(bytes, 24) != result.header.system_identifier.value())
+      return "a page of another cluster";
+    return {};
+  }
+
+  Status read_page(ByteView bytes) {
+    const std::uint64_t begin = consumed;
+    auto header = parse_wal_page_header(bytes);
+    if (auto problem = page_problem(bytes, header); !problem.empty()) {
+      consumed += bytes.size();
+      end_of_wal(assembling ? record_start : position(begin), std::move(problem));
+      return ok();
+    }
+    page_timeline = header->timeline;
+    std::size_t at = header->long_header ? kWalLongHeaderSize : kWalShortHeaderSize;
+    if (auto problem = continue_over_page(*header, begin); !problem.empty()) {
+      consumed += bytes.size();
+      end_of_wal(assembling ? record_start : position(begin), std::move(problem));
+      return ok();
+    }
+    TRY(read_records(bytes, at, begin));
+    consumed = begin + bytes.size();
+    return ok();
+  }
+
+  /// Whether the page continues what the last one began. @return what is wrong
+  std::string continue_over_page(const WalPageHeader& header, std::uint64_t begin) {
+    if (header.overwrites_continuation) {
+      // After a crash the rest of the record never came; the log goes on without it.
+      if (assembling) {
+        assembling = false;
+      } else if (begin == 0 || leading_left) {
+        result.overwrites_fragment = true;
+        result.leading.reset();
+        leading_left.reset();
+      }
+      return {};
+    }
+    if (begin == 0 && header.first_is_continuation) {
+      if (header.remaining == 0 || header.remaining > kRecordLengthMax) return "an impossible continuation";
+      leading_left = header.remaining;
+      result.leading = RecordFragment{.start = {}, .head = {}, .crc = {}, .remaining = header.remaining};
+      return {};
+    }
+    std::uint64_t expected = 0;
+    if (leading_left) expected = *leading_left;
+    if (assembling) expected = record_length - record_crc.length;
+    if (header.first_is_continuation != (expected != 0)) return "a record is not continued";
+    if (expected != 0 && header.remaining != expected) return "a record continues with another length";
+    return {};
+  }
+
+  Status read_records(ByteView bytes, std::size_t at, std::uint64_t begin) {
+    while (at < bytes.size() && !ended) {
+      if (leading_left) {
+        auto taken = std::min<std::size_t>(*leading_left, bytes.size() - at);
+        keep(*result.leading, bytes.subspan(at, taken));
+        at += taken;
+        *leading_left -= static_cast<std::uint32_t>(taken);
+        if (*leading_left != 0) return ok();
+        leading_left.reset();
+        at = aligned(at);
+      } else if (assembling) {
+        auto taken = std::min<std::size_t>(record_length - record_crc.length, bytes.size() - at);
+        assemble(bytes.subspan(at, taken));
+        at += taken;
+        if (record_crc.length < record_length) return ok();
+        at = aligned(at);
+        assembling = false;
+        TRY(finish_assembled(position(begin + at)));
+      } else {
+        at = TRY(start_record(bytes, at, begin));
+      }
+    }
+    return ok();
+  }
+
+  static void keep(RecordFragment& fragment, ByteView bytes) {
+    append(fragment.head, bytes.first(std::min(bytes.size(), kFragmentKeepMax - fragment.head.size())));
+    fragment.crc = partial_crc(bytes, fragment.crc);
+  }
+
+  void assemble(ByteView bytes) {
+    std::size_t wanted = record_length <= options.main_data_max ? record_length : std::max(kHeadMax, kFragmentKeepMax);
+    append(record_bytes, bytes.first(std::min(bytes.size(), wanted - std::min(wanted, record_bytes.size()))));
+    record_crc = partial_crc(bytes, record_crc);
+  }
+
+  /// A record begins at `at`. @return where to go on in the page
+  Result<std::size_t> start_record(ByteView bytes, std::size_t at, std::uint64_t begin) {
+    const Lsn start = position(begin + at);
+    auto length = load<std::uint32_t>(bytes, at);
+    if (length == 0) {
+      end_of_wal(start, "no record begins there");
+      return at;
+    }
+    if (length < kRecordHeaderSize || length > kRecordLengthMax) {
+      end_of_wal(start, "a record of an impossible length");
+      return at;
+    }
+    auto here = bytes.subspan(at, std::min<std::size_t>(length, bytes.size() - at));
+    if (here.size() >= kRecordHeaderSize) {
+      if (auto problem = header_problem(parse_record_header(here)); !problem.empty()) {
+        end_of_wal(start, std::move(problem));
+        return at;
+      }
+    }
+    if (here.size() < length) {
+      assembling = true;
+      record_start = start;
+      record_length = length;
+      record_bytes.clear();
+      record_crc = {};
+      assemble(here);
+      return bytes.size();
+    }
+    auto header = here.first(kRecordHeaderSize);
+    auto crc = codec::crc32c(header.first(20), codec::crc32c(here.subspan(kRecordHeaderSize)));
+    at = aligned(at + length);
+    TRY(finish(start, position(begin + at), here, crc == load<std::uint32_t>(header, 20)));
+    return at;
+  }
+
+  /// What is wrong with the header of the next record; empty when nothing is.
+  std::string header_problem(const WalRecordHeader& header) const {
+    if (is_valid(result.last_complete) && header.previous != result.last_complete)
+      return fmt::format("a record follows {}, not {}", format(header.previous), format(result.last_complete));
+    return {};
+  }
+
+  Status finish_assembled(Lsn end) {
+    ByteView bytes = record_bytes;
+    auto header = bytes.first(kRecordHeaderSize);
+    auto body = without_prefix(record_crc, partial_crc(header));
+    return finish(record_start, end, bytes, record_crc_fits(body, header));
+  }
+
+  Status finish(Lsn start, Lsn end, ByteView bytes, bool crc_fits) {
+    WalRecord record{.start = start, .end = end, .header = parse_record_header(bytes), .layout = {}, .main_data = {}};
+    if (auto problem = header_problem(record.header); !problem.empty() || !crc_fits) {
+      end_of_wal(start, crc_fits ? problem : "a record's checksum does not fit");
+      return ok();
+    }
+    note_start(start, record.header.previous);
+    result.last_complete = start;
+    auto layout = parse_record_layout(bytes, record.header.total_length, *result.header.version);
+    if (!layout) {
+      end_of_wal(start, layout.failure().message());
+      return ok();
+    }
+    record.layout = std::move(*layout);
+    if (bytes.size() == record.header.total_length) record.main_data = bytes.subspan(record.layout.main_data_offset);
+    const bool is_switch = record.header.rmgr == static_cast<std::uint8_t>(Rmgr::Xlog) &&
+                           (record.header.info & kRmgrInfoMask) == kXlogSwitch;
+    if (is_switch) record.end = position(size.bytes());
+    TRY(visit(record));
+    if (is_switch) {
+      ended = true;
+      result.end_kind = WalReadEnd::Switch;
+      result.end = record.end;
+    }
+    return ok();
+  }
+
+  void note_start(Lsn start, Lsn previous) {
+    if (!is_valid(result.first_record)) {
+      result.first_record = start;
+      result.first_previous = previous;
+    }
+    result.last_record = start;
+  }
+
+  Result<WalSegmentResult> finish_segment() {
+    if (result.header.version == nullptr) return Error(Errc::Corruption, "not even the first page of a WAL segment");
+    if (!ended && consumed < size.bytes()) {
+      end_of_wal(assembling ? record_start : position(consumed), "the segment is shorter than it should be");
+      leading_left.reset();
+    }
+    if (result.end_kind == WalReadEnd::SegmentEnd) result.end = position(size.bytes());
+    result.leading_continues = leading_left.has_value() && !ended;
+    if (ended && leading_left) result.leading.reset();
+    if (assembling) {
+      bool has_header = record_bytes.size() >= kRecordHeaderSize;
+      note_start(record_start, has_header ? parse_record_header(record_bytes).previous : kInvalidLsn);
+      record_bytes.resize(std::min(record_bytes.size(), kFragmentKeepMax));
+      result.trailing = RecordFragment{
+          .start = record_start, .head = std::move(record_bytes), .crc = record_crc, .remaining = record_length};
+    }
+    return std::move(result);
+  }
+};
+
+WalSegmentReader::WalSegmentReader(TimelineId timeline, SegmentNumber segment, WalSegmentSize size,
+                                   WalReaderOptions options, Visit visit)
+    : state_(std::make_unique<State>(timeline, segment, size, options, std::move(visit))) {}
+WalSegmentReader::~WalSegmentReader() = default;
+WalSegmentReader::WalSegmentReader(WalSegmentReader&&) noexcept = default;
+
+Status WalSegmentReader::feed(ByteView bytes) {
+  return state_->feed(bytes);
+}
+Result<WalSegmentResult> WalSegmentReader::finish() && {
+  return state_->finish_segment();
+}
+
+}  // namespace pgmint::postgres

@@ -1,0 +1,197 @@
+#include "postgres/wal_record.h"
+
+#include <fmt/format.h>
+
+#include "postgres/load.h"
+
+namespace pgmint::postgres {
+namespace {
+
+// xlp_info (xlog_internal.h)
+constexpr std::uint16_t kFirstIsContrecord = 0x0001;
+constexpr std::uint16_t kLongHeader = 0x0002;
+constexpr std::uint16_t kBkpRemovable = 0x0004;
+constexpr std::uint16_t kFirstIsOverwrite = 0x0008;
+constexpr std::uint16_t kAllFlags = kFirstIsContrecord | kLongHeader | kBkpRemovable | kFirstIsOverwrite;
+
+// xlogrecord.h
+constexpr std::uint8_t kMaxBlockId = 32;
+constexpr std::uint8_t kIdTopLevelXid = 252;
+constexpr std::uint8_t kIdOrigin = 253;
+constexpr std::uint8_t kIdDataLong = 254;
+constexpr std::uint8_t kIdDataShort = 255;
+constexpr std::uint8_t kForkMask = 0x0F;
+constexpr std::uint8_t kHasImage = 0x10;
+constexpr std::uint8_t kHasData = 0x20;
+constexpr std::uint8_t kSameRelation = 0x80;
+constexpr std::uint8_t kForkMax = 3;
+
+Error corrupt(std::string_view why) {
+  return Error(Errc::Corruption, fmt::format("WAL record: {}", why));
+}
+
+/// Takes fields off the headers; running out is Corruption.
+class HeaderReader {
+ public:
+  explicit HeaderReader(ByteView bytes) : bytes_(bytes) {}
+  template <class T>
+  Result<T> take() {
+    if (bytes_.size() < sizeof(T)) return corrupt("headers run past what was kept of it");
+    T value = load<T>(bytes_, 0);
+    bytes_ = bytes_.subspan(sizeof(T));
+    return value;
+  }
+  std::size_t left() const { return bytes_.size(); }
+
+ private:
+  ByteView bytes_;
+};
+
+/// One block header and what follows it. @return bytes of image and data that the record holds for it
+Result<std::uint32_t> take_block(HeaderReader& reader, const VersionEntry& version, std::uint32_t page_size_max,
+                                 std::optional<RelationLocator>& locator, RecordLayout& layout) {
+  auto fork_flags = TRY(reader.take<std::uint8_t>());
+  std::uint32_t payload = TRY(reader.take<std::uint16_t>());
+  if (((fork_flags & kHasData) != 0) != (payload != 0)) return corrupt("a block's data flag contradicts its length");
+  if ((fork_flags & kForkMask) > kForkMax) return corrupt("no such fork");
+  BlockReference reference;
+  reference.has_image = (fork_flags & kHasImage) != 0;
+  if (reference.has_image) {
+    auto image_length = TRY(reader.take<std::uint16_t>());
+    TRY(reader.take<std::uint16_t>());  // where the hole begins
+    auto image_info = TRY(reader.take<std::uint8_t>());
+    if ((image_info & ~version.wal.image_known) != 0) return corrupt("unknown flags of a page image");
+    if (image_length > page_size_max) return corrupt("a page image larger than a page");
+    if ((image_info & version.wal.image_has_hole) != 0 && (image_info & version.wal.image_compressed) != 0)
+      TRY(reader.take<std::uint16_t>());  // length of the hole
+    payload += image_length;
+  }
+  if ((fork_flags & kSameRelation) == 0) {
+    RelationLocator named;
+    named.tablespace = Oid(TRY(reader.take<std::uint32_t>()));
+    named.database = Oid(TRY(reader.take<std::uint32_t>()));
+    named.relation = Oid(TRY(reader.take<std::uint32_t>()));
+    locator = named;
+  }
+  if (!locator) return corrupt("a block of the same relation as none before");
+  reference.where = {*locator, static_cast<Fork>(fork_flags & kForkMask)};
+  reference.block = TRY(reader.take<std::uint32_t>());
+  layout.blocks.push_back(reference);
+  return payload;
+}
+
+}  // namespace
+
+Result<WalPageHeader> parse_wal_page_header(ByteView page) {
+  auto bad = [](std::string_view why) { return Error(Errc::Corruption, fmt::format("WAL page: {}", why)); };
+  if (page.size() < kWalShortHeaderSize) return bad("truncated");
+  auto info = load<std::uint16_t>(page, 2);
+  WalPageHeader header{.magic = load<std::uint16_t>(page, 0),
+                       .first_is_continuation = (info & kFirstIsContrecord) != 0,
+                       .long_header = (info & kLongHeader) != 0,
+                       .overwrites_continuation = (info & kFirstIsOverwrite) != 0,
+                       .timeline = TimelineId(load<std::uint32_t>(page, 4)),
+                       .address = Lsn(load<std::uint64_t>(page, 8)),
+                       .remaining = load<std::uint32_t>(page, 16)};
+  if (find_version_by_wal_magic(header.magic) == nullptr)
+    return bad(fmt::format("magic {:04X} is unknown", header.magic));
+  if ((info & ~kAllFlags) != 0) return bad(fmt::format("unknown flags {:04X}", info));
+  return header;
+}
+
+Result<WalSegmentHeader> wal_segment_header(ByteView bytes) {
+  auto bad = [](std::string_view why) {
+    return Error(Errc::Corruption, fmt::format("not the start of a WAL segment: {}", why));
+  };
+  if (bytes.size() < kWalLongHeaderSize) return bad("truncated");
+  WalSegmentHeader header;
+  auto magic = load<std::uint16_t>(bytes, 0);
+  header.version = find_version_by_wal_magic(magic);
+  if (header.version == nullptr) {
+    if (magic >> 8 == 0xD0 || magic >> 8 == 0xD1)
+      return Error(Errc::Precondition,
+                   fmt::format("WAL of a PostgreSQL that pgmint does not know (page magic {:04X})", magic));
+    return bad(fmt::format("page magic {:04X}", magic));
+  }
+  auto page = TRY(parse_wal_page_header(bytes));
+  if (!page.long_header) return bad("no long page header");
+  header.timeline = page.timeline;
+  header.address = page.address;
+  header.system_identifier = SystemIdentifier(load<std::uint64_t>(bytes, 24));
+  auto size = WalSegmentSize::of(load<std::uint32_t>(bytes, 32));
+  if (!size) return bad(size.failure().message());
+  header.segment_size = *size;
+  header.block_size = load<std::uint32_t>(bytes, 36);
+  if (header.block_size < 1024 || header.block_size > 65536 || (header.block_size & (header.block_size - 1)) != 0)
+    return bad(fmt::format("WAL block size {}", header.block_size));
+  if (header.address.value() % size->bytes() != 0) return bad("an address that is no segment's start");
+  if (header.timeline.value() == 0) return bad("timeline 0");
+  return header;
+}
+
+Status check_segment_identity(const WalSegmentHeader& header, const WalFileName& name, WalSegmentSize size,
+                              std::optional<SystemIdentifier> expected) {
+  auto file = format(name, size);
+  if (expected && header.system_identifier != *expected)
+    return Error(Errc::Precondition,
+                 fmt::format("{} belongs to the cluster with system identifier {}, not to {}", file,
+                             header.system_identifier.value(), expected->value()),
+                 Hint{"archive_command names the wrong cluster, or the cluster was made anew: pgmint cluster adopt"});
+  if (header.segment_size != size)
+    return Error(Errc::Corruption, fmt::format("{} says its segments have {} bytes, the cluster's have {}", file,
+                                               header.segment_size.bytes(), size.bytes()));
+  if (header.address != start_of(name.segment, size))
+    return Error(Errc::Corruption, fmt::format("{} holds WAL of {}, not of {}", file, format(header.address),
+                                               format(start_of(name.segment, size))));
+  if (header.timeline > name.timeline)
+    return Error(Errc::Corruption, fmt::format("{} holds WAL of timeline {}", file, header.timeline.value()));
+  return ok();
+}
+
+WalRecordHeader parse_record_header(ByteView bytes) {
+  return {.total_length = load<std::uint32_t>(bytes, 0),
+          .xid = TransactionId(load<std::uint32_t>(bytes, 4)),
+          .previous = Lsn(load<std::uint64_t>(bytes, 8)),
+          .info = load<std::uint8_t>(bytes, 16),
+          .rmgr = load<std::uint8_t>(bytes, 17),
+          .crc = load<std::uint32_t>(bytes, 20)};
+}
+
+Result<RecordLayout> parse_record_layout(ByteView head, std::uint32_t total_length, const VersionEntry& version,
+                                         std::uint32_t page_size_max) {
+  if (total_length < kRecordHeaderSize || total_length > kRecordLengthMax) return corrupt("impossible length");
+  if (head.size() < kRecordHeaderSize) return corrupt("truncated");
+  head = head.first(std::min<std::size_t>(head.size(), total_length));
+  RecordLayout layout;
+  HeaderReader reader(head.subspan(kRecordHeaderSize));
+  std::uint64_t payload = 0;
+  int last_block = -1;
+  std::optional<RelationLocator> locator;
+  // As DecodeXLogRecord: headers go on until the data that they promise fills the rest of the record.
+  auto header_bytes = [&] { return head.size() - reader.left(); };
+  while (header_bytes() + payload < total_length) {
+    auto id = TRY(reader.take<std::uint8_t>());
+    if (id == kIdDataShort || id == kIdDataLong) {
+      layout.main_data_length =
+          id == kIdDataShort ? TRY(reader.take<std::uint8_t>()) : TRY(reader.take<std::uint32_t>());
+      payload += layout.main_data_length;
+      break;  // always the last header
+    }
+    if (id == kIdOrigin) {
+      TRY(reader.take<std::uint16_t>());
+    } else if (id == kIdTopLevelXid && version.wal.has_toplevel_xid) {
+      layout.top_level_xid = TransactionId(TRY(reader.take<std::uint32_t>()));
+    } else if (id <= kMaxBlockId) {
+      if (static_cast<int>(id) <= last_block) return corrupt("blocks out of order");
+      last_block = id;
+      payload += TRY(take_block(reader, version, page_size_max, locator, layout));
+    } else {
+      return corrupt(fmt::format("unknown header {}", id));
+    }
+  }
+  if (header_bytes() + payload != total_length) return corrupt("its headers do not add up to its length");
+  layout.main_data_offset = total_length - layout.main_data_length;
+  return layout;
+}
+
+}  // namespace pgmint::postgres
