@@ -54,20 +54,41 @@ Digest Sha256::finish() {
   return digest;
 }
 
-Digest hmac_sha256(const Key256& key, ByteView data) {
+struct HmacSha256::State {
+  MacContext context{EVP_MAC_CTX_new(hmac())};
+};
+
+HmacSha256::HmacSha256(const Key256& key) : state_(std::make_unique<State>()) {
   PGMINT_ASSERT(!key.is_zero());
-  const MacContext context(EVP_MAC_CTX_new(hmac()));
-  require(context != nullptr, "allocate HMAC");
+  require(state_->context != nullptr, "allocate HMAC");
   const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, mutable_text("SHA2-256"), 0),
                                    OSSL_PARAM_construct_end()};
+  require(EVP_MAC_init(state_->context.get(), as_u8(key.bytes()), key.bytes().size(), parameters) == 1, "start HMAC");
+}
+HmacSha256::HmacSha256(HmacSha256&&) noexcept = default;
+HmacSha256& HmacSha256::operator=(HmacSha256&&) noexcept = default;
+HmacSha256::~HmacSha256() = default;
+
+void HmacSha256::update(ByteView data) {
+  PGMINT_ASSERT(state_ != nullptr);
+  require(EVP_MAC_update(state_->context.get(), as_u8(data), data.size()) == 1, "update HMAC");
+}
+
+Digest HmacSha256::finish() {
+  PGMINT_ASSERT(state_ != nullptr);
   Digest digest;
   std::size_t size = 0;
-  require(EVP_MAC_init(context.get(), as_u8(key.bytes()), key.bytes().size(), parameters) == 1, "start HMAC");
-  require(EVP_MAC_update(context.get(), as_u8(data), data.size()) == 1, "update HMAC");
-  require(
-      EVP_MAC_final(context.get(), as_u8(MutableByteView(digest)), &size, digest.size()) == 1 && size == digest.size(),
-      "finish HMAC");
+  require(EVP_MAC_final(state_->context.get(), as_u8(MutableByteView(digest)), &size, digest.size()) == 1 &&
+              size == digest.size(),
+          "finish HMAC");
+  state_.reset();
   return digest;
+}
+
+Digest hmac_sha256(const Key256& key, ByteView data) {
+  HmacSha256 hmac_of_data(key);
+  hmac_of_data.update(data);
+  return hmac_of_data.finish();
 }
 
 Key256 derive_key(const Key256& key, std::string_view purpose) {

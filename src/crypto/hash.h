@@ -27,6 +27,21 @@ class Sha256 {
 };
 
 Digest hmac_sha256(const Key256& key, ByteView data);
+
+/// Incremental HMAC-SHA-256. Not thread-safe; finish() once.
+class HmacSha256 {
+ public:
+  explicit HmacSha256(const Key256& key);
+  HmacSha256(HmacSha256&&) noexcept;
+  HmacSha256& operator=(HmacSha256&&) noexcept;
+  ~HmacSha256();
+  void update(ByteView data);
+  Digest finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 /// HKDF-SHA-256 (RFC 5869) with an empty salt: one 256-bit key for `purpose`.
 Key256 derive_key(const Key256& key, std::string_view purpose);
 /// HMAC-SHA-256(key, "pgmint key commitment v1"): stands beside every wrapped key since GCM does not commit.

@@ -55,6 +55,23 @@ TEST(Sha256DeathTest, FinishesOnce) {
   EXPECT_DEATH(hash.update({}), "state_");
 }
 
+TEST(HmacSha256, PiecesGiveTheMacOfTheWhole) {
+  const std::uint64_t seed = test_seed();
+  SCOPED_TRACE(fmt::format("PGMINT_TEST_SEED={}", seed));
+  SeededRandom random(seed);
+  const Key256 key = counting_key();
+  for (int i = 0; i < 50; ++i) {
+    const Bytes data = random_bytes(random, random.below(3000));
+    HmacSha256 mac(key);
+    for (ByteView rest = data; !rest.empty();) {
+      const std::size_t n = random.below(rest.size() + 1);
+      mac.update(rest.first(n));
+      rest = rest.subspan(n);
+    }
+    ASSERT_EQ(mac.finish(), hmac_sha256(key, data)) << data.size();
+  }
+}
+
 // RFC 4231, cases 1 to 4.
 TEST(HmacSha256, GivesThePublishedVectors) {
   EXPECT_EQ(to_hex(hmac_sha256(padded_key(Bytes(20, std::byte{0x0b})), as_bytes("Hi There"))),
