@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "codec/compression.h"
@@ -12,6 +13,9 @@
 namespace pgmint::repository {
 
 enum class WalContent : std::uint8_t { Segment = 1, Partial = 2, History = 3, Backup = 4 };
+
+/// What a file's name says it is; nullopt: not a name that PostgreSQL archives.
+std::optional<WalContent> wal_content_of(std::string_view file_name);
 
 struct WalIdentity {
   std::uint64_t system_id = 0;
@@ -35,19 +39,29 @@ enum class WalPut { Stored, Duplicate };
 class WalArchive {
  public:
   WalArchive(Cluster& cluster, WalIdentity identity, codec::CodecChoice codec = {});
+  WalArchive(WalArchive&&) noexcept;
   ~WalArchive();
+  const WalIdentity& identity() const;
 
   /// Stores `plain` under PostgreSQL's `file_name`. A duplicate with the same plaintext is success (Duplicate).
-  /// @errors Precondition (the same name with other content: both MACs are told), Storage, Unknown, Key, Corruption (existing
-  /// object damaged)
+  /// @errors Corruption (the same name with other content: both MACs are told; or the existing object is damaged), Storage,
+  /// Unknown, Key, Precondition (not as long as a segment is)
   Result<WalPut> put(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size, ByteView plain,
                      ByteView encoded_summary);
-  /// True when an object of that name holds exactly `plain`. @errors as put
+  /// As above; the summary is made only when the file is not there yet.
+  Result<WalPut> put_summarized(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size,
+                                ByteView plain, const std::function<Bytes()>& make_summary);
+  /// True when an object of that name holds exactly `plain`, false when there is none: the name's header, authenticated, and
+  /// size are looked at, and the MAC compared; the records are not read. @errors as put
   Result<bool> holds(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size, ByteView plain);
   /// The whole file; absence as a value. @errors Corruption, Storage, Key
   Result<std::optional<Bytes>> get(const std::string& file_name);
-  /// Encoded change summary only (one ranged read); absence of the object or of a summary as nullopt.
+  /// The same in pieces, in order, so that memory is bounded by one window of 32 MiB; false: absent. Every piece is authentic
+  /// when `sink` gets it, but the file is whole only after success. @errors as get, and what `sink` returns
+  Result<bool> read_to(const std::string& file_name, const std::function<Status(ByteView)>& sink);
+  /// Encoded change summary only (two small ranged reads, whatever the segment's size); absence of the object or of a summary as nullopt.
   Result<std::optional<Bytes>> summary(const std::string& file_name);
+  /// The authenticated header; absence as a value. @errors Corruption, Storage, Key
   Result<std::optional<WalObjectInfo>> info(const std::string& file_name);
 
   struct Listed { std::string file_name; std::uint64_t stored = 0; };
@@ -55,7 +69,7 @@ class WalArchive {
   Result<std::vector<Listed>> list(std::uint32_t timeline, const std::string& after = "");
   /// Timelines that have objects, ascending.
   Result<std::vector<std::uint32_t>> timelines();
-  /// Opens every record. @errors Corruption
+  /// Header, index, summary and size; with `read_data` every record and the MAC. @errors NotFound, Corruption, Storage, Key
   Status check(const std::string& file_name, bool read_data);
 
  private:

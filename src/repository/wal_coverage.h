@@ -30,8 +30,8 @@ struct WalRange {
 /// "000000010000000000000003", or "000000010000000000000003 to 000000010000000000000007 (5 segments)".
 std::string describe(const WalRange& range, postgres::WalSegmentSize size);
 
-/// First segment per timeline that `expire` has not let go; a timeline without an entry has no floor.
-using WalFloors = std::map<postgres::TimelineId, postgres::SegmentNumber>;
+/// Per timeline the position before which `expire` let WAL go; a timeline without an entry has no floor.
+using WalFloors = std::map<postgres::TimelineId, postgres::Lsn>;
 WalFloors floors_of(const LogState& state, const WalIdentity& identity);
 /// The identity that the cluster has now, and the newest one with this system identifier (nullopt: it never had it).
 WalIdentity current_identity(const LogState& state);
@@ -113,13 +113,15 @@ struct WaitForWal {
   /// Called after every look that found something missing.
   std::function<void(const std::vector<WalRange>& still_missing)> progress;
 };
-/// Returns once every segment of the stretch is stored. @errors Objective after `limit`: names what is missing and what to
+/// Returns once every segment of the stretch is stored. @errors Postgres after `limit`: names what is missing and what to
 /// look at (archive_command, pg_stat_archiver); Storage, Key, Cancelled
 Status wait_for_wal(WalArchive& archive, const WaitForWal& wait, Clock& clock);
 
 /// Decoded change summary; nullopt: the object or its summary is absent. @errors Corruption, Precondition, Storage, Key
 Result<std::optional<postgres::WalSummary>> read_summary(WalArchive& archive, postgres::TimelineId timeline,
                                                          postgres::SegmentNumber segment, postgres::WalSegmentSize size);
+
+inline constexpr std::uint64_t kCommitSearchMax = 2000;
 
 /// What a restore may aim at.
 struct RecoveryWindow {
@@ -128,7 +130,11 @@ struct RecoveryWindow {
   postgres::Lsn end;               ///< latest byte that can be replayed (`from` when WAL ends before it)
   std::optional<WalRange> first_gap;          ///< why it ends there, when later WAL is stored; nullopt: WAL simply ends
   bool complete_to_from = true;    ///< false: WAL between start and stop is missing, the backup cannot become consistent
-  std::optional<postgres::CommitPoint> last_commit;  ///< newest commit in the reachable WAL at or after `from`'s segment
+  /// Newest commit in the reachable WAL behind `from`, by its summary: a later time cannot be reached.
+  std::optional<postgres::CommitPoint> last_commit;
+  /// False: summaries were absent, or the search was given up after kCommitSearchMax segments without a commit, so that a
+  /// later commit may exist than `last_commit` says.
+  bool last_commit_known = true;
   std::vector<WalRange> segments;  ///< that recovery would read, in order
 };
 /// @param start, stop  of the backup

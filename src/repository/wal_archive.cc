@@ -1,0 +1,416 @@
+#include "repository/wal_archive.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+
+#include "base/log.h"
+#include "crypto/hash.h"
+#include "repository/layout.h"
+#include "repository/wal_object.h"
+
+namespace pgmint::repository {
+
+namespace {
+
+/// Enough for prefix and index of a 16 MiB segment; larger indexes take a second read.
+constexpr std::size_t kFirstRead = 2048;
+/// Records are read from the store in stretches of at most this; a segment of the usual size is one stretch.
+constexpr std::uint64_t kWindow = std::uint64_t{32} << 20;
+
+/// Memory that is not zeroed first and kept from file to file.
+class Scratch {
+ public:
+  MutableByteView of(std::size_t size) {
+    if (size > capacity_) {
+      bytes_.reset();
+      bytes_ = std::make_unique_for_overwrite<std::byte[]>(size);
+      capacity_ = size;
+    }
+    return {bytes_.get(), size};
+  }
+
+ private:
+  std::unique_ptr<std::byte[]> bytes_;
+  std::size_t capacity_ = 0;
+};
+
+std::string short_hex(const crypto::Digest& mac) { return to_hex(ByteView(mac).first(8)); }
+
+/// An object whose prefix, index and size were found authentic and consistent.
+struct Look {
+  WalPrefix prefix;
+  WalIndex index;
+  Bytes prefix_bytes;
+  std::uint64_t records_at = 0;  ///< offset of the first record
+};
+
+}  // namespace
+
+struct WalArchive::State {
+  State(Cluster& c, WalIdentity i, codec::CodecChoice codec)
+      : cluster(c),
+        identity(i),
+        mac_key(c.keys().mac_key.is_zero() ? crypto::Key256()
+                                           : crypto::derive_key(c.keys().mac_key, "pgmint wal mac v1")),
+        compressor(codec) {
+    if (!c.keys().map_key.is_zero()) map.emplace(c.keys().map_key);
+  }
+
+  Cluster& cluster;
+  WalIdentity identity;
+  crypto::Key256 mac_key;
+  std::optional<crypto::Aead> map;
+  std::map<Epoch, crypto::Aead> data;
+  codec::Compressor compressor;
+  codec::Decompressor decompressor;
+  Scratch sealed_scratch, plain_scratch;
+
+  storage::BlobStore& store() const { return cluster.store(); }
+  RandomSource& random() const { return cluster.repository().environment().random; }
+
+  Status check_keys() const {
+    if (map && !mac_key.is_zero() && cluster.keys().can_read_data()) return ok();
+    return Error(Errc::Key, "the key that opened this repository may not read or write WAL",
+                 Hint{"use a key of role root or host; pgmint key list"});
+  }
+
+  Result<std::string> object_name(const std::string& file_name) const {
+    if (!wal_content_of(file_name)) {
+      return Error(Errc::Usage, fmt::format("\"{}\" is not the name of a file that PostgreSQL archives", file_name));
+    }
+    return wal_name(cluster.id(), identity.system_id, identity.incarnation, file_name);
+  }
+
+  Result<crypto::Aead*> data_aead(Epoch epoch) {
+    auto at = data.find(epoch);
+    if (at == data.end()) {
+      const auto* key = TRY(cluster.keys().data_key(epoch));
+      at = data.try_emplace(epoch, *key).first;
+    }
+    return &at->second;
+  }
+
+  crypto::HmacSha256 start_mac(ByteView prefix, std::string_view file_name) const {
+    crypto::HmacSha256 mac(mac_key);
+    mac.update(prefix.subspan(64, kWalMacOffset - 64));
+    const std::byte length{static_cast<unsigned char>(file_name.size())};
+    mac.update(ByteView(&length, 1));
+    mac.update(as_bytes(file_name));
+    return mac;
+  }
+
+  Result<std::optional<Look>> look(const std::string& file_name, const std::string& name);
+  Result<bool> compare(const Look& look, const std::string& file_name, const WalObjectInfo& wanted, ByteView plain);
+  Result<ByteView> seal(const std::string& file_name, const std::string& name, WalObjectInfo& info, ByteView plain,
+                        ByteView encoded_summary);
+  Status open_records(const Look& look, const std::string& name, const std::function<Status(ByteView)>& sink);
+  Result<Bytes> open_summary(const Look& look, const std::string& name);
+};
+
+Result<std::optional<Look>> WalArchive::State::look(const std::string& file_name, const std::string& name) {
+  TRY(check_keys());
+  const auto stat = TRY(store().stat(name));
+  if (!stat) return std::nullopt;
+  if (stat->size > kWalObjectMax || stat->size < kWalPrefixSize) {
+    return Error(Errc::Corruption, fmt::format("WAL object has the impossible size {}", stat->size));
+  }
+  Bytes first(std::min<std::uint64_t>(stat->size, kFirstRead));
+  TRY(store().read_range(name, 0, first));
+  Look found;
+  found.prefix = TRY(parse_wal_prefix(first, cluster.context(), identity, file_name));
+  const std::size_t index_end = kWalPrefixSize + found.prefix.index_length;
+  if (index_end > stat->size) return Error(Errc::Corruption, "WAL object is truncated");
+  if (index_end > first.size()) {
+    const std::size_t have = first.size();
+    first.resize(index_end);
+    TRY(store().read_range(name, have, MutableByteView(first).subspan(have)));
+  }
+  const ByteView index = ByteView(first).subspan(kWalPrefixSize, found.prefix.index_length);
+  const Bytes plain = TRY(map->open_with_nonce(wal_part_aad(first, 'I', name), index).context("index"));
+  found.index = TRY(parse_wal_index(plain, found.prefix.info.raw_length));
+  found.records_at = index_end + found.prefix.summary_length;
+  if (found.records_at + found.index.stored_bytes() != stat->size) {
+    return Error(Errc::Corruption, fmt::format("WAL object has {} bytes where its index says {}", stat->size,
+                                               found.records_at + found.index.stored_bytes()));
+  }
+  first.resize(kWalPrefixSize);
+  found.prefix_bytes = std::move(first);
+  return found;
+}
+
+Result<bool> WalArchive::State::compare(const Look& look, const std::string& file_name, const WalObjectInfo& wanted,
+                                        ByteView plain) {
+  const auto prefix = encode_wal_prefix(cluster.context(), {wanted, 0, 0});
+  auto mac = start_mac(prefix, file_name);
+  mac.update(plain);
+  const auto digest = mac.finish();
+  if (crypto::equal_constant_time(digest, look.prefix.info.mac)) return true;
+  return Error(Errc::Corruption,
+               fmt::format("{} is archived already with other content: the stored file has {} bytes and MAC {}, this "
+                           "one {} bytes and MAC {}",
+                           file_name, look.prefix.info.raw_length, short_hex(look.prefix.info.mac), plain.size(),
+                           short_hex(digest)),
+               Hint{"two servers archive into one cluster, or a server was reset or restored over itself: find out which "
+                    "with pgmint wal status, and give the other one a cluster of its own. Nothing was overwritten"});
+}
+
+Result<ByteView> WalArchive::State::seal(const std::string& file_name, const std::string& name, WalObjectInfo& info,
+                                         ByteView plain, ByteView encoded_summary) {
+  info.epoch = cluster.keys().newest_epoch();
+  crypto::Aead& data_key = *TRY(data_aead(info.epoch));
+  const std::size_t count = (plain.size() + kWalRecordSize - 1) / kWalRecordSize;
+  const std::size_t summary_size = encoded_summary.empty() ? 0 : encoded_summary.size() + crypto::kSealOverhead;
+  // Index and summary stand in front of the records but are known after them: room is left, and the object then starts
+  // somewhere inside it, so that the records never move.
+  const std::size_t room = kWalPrefixSize + wal_index_bound(count) + summary_size;
+  const std::size_t slack = codec::Compressor::bound(kWalRecordSize);
+  const MutableByteView buffer = sealed_scratch.of(room + plain.size() + count * crypto::kSealOverhead + slack);
+
+  // The MAC belongs into the index's and summary's additional data only; records bind what stands before it.
+  WalPrefix prefix{info, 0, static_cast<std::uint32_t>(summary_size)};
+  auto prefix_bytes = encode_wal_prefix(cluster.context(), prefix);
+  auto mac = start_mac(prefix_bytes, file_name);
+  WalRecordAad aad(prefix_bytes, name);
+  WalIndex index;
+  index.records.reserve(count);
+  std::size_t at = room;
+  for (std::size_t i = 0; i < count; ++i) {
+    const ByteView piece = plain.subspan(i * kWalRecordSize, std::min<std::size_t>(kWalRecordSize, plain.size() - i * kWalRecordSize));
+    mac.update(piece);
+    const MutableByteView body = buffer.subspan(at + crypto::kNonceSize);
+    const auto packed = compressor.compress(piece, body);
+    const bool as_it_is = packed.codec == codec::CodecId::None;
+    const std::size_t size = as_it_is ? piece.size() : packed.size;
+    crypto::Nonce nonce;
+    random().fill(nonce);
+    std::ranges::copy(nonce, buffer.begin() + static_cast<std::ptrdiff_t>(at));
+    data_key.seal(nonce, aad.of(packed.codec, i + 1 == count, static_cast<std::uint32_t>(piece.size()), static_cast<std::uint32_t>(i)),
+                  as_it_is ? piece : ByteView(body.first(size)), body);
+    index.records.push_back({packed.codec, static_cast<std::uint32_t>(size + crypto::kSealOverhead)});
+    at += size + crypto::kSealOverhead;
+  }
+
+  info.mac = mac.finish();
+  const Bytes index_plain = encode_wal_index(index);
+  prefix = {info, static_cast<std::uint32_t>(index_plain.size() + crypto::kSealOverhead), static_cast<std::uint32_t>(summary_size)};
+  prefix_bytes = encode_wal_prefix(cluster.context(), prefix);
+  const std::size_t start = room - summary_size - prefix.index_length - kWalPrefixSize;
+  std::ranges::copy(prefix_bytes, buffer.begin() + static_cast<std::ptrdiff_t>(start));
+  const Bytes i = map->seal_with_random_nonce(random(), wal_part_aad(prefix_bytes, 'I', name), index_plain);
+  PGMINT_ASSERT(i.size() == prefix.index_length);
+  std::ranges::copy(i, buffer.begin() + static_cast<std::ptrdiff_t>(start + kWalPrefixSize));
+  if (summary_size != 0) {
+    const Bytes s = map->seal_with_random_nonce(random(), wal_part_aad(prefix_bytes, 'S', name), encoded_summary);
+    std::ranges::copy(s, buffer.begin() + static_cast<std::ptrdiff_t>(room - summary_size));
+  }
+  return ByteView(buffer.subspan(start, at - start));
+}
+
+Status WalArchive::State::open_records(const Look& look, const std::string& name,
+                                       const std::function<Status(ByteView)>& sink) {
+  crypto::Aead& data_key = *TRY(data_aead(look.prefix.info.epoch));
+  WalRecordAad aad(look.prefix_bytes, name);
+  const auto& records = look.index.records;
+  std::uint64_t offset = look.records_at;
+  std::uint64_t left = look.prefix.info.raw_length;
+  for (std::size_t i = 0; i < records.size();) {
+    std::size_t end = i;
+    std::uint64_t bytes = 0;
+    while (end < records.size() && (end == i || bytes + records[end].stored_length <= kWindow)) {
+      bytes += records[end++].stored_length;
+    }
+    MutableByteView window = sealed_scratch.of(bytes);
+    TRY(store().read_range(name, offset, window));
+    offset += bytes;
+    for (; i < end; ++i) {
+      const auto& line = records[i];
+      const MutableByteView record = window.first(line.stored_length);
+      window = window.subspan(line.stored_length);
+      const auto raw = static_cast<std::uint32_t>(std::min<std::uint64_t>(look.index.record_size, left));
+      left -= raw;
+      crypto::Nonce nonce;
+      std::ranges::copy(record.first<crypto::kNonceSize>(), nonce.begin());
+      const MutableByteView body = record.subspan(crypto::kNonceSize);
+      const ByteView binding = aad.of(line.codec, i + 1 == records.size(), raw, static_cast<std::uint32_t>(i));
+      if (auto opened = data_key.open(nonce, binding, body, body); !opened) {
+        return std::move(opened).failure().with_context(fmt::format("record {}", i));
+      }
+      const ByteView packed = body.first(body.size() - crypto::kTagSize);
+      if (line.codec == codec::CodecId::None) {
+        TRY(sink(packed));
+        continue;
+      }
+      const MutableByteView out = plain_scratch.of(raw);
+      TRY(decompressor.decompress(line.codec, packed, out));
+      TRY(sink(out));
+    }
+  }
+  return ok();
+}
+
+Result<Bytes> WalArchive::State::open_summary(const Look& look, const std::string& name) {
+  Bytes stored(look.prefix.summary_length);
+  TRY(store().read_range(name, kWalPrefixSize + look.prefix.index_length, stored));
+  return map->open_with_nonce(wal_part_aad(look.prefix_bytes, 'S', name), stored).context("summary");
+}
+
+WalArchive::WalArchive(Cluster& cluster, WalIdentity identity, codec::CodecChoice codec)
+    : state_(std::make_unique<State>(cluster, identity, codec)) {}
+WalArchive::WalArchive(WalArchive&&) noexcept = default;
+WalArchive::~WalArchive() = default;
+const WalIdentity& WalArchive::identity() const { return state_->identity; }
+
+namespace {
+
+Result<WalObjectInfo> describe_file(const WalIdentity& identity, const std::string& file_name, WalContent content,
+                                    std::uint32_t wal_segment_size, ByteView plain) {
+  const auto said = wal_content_of(file_name);
+  const bool of_segment = content == WalContent::Segment || content == WalContent::Partial;
+  PGMINT_ASSERT(said == content && of_segment == (wal_segment_size != 0));
+  if (plain.size() > kWalPlainMax) return Error(Errc::ResourceLimit, "a WAL file of more than 1 GiB");
+  if (content == WalContent::Segment && plain.size() != wal_segment_size) {
+    return Error(Errc::Precondition, fmt::format("a WAL segment must have {} bytes and has {}", wal_segment_size, plain.size()));
+  }
+  WalObjectInfo info;
+  info.identity = identity;
+  info.timeline = static_cast<std::uint32_t>(std::stoul(file_name.substr(0, 8), nullptr, 16));
+  info.wal_segment_size = wal_segment_size;
+  info.content = content;
+  info.raw_length = plain.size();
+  return info;
+}
+
+}  // namespace
+
+Result<WalPut> WalArchive::put(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size,
+                               ByteView plain, ByteView encoded_summary) {
+  return put_summarized(file_name, content, wal_segment_size, plain, [&] { return to_bytes(encoded_summary); });
+}
+
+Result<WalPut> WalArchive::put_summarized(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size,
+                                          ByteView plain, const std::function<Bytes()>& make_summary) {
+  State& s = *state_;
+  const auto name = TRY(s.object_name(file_name));
+  auto info = TRY(describe_file(s.identity, file_name, content, wal_segment_size, plain));
+  const auto existing = [&]() -> Result<bool> {
+    auto look = TRY(s.look(file_name, name).context(file_name));
+    if (!look) return false;
+    return s.compare(*look, file_name, info, plain);
+  };
+  // Looked for first: most of a put's work is compression, and what was pushed ahead needs none.
+  if (TRY(existing())) return WalPut::Duplicate;
+  Bytes encoded_summary = make_summary();
+  if (encoded_summary.size() + crypto::kSealOverhead > kWalSummaryMax) {
+    log_warning("{}: its change summary of {} bytes is beyond the limit and is left out", file_name, encoded_summary.size());
+    encoded_summary.clear();
+  }
+  const ByteView object = TRY(s.seal(file_name, name, info, plain, encoded_summary));
+  auto created = s.store().create(name, object);
+  if (created && *created == storage::Created::Yes) return WalPut::Stored;
+  if (created) {
+    if (TRY(existing())) return WalPut::Duplicate;
+    return Error(Errc::Unknown, fmt::format("{}: the store says that it exists, then that it does not", file_name));
+  }
+  if (created.failure().code() == Errc::Unknown) {
+    auto found = existing();
+    if (found && *found) return WalPut::Stored;
+    if (!found && found.failure().code() == Errc::Corruption) return std::move(found).failure();
+  }
+  return std::move(created).failure().with_context(file_name);
+}
+
+Result<bool> WalArchive::holds(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size,
+                               ByteView plain) {
+  State& s = *state_;
+  const auto name = TRY(s.object_name(file_name));
+  const auto info = TRY(describe_file(s.identity, file_name, content, wal_segment_size, plain));
+  auto look = TRY(s.look(file_name, name).context(file_name));
+  if (!look) return false;
+  return s.compare(*look, file_name, info, plain);
+}
+
+Result<std::optional<Bytes>> WalArchive::get(const std::string& file_name) {
+  Bytes whole;
+  const bool found = TRY(read_to(file_name, [&](ByteView piece) {
+    append(whole, piece);
+    return ok();
+  }));
+  if (!found) return std::nullopt;
+  return whole;
+}
+
+Result<bool> WalArchive::read_to(const std::string& file_name, const std::function<Status(ByteView)>& sink) {
+  State& s = *state_;
+  const auto name = TRY(s.object_name(file_name));
+  const auto look = TRY(s.look(file_name, name).context(file_name));
+  if (!look) return false;
+  if (auto done = s.open_records(*look, name, sink); !done) return std::move(done).failure().with_context(file_name);
+  return true;
+}
+
+Result<std::optional<Bytes>> WalArchive::summary(const std::string& file_name) {
+  State& s = *state_;
+  const auto name = TRY(s.object_name(file_name));
+  const auto look = TRY(s.look(file_name, name).context(file_name));
+  if (!look || look->prefix.summary_length == 0) return std::nullopt;
+  return TRY(s.open_summary(*look, name).context(file_name));
+}
+
+Result<std::optional<WalObjectInfo>> WalArchive::info(const std::string& file_name) {
+  State& s = *state_;
+  const auto name = TRY(s.object_name(file_name));
+  const auto look = TRY(s.look(file_name, name).context(file_name));
+  if (!look) return std::nullopt;
+  return look->prefix.info;
+}
+
+Result<std::vector<WalArchive::Listed>> WalArchive::list(std::uint32_t timeline, const std::string& after) {
+  State& s = *state_;
+  const auto directory = wal_directory(s.cluster.id(), s.identity.system_id, s.identity.incarnation, timeline);
+  std::vector<Listed> files;
+  TRY(s.store().list(directory, after.empty() ? "" : directory + after, [&](const storage::BlobInfo& blob) {
+    auto file_name = blob.name.substr(directory.size());
+    // "<file name>.p/<offset>" are pieces of a segment that is still being written, which is not archived yet.
+    if (file_name.find('/') == std::string::npos) files.push_back({std::move(file_name), blob.size});
+    return ok();
+  }));
+  return files;
+}
+
+Result<std::vector<std::uint32_t>> WalArchive::timelines() {
+  State& s = *state_;
+  auto directory = wal_directory(s.cluster.id(), s.identity.system_id, s.identity.incarnation, 0);
+  directory.resize(directory.size() - 9);
+  std::vector<std::uint32_t> timelines;
+  for (const auto& part : TRY(s.store().list_parts(directory))) {
+    std::uint32_t timeline = 0;
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), timeline, 16);
+    if (part.size() == 8 && error == std::errc{} && end == part.data() + part.size() && timeline != 0) timelines.push_back(timeline);
+  }
+  std::ranges::sort(timelines);
+  return timelines;
+}
+
+Status WalArchive::check(const std::string& file_name, bool read_data) {
+  State& s = *state_;
+  const auto name = TRY(s.object_name(file_name));
+  const auto look = TRY(s.look(file_name, name).context(file_name));
+  if (!look) return Error(Errc::NotFound, fmt::format("{} is not archived", file_name));
+  if (look->prefix.summary_length != 0) TRY(s.open_summary(*look, name).context(file_name));
+  if (!read_data) return ok();
+  auto mac = s.start_mac(look->prefix_bytes, file_name);
+  auto done = s.open_records(*look, name, [&](ByteView piece) {
+    mac.update(piece);
+    return ok();
+  });
+  if (!done) return std::move(done).failure().with_context(file_name);
+  if (!crypto::equal_constant_time(mac.finish(), look->prefix.info.mac)) {
+    return Error(Errc::Corruption, fmt::format("{}: its content does not fit its MAC", file_name));
+  }
+  return ok();
+}
+
+}  // namespace pgmint::repository
