@@ -52,8 +52,8 @@ struct PushReport {
 /// Returns success only when the asked-for file is in the repository: stored now, or found there with the same plaintext. A
 /// segment carries its change summary. The batch ahead never fails the request, and never touches .ready or .done: each
 /// segment's own run finds it stored and verifies it by MAC against this repository.
-/// @errors Precondition (another cluster's WAL; the name is taken by other content: both MACs told), Storage, Unknown, Key, Io,
-///         Corruption, Cancelled
+/// @errors Precondition (another cluster's WAL), Corruption (the name is taken by other content: both MACs told; damage),
+///         Storage, Unknown, Key, Io, Cancelled
 Result<PushReport> push(repository::Cluster& cluster, const repository::WalIdentity& identity, const PushRequest& request);
 
 /// archive_command may end with 0 or 1 to 125 only: above, or by a signal, the archiver itself ends (pgarch.c).

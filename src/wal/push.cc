@@ -1,0 +1,322 @@
+#include "wal/push.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "base/guarded.h"
+#include "base/log.h"
+#include "base/task_group.h"
+#include "postgres/control_file.h"
+#include "postgres/wal_record.h"
+#include "postgres/wal_summary.h"
+
+namespace pgmint::wal {
+
+using postgres::SystemIdentifier;
+using postgres::WalFileKind;
+using postgres::WalFileName;
+using postgres::WalSegmentSize;
+using repository::WalContent;
+using repository::WalPut;
+
+namespace {
+
+/// History files grow by a line per promotion, backup files hold one label.
+constexpr std::uint64_t kSmallFileMax = 4 << 20;
+constexpr std::uint64_t kSegmentMax = 1 << 30;
+constexpr int kCancelledExit = 75;  // EX_TEMPFAIL: the archiver tries again
+
+bool is_segment(WalContent content) { return content == WalContent::Segment || content == WalContent::Partial; }
+
+/// An open WAL file and its length.
+struct OpenWal {
+  Fd fd;
+  std::uint64_t size = 0;
+};
+
+Result<OpenWal> open_wal(const fs::path& path) {
+  auto fd = open_file(path, O_RDONLY | O_NOCTTY);
+  if (!fd && fd.failure().code() == Errc::NotFound) {
+    return std::move(fd).failure().with_hint(
+        Hint{"archive_command = 'pgmint wal push %p' runs in the data directory; by hand, give an absolute path"});
+  }
+  OpenWal wal{TRY(std::move(fd)), 0};
+  struct stat info {};
+  if (::fstat(wal.fd.get(), &info) != 0) return errno_error(errno, fmt::format("stat {}", path.string()));
+  if (!S_ISREG(info.st_mode)) return Error(Errc::Precondition, fmt::format("{} is not a regular file", path.string()));
+  wal.size = static_cast<std::uint64_t>(info.st_size);
+  return wal;
+}
+
+/// What the first page of a segment says, held against name, length and (when known) the system identifier.
+Result<postgres::WalSegmentHeader> check_first_page(ByteView first, std::uint64_t file_size, const std::string& file_name,
+                                                    std::optional<SystemIdentifier> expected) {
+  auto header = TRY(postgres::wal_segment_header(first));
+  if (file_size != header.segment_size.bytes()) {
+    return Error(Errc::Precondition, fmt::format("it has {} bytes where its header says segments of {}", file_size,
+                                                 header.segment_size.bytes()));
+  }
+  const auto name = postgres::parse_wal_file_name(file_name, header.segment_size);
+  if (!name) {
+    return Error(Errc::Precondition,
+                 fmt::format("no segment of {} bytes has this name", header.segment_size.bytes()));
+  }
+  TRY(postgres::check_segment_identity(header, *name, header.segment_size, expected));
+  return header;
+}
+
+/// pg_control of the server whose pg_wal this is; nullopt when it is not to be found.
+Result<std::optional<postgres::ControlFile>> control_beside(const fs::path& wal_directory, const fs::path& directory,
+                                                            bool relative) {
+  std::vector<fs::path> candidates{wal_directory.parent_path(), directory};
+  if (relative) std::swap(candidates[0], candidates[1]);
+  for (const auto& candidate : candidates) {
+    auto image = postgres::read_control_file(candidate);
+    if (image) return image->control;
+    if (image.failure().code() != Errc::NotFound) {
+      return std::move(image).failure().with_context(fmt::format("pg_control in {}", candidate.string()));
+    }
+  }
+  return std::nullopt;
+}
+
+/// Pushes files of one cluster one after the other, reusing its buffers. One per thread.
+class Pusher {
+ public:
+  Pusher(repository::Cluster& cluster, const repository::WalIdentity& identity, codec::CodecChoice codec)
+      : archive_(cluster, identity, codec) {}
+
+  /// Reads the file and checks it as what is going to be stored: it may have been replaced since it was looked at.
+  Status load(const fs::path& path, const std::string& file_name, SystemIdentifier expected) {
+    auto wal = TRY(open_wal(path));
+    file_name_ = file_name;
+    content_ = *repository::wal_content_of(file_name);
+    if (wal.size > (is_segment(content_) ? kSegmentMax : kSmallFileMax)) {
+      return Error(Errc::Precondition, fmt::format("{} has the impossible size of {} bytes", path.string(), wal.size));
+    }
+    if (wal.size > capacity_) {
+      buffer_ = std::make_unique_for_overwrite<std::byte[]>(wal.size);
+      capacity_ = wal.size;
+    }
+    size_ = wal.size;
+    if (TRY(read_at(wal.fd, {buffer_.get(), size_}, 0, path.string())) != size_) {
+      return Error(Errc::Io, fmt::format("{} became shorter while it was read", path.string()));
+    }
+    segment_size_ = 0;
+    if (!is_segment(content_)) return ok();
+    const auto header = TRY(check_first_page(plain(), size_, file_name, expected).context(file_name));
+    segment_size_ = header.segment_size.bytes();
+    return ok();
+  }
+  std::uint64_t size() const { return size_; }
+
+  Result<bool> is_stored(const std::string& file_name) { return TRY(archive_.info(file_name)).has_value(); }
+  Result<bool> holds() { return archive_.holds(file_name_, content_, segment_size_, plain()); }
+
+  Result<WalPut> put() {
+    return archive_.put_summarized(file_name_, content_, segment_size_, plain(), [&]() -> Bytes {
+      if (content_ != WalContent::Segment) return {};
+      const auto size = WalSegmentSize::of(segment_size_);
+      PGMINT_ASSERT(size.has_value());
+      const auto name = postgres::parse_wal_file_name(file_name_, *size);
+      PGMINT_ASSERT(name.has_value());
+      return postgres::encode_summary(postgres::summarize_segment(plain(), name->timeline, name->segment, *size));
+    });
+  }
+
+ private:
+  ByteView plain() const { return {buffer_.get(), size_}; }
+
+  repository::WalArchive archive_;
+  std::string file_name_;
+  WalContent content_{};
+  std::uint32_t segment_size_ = 0;
+  std::unique_ptr<std::byte[]> buffer_;
+  std::size_t size_ = 0, capacity_ = 0;
+};
+
+/// Segments that wait in archive_status, oldest first, without `but`. What cannot be listed is not pushed ahead.
+std::vector<std::string> ready_segments(const fs::path& wal_directory, const std::string& but, std::size_t max) {
+  constexpr std::string_view kReady = ".ready";
+  std::vector<std::string> names;
+  auto listed = list_directory(wal_directory / "archive_status", [&](const std::string& entry, unsigned char) {
+    if (!entry.ends_with(kReady)) return ok();
+    auto name = entry.substr(0, entry.size() - kReady.size());
+    if (name != but && repository::wal_content_of(name) == WalContent::Segment) names.push_back(std::move(name));
+    return ok();
+  });
+  if (!listed) return {};
+  const std::size_t count = std::min(max, names.size());
+  std::partial_sort(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(count), names.end());
+  names.resize(count);
+  return names;
+}
+
+/// Hands ready segments to workers until there are no more, the time is over, or somebody says stop.
+class AheadList {
+ public:
+  AheadList(std::vector<std::string> names, TimePoint until, Clock& clock, const CancelToken* cancel)
+      : names_(std::move(names)), until_(until), clock_(clock), cancel_(cancel) {}
+
+  std::optional<std::string> next() {
+    if (stopped_.load() || (cancel_ != nullptr && cancel_->cancelled()) || clock_.now() >= until_) return std::nullopt;
+    const std::size_t i = next_.fetch_add(1);
+    return i < names_.size() ? std::optional(names_[i]) : std::nullopt;
+  }
+  void stop() { stopped_.store(true); }
+
+ private:
+  const std::vector<std::string> names_;
+  const TimePoint until_;
+  Clock& clock_;
+  const CancelToken* cancel_;
+  std::atomic<std::size_t> next_{0};
+  std::atomic<bool> stopped_{false};
+};
+
+/// Counts what became of segments pushed ahead.
+struct AheadCounts {
+  std::atomic<unsigned> stored{0}, present{0}, failed{0};
+
+  void note(const std::string& name, const Result<WalPut>& result) {
+    if (result) {
+      (*result == WalPut::Stored ? stored : present).fetch_add(1);
+    } else if (result.failure().code() != Errc::NotFound && failed.fetch_add(1) == 0) {
+      // It will fail loudly in its own turn, when the archiver asks for it.
+      log_warning("{} could not be pushed ahead of its turn: {}", name, result.failure().describe());
+    }
+  }
+};
+
+void push_ahead(Pusher& pusher, const PushSource& source, AheadList& list, AheadCounts& counts) {
+  while (auto name = list.next()) {
+    const auto result = [&]() -> Result<WalPut> {
+      TRY(pusher.load(source.wal_directory / *name, *name, source.system_identifier));
+      return pusher.put();
+    }();
+    counts.note(*name, result);
+    // What fails for one will fail for the next; the rest waits for its turn.
+    if (!result && result.failure().code() != Errc::NotFound) list.stop();
+  }
+}
+
+/// PostgreSQL archives a history file once. An archive that came into being later, or lost it, would lack it for ever, and a
+/// recovery could not find its way along the timeline: so a segment brings it along.
+void heal_history(Pusher& pusher, const PushSource& source) {
+  const auto file_name = postgres::history_file_name(source.name.timeline);
+  const auto path = source.wal_directory / file_name;
+  const auto healed = [&]() -> Result<bool> {
+    if (TRY(pusher.is_stored(file_name)) || !TRY(stat_if_exists(path))) return false;
+    TRY(pusher.load(path, file_name, source.system_identifier));
+    return TRY(pusher.put()) == WalPut::Stored;
+  }();
+  if (!healed) {
+    log_warning("{} could not be stored: {}", file_name, healed.failure().describe());
+  } else if (*healed) {
+    log_info("{} was missing in the archive and is stored now", file_name);
+  }
+}
+
+}  // namespace
+
+Result<PushSource> inspect(const std::string& path, const fs::path& directory) {
+  PushSource source;
+  const fs::path given(path);
+  source.path = given.is_absolute() ? given : directory / given;
+  source.file_name = given.filename().string();
+  source.wal_directory = source.path.parent_path();
+  if (!repository::wal_content_of(source.file_name)) {
+    return Error(Errc::Usage, fmt::format("\"{}\" is not the name of a file that PostgreSQL archives", source.file_name),
+                 Hint{"archive_command = 'pgmint wal push %p'"});
+  }
+  const auto wal = TRY(open_wal(source.path));
+  const auto control = TRY(control_beside(source.wal_directory, directory, given.is_relative()));
+  const auto kind = *repository::wal_content_of(source.file_name);
+  if (is_segment(kind)) {
+    ByteArray<postgres::kWalLongHeaderSize> first{};
+    if (TRY(read_at(wal.fd, first, 0, source.path.string())) != first.size()) {
+      return Error(Errc::Precondition, fmt::format("{} has only {} bytes", source.path.string(), wal.size));
+    }
+    std::optional<SystemIdentifier> expected;
+    if (control) expected = control->system_identifier;
+    const auto header = TRY(check_first_page(first, wal.size, source.file_name, expected).context(source.path.string()));
+    source.system_identifier = header.system_identifier;
+    source.segment_size = header.segment_size;
+  } else {
+    if (!control) {
+      return Error(Errc::Precondition,
+                   fmt::format("{} does not say whose it is, and there is no global/pg_control in {} or {}",
+                               source.file_name, directory.string(), source.wal_directory.parent_path().string()),
+                   Hint{"run it in the data directory, as archive_command does"});
+    }
+    source.system_identifier = control->system_identifier;
+    source.segment_size = control->wal_segment_size;
+  }
+  const auto name = postgres::parse_wal_file_name(source.file_name, source.segment_size);
+  if (!name) {
+    return Error(Errc::Precondition, fmt::format("no WAL file of a cluster with segments of {} bytes has the name {}",
+                                                 source.segment_size.bytes(), source.file_name));
+  }
+  source.name = *name;
+  return source;
+}
+
+Result<PushReport> push(repository::Cluster& cluster, const repository::WalIdentity& identity, const PushRequest& request) {
+  const PushSource& source = request.source;
+  if (source.system_identifier.value() != identity.system_id) {
+    return Error(Errc::Precondition,
+                 fmt::format("{} is of the cluster with system identifier {}, and this archive belongs to {}",
+                             source.file_name, source.system_identifier.value(), identity.system_id),
+                 Hint{"name the right cluster with --cluster; after pg_upgrade or initdb: pgmint cluster adopt"});
+  }
+  if (request.cancel != nullptr) TRY(request.cancel->check());
+  Clock& clock = *request.clock;
+  const TimePoint until = clock.now() + request.ahead_time;
+  Pusher pusher(cluster, identity, request.codec);
+
+  PushReport report;
+  TRY(pusher.load(source.path, source.file_name, source.system_identifier));
+  report.raw_bytes = pusher.size();
+  // What an earlier run pushed ahead needs nothing but the comparison: no listing, no threads.
+  if (TRY(pusher.holds())) {
+    report.outcome = WalPut::Duplicate;
+    return report;
+  }
+
+  AheadList list(request.ahead_max == 0 || source.name.kind != WalFileKind::Segment
+                     ? std::vector<std::string>{}
+                     : ready_segments(source.wal_directory, source.file_name, request.ahead_max),
+                 until, clock, request.cancel);
+  AheadCounts counts;
+  TaskGroup others;
+  for (unsigned i = 1; i < request.workers; ++i) {
+    others.spawn([&] {
+      Pusher own(cluster, identity, request.codec);
+      push_ahead(own, source, list, counts);
+      return ok();
+    });
+  }
+  auto outcome = pusher.put();
+  if (!outcome) list.stop();
+  push_ahead(pusher, source, list, counts);
+  if (outcome && source.name.kind == WalFileKind::Segment && source.name.timeline > postgres::TimelineId(1)) {
+    heal_history(pusher, source);
+  }
+  if (auto joined = others.join(); !joined) log_warning("pushing ahead: {}", joined.failure().describe());
+  report.outcome = TRY(std::move(outcome));
+  report.ahead_stored = counts.stored.load();
+  report.ahead_present = counts.present.load();
+  report.ahead_failed = counts.failed.load();
+  return report;
+}
+
+int push_exit_code(const Error& error) {
+  const int code = exit_code(error.code());
+  return code >= 1 && code <= 125 ? code : kCancelledExit;
+}
+
+}  // namespace pgmint::wal

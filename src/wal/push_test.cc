@@ -1,0 +1,214 @@
+#include "wal/push.h"
+
+#include "postgres/wal_summary.h"
+#include "wal/testing_wal.h"
+
+namespace pgmint::wal {
+namespace {
+
+using repository::WalPut;
+using testing::kSegmentSize;
+using testing::kSystemId;
+using testing::make_segment;
+using testing::name_of;
+
+struct PushTest : testing::WalTest {
+  Result<PushReport> push_path(const std::string& path, unsigned ahead = 32) {
+    auto source = inspect(path, data);
+    if (!source) return std::move(source).failure();
+    PushRequest request;
+    request.source = std::move(*source);
+    request.ahead_max = ahead;
+    request.clock = &clock;
+    return push(*cluster, identity, request);
+  }
+  bool stored(const std::string& file_name) {
+    const auto info = archive().info(file_name);
+    EXPECT_TRUE(info) << info.failure().describe();
+    return info && *info;
+  }
+};
+
+TEST_F(PushTest, StoresASegmentWithItsSummary) {
+  const auto name = add_ready(1, 7);
+  const auto report = push_path("pg_wal/" + name);
+  ASSERT_TRUE(report) << report.failure().describe();
+  EXPECT_EQ(report->outcome, WalPut::Stored);
+  EXPECT_EQ(report->raw_bytes, kSegmentSize);
+  EXPECT_EQ(**archive().get(name), make_segment(1, 7));
+  const auto summary = archive().summary(name);
+  ASSERT_TRUE(summary && *summary);
+  const auto decoded = postgres::decode_summary(**summary);
+  ASSERT_TRUE(decoded) << decoded.failure().describe();
+  EXPECT_EQ(decoded->system_identifier.value(), kSystemId);
+  EXPECT_EQ(decoded->segment.value(), 7u);
+}
+
+TEST_F(PushTest, TakesAbsolutePathsToo) {
+  const auto name = add_ready(1, 7);
+  const auto report = push_path((data / "pg_wal" / name).string());
+  ASSERT_TRUE(report) << report.failure().describe();
+  EXPECT_TRUE(stored(name));
+}
+
+TEST_F(PushTest, TheSameAgainIsSuccessAndOtherContentIsRefused) {
+  const auto name = add_ready(1, 7);
+  ASSERT_TRUE(push_path("pg_wal/" + name));
+  const auto again = push_path("pg_wal/" + name);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->outcome, WalPut::Duplicate);
+  write(data / "pg_wal" / name, make_segment(1, 7, kSystemId, 9));
+  const auto conflict = push_path("pg_wal/" + name);
+  ASSERT_FALSE(conflict);
+  EXPECT_EQ(conflict.failure().code(), Errc::Corruption);
+  EXPECT_EQ(push_exit_code(conflict.failure()), 8);
+  EXPECT_EQ(**archive().get(name), make_segment(1, 7));
+}
+
+TEST_F(PushTest, AnotherClustersSegmentIsRefused) {
+  write(data / "pg_wal" / name_of(1, 7), make_segment(1, 7, kSystemId + 1));
+  const auto report = push_path("pg_wal/" + name_of(1, 7));
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.failure().code(), Errc::Precondition);
+  EXPECT_NE(report.failure().message().find(std::to_string(kSystemId + 1)), std::string::npos);
+  EXPECT_FALSE(stored(name_of(1, 7)));
+}
+
+TEST_F(PushTest, ASegmentThatIsNotThisServersIsRefused) {
+  write_control(kSystemId + 1);
+  add_ready(1, 7);
+  const auto report = push_path("pg_wal/" + name_of(1, 7));
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.failure().code(), Errc::Precondition);
+}
+
+TEST_F(PushTest, ASegmentMustBeWhatItsNameSays) {
+  const auto name = name_of(1, 7);
+  const auto refused = [&](ByteView bytes) {
+    write(data / "pg_wal" / name, bytes);
+    const auto report = push_path("pg_wal/" + name);
+    return !report && (report.failure().code() == Errc::Precondition || report.failure().code() == Errc::Corruption);
+  };
+  EXPECT_TRUE(refused(make_segment(1, 8)));   // another address
+  EXPECT_TRUE(refused(make_segment(2, 7)));   // a later timeline than the name's
+  EXPECT_TRUE(refused(ByteView(make_segment(1, 7)).first(kSegmentSize / 2)));
+  EXPECT_TRUE(refused(ByteView(make_segment(1, 7)).first(10)));
+  EXPECT_TRUE(refused({}));
+  EXPECT_TRUE(refused(Bytes(kSegmentSize)));
+  auto longer = make_segment(1, 7);
+  longer.resize(longer.size() + 8192);
+  EXPECT_TRUE(refused(longer));
+  EXPECT_FALSE(stored(name));
+}
+
+TEST_F(PushTest, NamesThatAreNotWalAreAUsageError) {
+  write(data / "pg_wal" / "notes.txt", {});
+  EXPECT_EQ(push_path("pg_wal/notes.txt").failure().code(), Errc::Usage);
+  EXPECT_EQ(push_path("pg_wal/" + name_of(1, 7)).failure().code(), Errc::NotFound);
+}
+
+TEST_F(PushTest, PartialHistoryAndBackupFilesGoUnderTheirOwnNames) {
+  write_control();
+  const auto partial = name_of(1, 7) + ".partial";
+  write(data / "pg_wal" / partial, make_segment(1, 7));
+  write(data / "pg_wal" / "00000002.history", as_bytes("1\t0/780000\treason\n"));
+  // pg_control says 16 MiB, and so must this name.
+  write(data / "pg_wal" / "000000010000000000000007.00000028.backup", as_bytes("START WAL LOCATION: 0/7000028"));
+  for (const auto& name : {partial, std::string("00000002.history"), std::string("000000010000000000000007.00000028.backup")}) {
+    const auto report = push_path("pg_wal/" + name);
+    ASSERT_TRUE(report) << report.failure().describe();
+    EXPECT_TRUE(stored(name));
+  }
+  EXPECT_FALSE(stored(name_of(1, 7)));
+  EXPECT_FALSE(*archive().summary(partial));
+}
+
+TEST_F(PushTest, AHistoryFileNeedsToKnowWhoseItIs) {
+  write(data / "pg_wal" / "00000002.history", as_bytes("1\t0/780000\treason\n"));
+  EXPECT_EQ(push_path("pg_wal/00000002.history").failure().code(), Errc::Precondition);
+  write_control(kSystemId + 1);
+  EXPECT_EQ(push_path("pg_wal/00000002.history").failure().code(), Errc::Precondition);
+}
+
+TEST_F(PushTest, StoresReadySegmentsAheadAndLeavesTheirStatusAlone) {
+  for (std::uint64_t s = 7; s < 17; ++s) add_ready(1, s);
+  const auto report = push_path("pg_wal/" + name_of(1, 7), 6);
+  ASSERT_TRUE(report) << report.failure().describe();
+  EXPECT_EQ(report->ahead_stored, 6u);
+  EXPECT_EQ(report->ahead_failed, 0u);
+  for (std::uint64_t s = 7; s < 17; ++s) {
+    EXPECT_EQ(stored(name_of(1, s)), s < 14) << s;
+    EXPECT_TRUE(fs::exists(data / "pg_wal" / "archive_status" / (name_of(1, s) + ".ready"))) << s;
+  }
+  // Their own turn finds them stored, compares, and pushes nothing.
+  const auto own = push_path("pg_wal/" + name_of(1, 8));
+  ASSERT_TRUE(own);
+  EXPECT_EQ(own->outcome, WalPut::Duplicate);
+  EXPECT_EQ(own->ahead_stored, 0u);
+  EXPECT_FALSE(stored(name_of(1, 14)));
+}
+
+TEST_F(PushTest, WhatWasPushedAheadIsComparedBeforeItIsAcknowledged) {
+  add_ready(1, 7);
+  const auto next = add_ready(1, 8);
+  ASSERT_TRUE(push_path("pg_wal/" + name_of(1, 7)));
+  ASSERT_TRUE(stored(next));
+  write(data / "pg_wal" / next, make_segment(1, 8, kSystemId, 5));
+  const auto own = push_path("pg_wal/" + next);
+  ASSERT_FALSE(own);
+  EXPECT_EQ(own.failure().code(), Errc::Corruption);
+}
+
+TEST_F(PushTest, ABadSegmentAheadDoesNotFailTheRequest) {
+  add_ready(1, 7);
+  write(data / "pg_wal" / name_of(1, 8), make_segment(1, 8, kSystemId + 1));
+  write(data / "pg_wal" / "archive_status" / (name_of(1, 8) + ".ready"), {});
+  const auto report = push_path("pg_wal/" + name_of(1, 7));
+  ASSERT_TRUE(report) << report.failure().describe();
+  EXPECT_EQ(report->ahead_failed, 1u);
+  EXPECT_FALSE(stored(name_of(1, 8)));
+}
+
+TEST_F(PushTest, AReadyFileWithoutItsSegmentIsPassedOver) {
+  add_ready(1, 7);
+  write(data / "pg_wal" / "archive_status" / (name_of(1, 8) + ".ready"), {});
+  add_ready(1, 9);
+  const auto report = push_path("pg_wal/" + name_of(1, 7));
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->ahead_failed, 0u);
+  EXPECT_TRUE(stored(name_of(1, 9)));
+}
+
+TEST_F(PushTest, NothingIsBegunAheadOnceItsTimeIsOver) {
+  add_ready(1, 7);
+  add_ready(1, 8);
+  auto source = inspect("pg_wal/" + name_of(1, 7), data);
+  ASSERT_TRUE(source);
+  PushRequest request;
+  request.source = *source;
+  request.ahead_time = std::chrono::milliseconds(0);
+  request.clock = &clock;
+  const auto report = push(*cluster, identity, request);
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->ahead_stored, 0u);
+  EXPECT_TRUE(stored(name_of(1, 7)));
+  EXPECT_FALSE(stored(name_of(1, 8)));
+}
+
+TEST_F(PushTest, ASegmentBringsAlongItsTimelinesHistory) {
+  write(data / "pg_wal" / "00000002.history", as_bytes("1\t0/780000\treason\n"));
+  const auto name = add_ready(2, 7);
+  ASSERT_TRUE(push_path("pg_wal/" + name));
+  EXPECT_TRUE(stored("00000002.history"));
+}
+
+TEST_F(PushTest, CancelledPushesEndWithinTheArchiversRange) {
+  for (int code = 0; code <= static_cast<int>(Errc::Cancelled); ++code) {
+    const int exit = push_exit_code(Error(static_cast<Errc>(code), "x"));
+    EXPECT_GE(exit, 1) << code;
+    EXPECT_LE(exit, 125) << code;
+  }
+}
+
+}  // namespace
+}  // namespace pgmint::wal
