@@ -258,13 +258,14 @@ void put_list(BinaryWriter& out, const std::vector<T>& list, Put put_one) {
 }  // namespace
 
 Bytes encode_summary(const WalSummary& summary) {
-  BinaryWriter out;
-  out.u8(kVersion);
+  BinaryWriter fields;
+  std::uint64_t count = 0;
   auto field = [&](Field number, auto fill) {
     BinaryWriter content;
     fill(content);
-    out.varint(number);
-    out.bytes(content.view());
+    fields.varint(number);
+    fields.bytes(content.view());
+    ++count;
   };
   field(kIdentity, [&](BinaryWriter& w) {
     w.u8(static_cast<std::uint8_t>(summary.major));
@@ -320,6 +321,10 @@ Bytes encode_summary(const WalSummary& summary) {
   if (summary.events_omitted != 0) field(kEventsOmitted, [&](BinaryWriter& w) { w.varint(summary.events_omitted); });
   if (summary.void_reason)
     field(kVoidReason, [&](BinaryWriter& w) { w.text(std::string_view(*summary.void_reason).substr(0, kTextMax)); });
+  BinaryWriter out;
+  out.u8(kVersion);
+  out.varint(count);
+  out.raw(fields.view());
   return out.take();
 }
 
@@ -333,7 +338,7 @@ Result<WalSummary> decode_summary(ByteView bytes) {
   WalSummary summary;
   std::uint64_t last = 0;
   bool has_identity = false, has_positions = false;
-  while (!reader.at_end()) {
+  for (auto left = TRY(reader.count(2)); left > 0; --left) {
     auto field = TRY(reader.varint());
     if (field <= last) return reader.corrupt("fields out of order");
     last = field;
@@ -342,6 +347,7 @@ Result<WalSummary> decode_summary(ByteView bytes) {
     has_identity = has_identity || field == kIdentity;
     has_positions = has_positions || field == kPositions;
   }
+  TRY(reader.expect_end());
   if (!has_identity || !has_positions) return reader.corrupt("identity or positions are missing");
   return summary;
 }
