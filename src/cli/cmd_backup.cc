@@ -1,0 +1,154 @@
+#include <fmt/format.h>
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "backup/backup.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "cli/backup_facts.h"
+#include "cli/cluster_choice.h"
+#include "cli/commands.h"
+#include "cli/option_values.h"
+#include "cli/progress.h"
+
+namespace pgmint::cli {
+namespace {
+
+constexpr std::size_t kNoteMax = 4096;
+
+/// The kinds of later versions are refused, and "auto" is what this version can do.
+Status check_type(const Arguments& arguments) {
+  const auto type = arguments.get("--type").value_or("auto");
+  if (type == "incremental" || type == "logical" || type == "config")
+    return Error(Errc::Precondition, fmt::format("--type {}: not in this version (pgmint {})", type, PGMINT_VERSION),
+                 Hint{"pgmint backup --type full"});
+  if (arguments.has("--database"))
+    return Error(Errc::Precondition,
+                 fmt::format("--database: dumps are not in this version (pgmint {})", PGMINT_VERSION),
+                 Hint{"pgmint backup --type full"});
+  return ok();
+}
+
+void describe(Output& out, const backup::BackupReport& report) {
+  out.line(fmt::format("backup {} is complete", report.name));
+  out.line(fmt::format("  took {}; {} in {} files, stored as {} (ratio {:.1f})",
+                       human(report.finished - report.started), human(ByteCount(report.total_bytes)), report.files,
+                       human(ByteCount(report.stored_bytes)), report.ratio()));
+  if (report.checksums_enabled)
+    out.line(
+        fmt::format("  {} page checksums verified, {} pages read again", report.pages_checked, report.pages_reread));
+  else
+    out.line("  page checksums are off in this cluster: damage in pages cannot be seen");
+  out.line(fmt::format("  WAL {} to {}", report.first_wal, report.last_wal));
+  out.line(fmt::format("restore it with: pgmint restore --backup {} --to DIR", report.name));
+}
+
+/// Damaged pages and warnings go to standard error: the answer on standard output stays one document.
+void complain(const backup::BackupReport& report) {
+  for (const auto& warning : report.warnings) print_warning(warning);
+  for (const auto& page : report.bad_pages)
+    print_warning(fmt::format("damaged page: {} block {}", page.path, page.block));
+  if (report.bad_page_count > report.bad_pages.size())
+    print_warning(fmt::format("and {} more damaged pages", report.bad_page_count - report.bad_pages.size()));
+  if (report.bad_page_count > 0)
+    print_warning(fmt::format(
+        "{} damaged pages are stored as they are: the server's files are damaged, look after them (pg_amcheck)",
+        report.bad_page_count));
+}
+
+Result<int> run(Context& context) {
+  const auto& arguments = context.arguments();
+  TRY(check_type(arguments));
+  const auto max_rate = TRY(rate_option(arguments, "--max-rate"));
+  const auto wal_timeout = TRY(seconds_option(arguments, "--wal-timeout", std::chrono::seconds(300)));
+  const auto note = arguments.get("--note").value_or("");
+  if (note.size() > kNoteMax)
+    return Error(Errc::Usage, fmt::format("--note: at most {} bytes", kNoteMax), Hint{"pgmint backup --help"});
+  const auto* settings = TRY(configured_cluster(context, arguments.position("CLUSTER")));
+  const auto control = TRY(control_of(*settings));
+  const auto cluster = TRY(cluster_for_writing(context, settings->name, control.system_identifier));
+
+  ProgressDisplay display(progress_mode(context));
+  backup::BackupRequest request{.cluster = *cluster,
+                                .data_directory = settings->data_directory,
+                                .connect = {},
+                                .primary = {},
+                                .note = note,
+                                .max_rate = max_rate,
+                                .progress = {}};
+  request.connect.conninfo = settings->connection;
+  request.codec = TRY(configured_codec(context));
+  request.workers = TRY(context.jobs());
+  request.archive_timeout = wal_timeout;
+  request.cancel = &context.cancel();
+  auto phase = backup::Phase::Preflight;
+  request.progress = [&](const backup::Progress& now) {
+    phase = now.phase;
+    display.update({backup::phase_name(now.phase), now.bytes_done,
+                    now.phase == backup::Phase::Copy ? now.bytes_total : 0, now.stored_bytes, now.detail});
+  };
+  auto result = backup::run(request);
+  display.finish();
+  // WAL that never came is the server's doing: archive_command or the archiver.
+  if (!result && result.error().code() == Errc::Busy && phase == backup::Phase::WaitForWal)
+    return std::move(result.error()).with_code(Errc::Postgres);
+  const auto report = TRY(std::move(result));
+
+  complain(report);
+  TRY(cluster->log().refresh());
+  const auto* snapshot = cluster->state().find(report.name);
+  if (snapshot == nullptr)
+    return Error(Errc::Internal, fmt::format("backup {} was committed but is not in the log", report.name));
+  context.output().document(to_json(TRY(facts_of(*cluster, *snapshot))));
+  describe(context.output(), report);
+  return report.exit_code();
+}
+
+}  // namespace
+
+const CommandSpec& backup_command() {
+  static const CommandSpec command = {
+      .verb = "backup",
+      .summary = "take a backup of a running cluster",
+      .description = {"Reads the data directory of a running PostgreSQL (13 to 18), checks every page, compresses and "
+                      "encrypts, and stores it. Runs on the database host as the owner of the data "
+                      "directory or as root; the server goes on meanwhile. A standby will do.",
+                      "The backup is listed only when every byte it needs is durable in the repository, the WAL up to "
+                      "its end included: archive_command must work. When that WAL does not come, "
+                      "the run fails after --wal-timeout and nothing is listed.",
+                      "Pages whose checksum is wrong are stored as they are and named; the backup is kept, and the "
+                      "exit status is 8.",
+                      "Ctrl-C stops at once; the server leaves backup mode and nothing is listed."},
+      .positionals = {{.name = "CLUSTER",
+                       .text = "May be left out when one is configured.",
+                       .required = false,
+                       .completes = Completes::Cluster}},
+      .options =
+          {
+              {.name = "--type",
+               .value = "TYPE",
+               .text = "auto (the default) or full: both take a full backup in this version.",
+               .words = {"auto", "full", "incremental", "logical", "config"}},
+              {.name = "--database", .value = "DB", .text = "Not in this version.", .repeatable = true},
+              {.name = "--note", .value = "TEXT", .text = "Stands beside the backup in list and show."},
+              {.name = "--jobs",
+               .value = "N",
+               .text = "Threads that read and compress. Default: the configured jobs, else the cores."},
+              {.name = "--max-rate", .value = "SIZE", .text = "Read at most so many bytes a second, e.g. 20MiB."},
+              {.name = "--wal-timeout",
+               .value = "SECONDS",
+               .text = "How long to wait for WAL when none arrives. Default: 300."},
+          },
+      .exits = {{4, "Another server's data directory, archiving is off, or the like; nothing was changed."},
+                {8, "Done, but pages are damaged: they are named."},
+                {9, "PostgreSQL could not be reached, refused, or its WAL did not arrive."}},
+      .examples = {{"pgmint backup", "The only cluster."},
+                   {"pgmint backup main --note \"before the upgrade\" --max-rate 50MiB", "With a note, and gently."}},
+      .see_also = {"list", "restore", "wal push", "verify"},
+      .run = run,
+  };
+  return command;
+}
+
+}  // namespace pgmint::cli

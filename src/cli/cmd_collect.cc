@@ -1,0 +1,68 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/units.h"
+#include "cli/cluster_choice.h"
+#include "cli/commands.h"
+#include "repository/collect.h"
+
+namespace pgmint::cli {
+namespace {
+
+Result<int> run(Context& context) {
+  const bool dry_run = context.arguments().has("--dry-run");
+  auto clusters = TRY(clusters_to_show(context, context.arguments().get("--cluster")));
+  std::uint64_t objects = 0, bytes = 0;
+  Json each = Json::array();
+  for (const auto& cluster : clusters) {
+    TRY(context.cancel().check());
+    const auto& name = cluster->state().cluster_name();
+    const auto done = TRY((dry_run ? repository::plan_collection(*cluster) : repository::collect(*cluster))
+                              .context(fmt::format("cluster {}", name)));
+    objects += done.remove.size();
+    bytes += done.remove_bytes;
+    each.push_back({{"cluster", name},
+                    {"objects", done.remove.size()},
+                    {"size_bytes", done.remove_bytes},
+                    {"expired_sessions", done.expired.size()},
+                    {"live_packs", done.live_packs},
+                    {"live_bytes", done.live_bytes},
+                    {"unknown_objects", done.unknown.size()},
+                    {"unknown_bytes", done.unknown_bytes}});
+    context.output().line(
+        fmt::format("cluster {}: {} {} objects, {}; {} sessions past their lease; {} live in {} packs", name,
+                    dry_run ? "would remove" : "removed", done.remove.size(), human(ByteCount(done.remove_bytes)),
+                    done.expired.size(), human(ByteCount(done.live_bytes)), done.live_packs));
+    if (!done.unknown.empty())
+      print_warning(fmt::format(
+          "cluster {}: {} objects ({}) belong to no session that the log knows; they are never removed by themselves",
+          name, done.unknown.size(), human(ByteCount(done.unknown_bytes))));
+  }
+  context.output().document(
+      {{"dry_run", dry_run}, {"objects", objects}, {"size_bytes", bytes}, {"clusters", std::move(each)}});
+  return 0;
+}
+
+}  // namespace
+
+const CommandSpec& collect_command() {
+  static const CommandSpec command = {
+      .verb = "collect",
+      .summary = "remove what no backup needs",
+      .description = {"Ends sessions whose lease has passed, such as that of a backup whose host died, and removes the "
+                      "objects that no backup, no hold and no running operation needs. Nothing goes before the log "
+                      "says durably that it may."},
+      .positionals = {},
+      .options =
+          {{.name = "--dry-run", .value = "", .text = "Show what would go; change nothing."},
+           {.name = "--cluster", .value = "NAME", .text = "Default: all clusters.", .completes = Completes::Cluster}},
+      .exits = {},
+      .examples = {{"pgmint collect --dry-run", "What a run would free."}},
+      .see_also = {"list", "audit list"},
+      .run = run,
+  };
+  return command;
+}
+
+}  // namespace pgmint::cli

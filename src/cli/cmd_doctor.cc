@@ -1,0 +1,277 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "cli/commands.h"
+#include "cli/health.h"
+#include "cli/recall_command.h"
+#include "cli/secrets.h"
+#include "cli/store_probe.h"
+#include "postgres/server_facts.h"
+
+namespace pgmint::cli {
+namespace {
+
+constexpr auto kClockSkewMax = std::chrono::seconds(5);
+constexpr std::uint64_t kFreeSpaceMin = std::uint64_t{1} << 30;
+
+enum class State { Ok, Warning, Failed };
+
+struct Check {
+  std::string name;
+  State state = State::Ok;
+  std::string detail, hint;
+  int code = 0;  ///< the exit code that its failure stands for
+};
+
+std::string_view state_name(State state) {
+  return state == State::Ok ? "ok" : state == State::Warning ? "warning" : "failed";
+}
+
+/// Collects what was found; a failed check never ends the examination, only what depends on it is left out.
+class Examination {
+ public:
+  explicit Examination(Context& context) : context_(context) {}
+
+  Status run() {
+    if (!examine_configuration()) return ok();
+    examine_state_directory();
+    const bool opened = examine_repository();
+    TRY(context_.cancel().check());
+    for (const auto& settings : (*context_.configuration())->clusters) {
+      TRY(context_.cancel().check());
+      examine_server(settings);
+    }
+    if (opened) examine_health();
+    return ok();
+  }
+
+  const std::vector<Check>& checks() const { return checks_; }
+
+ private:
+  void good(std::string name, std::string detail) {
+    checks_.push_back({std::move(name), State::Ok, std::move(detail), "", 0});
+  }
+  void warn(std::string name, std::string detail, std::string hint) {
+    checks_.push_back({std::move(name), State::Warning, std::move(detail), std::move(hint), 0});
+  }
+  void fail(std::string name, std::string detail, std::string hint, Errc code) {
+    checks_.push_back({std::move(name), State::Failed, std::move(detail), std::move(hint), exit_code(code)});
+  }
+  void fail(std::string name, const Error& error) {
+    fail(std::move(name), error.describe(), error.hint(), error.code());
+  }
+
+  bool examine_configuration() {
+    const auto loaded = context_.configuration();
+    if (!loaded) return fail("configuration", loaded.error()), false;
+    const auto& configuration = **loaded;
+    const auto repository = context_.repository_settings();
+    if (!repository) return fail("configuration", repository.error()), false;
+    good("configuration",
+         fmt::format("{}, {} clusters", configuration.file.empty() ? "no file" : configuration.file.string(),
+                     configuration.clusters.size()));
+    const bool secret = configuration.s3.secret_access_key.has_value() ||
+                        std::ranges::any_of(configuration.clusters, [](const auto& cluster) {
+                          return redact(cluster.connection) != cluster.connection;
+                        });
+    if (secret && configuration.may_be_read_by_others)
+      warn("configuration secrets", "the configuration holds a password and may be read by others",
+           fmt::format("chmod o-r,g-r {}", configuration.file.string()));
+    if (configuration.clusters.empty())
+      warn("clusters", "no cluster is configured", "add [cluster.main] with data_directory and connection");
+    return true;
+  }
+
+  void examine_state_directory() {
+    const auto directory = context_.state_directory();
+    if (!directory) return fail("state directory", directory.error());
+    if (auto made = create_directories(*directory, 0700); !made) return fail("state directory", made.error());
+    const fs::path probe = *directory / ".doctor";
+    if (auto written = write_file_durably(probe, as_bytes("probe"), 0600); !written)
+      return fail("state directory", written.error());
+    std::error_code ignored;
+    fs::remove(probe, ignored);
+    good("state directory", directory->string());
+  }
+
+  bool examine_repository() {
+    const auto place = context_.place();
+    if (!place) return fail("repository", place.error()), false;
+    if (const auto unlocks = configured_unlocks((*place)->encryption); !unlocks)
+      return fail("key file", unlocks.error()), false;
+    const auto repository = context_.repository();
+    if (!repository) return fail("repository", repository.error()), false;
+    good("key file", fmt::format("opens slot {} ({})", (*repository)->opened_slot(),
+                                 repository::role_name((*repository)->bundle().role)));
+    good("repository", (*place)->store->describe());
+    if (auto probed = probe_create_if_absent(*(*place)->store, system_random()); !probed)
+      fail("repository create-if-absent", probed.error());
+    else
+      good("repository create-if-absent", "of 16 racers one succeeded, an existing object was refused");
+    if (const auto directory = (*place)->settings.directory()) examine_space(*directory);
+    return true;
+  }
+
+  void examine_space(const fs::path& directory) {
+    const auto space = free_space(directory);
+    if (!space) return fail("repository space", space.error());
+    if (*space < kFreeSpaceMin)
+      warn("repository space", fmt::format("only {} are free", human(ByteCount(*space))),
+           "make room, or set a larger file system");
+    else
+      good("repository space", fmt::format("{} free", human(ByteCount(*space))));
+  }
+
+  void examine_server(const ClusterSettings& settings) {
+    const auto name = [&](std::string_view what) { return fmt::format("{}: {}", settings.name, what); };
+    const auto control = control_of(settings);
+    if (!control)
+      fail(name("data directory"), control.error());
+    else
+      good(name("data directory"), fmt::format("PostgreSQL {}, system identifier {}", control->version->major,
+                                               control->system_identifier.value()));
+    postgres::ConnectOptions options;
+    options.conninfo = settings.connection;
+    options.connect_timeout = std::chrono::seconds(5);
+    auto connection = postgres::Connection::open(options, &context_.cancel());
+    if (!connection) return fail(name("server"), connection.error());
+    const auto facts = postgres::server_facts(*connection);
+    if (!facts) return fail(name("server"), facts.error());
+    examine_facts(name, *connection, *facts, control ? std::optional(control->system_identifier) : std::nullopt);
+  }
+
+  template <class Name>
+  void examine_facts(const Name& name, postgres::Connection& connection, const postgres::ServerFacts& facts,
+                     std::optional<postgres::SystemIdentifier> identifier) {
+    if (identifier && *identifier != facts.system_identifier)
+      return fail(name("server"),
+                  fmt::format("the connection leads to system identifier {}, the data directory has {}",
+                              facts.system_identifier.value(), identifier->value()),
+                  "make data_directory and connection mean the same server", Errc::Precondition);
+    const auto& version = connection.version();
+    if (facts.version_num % 100 < version.minimum_minor)
+      warn(name("server"),
+           fmt::format("PostgreSQL {}.{} has known defects: {}", version.major, facts.version_num % 100,
+                       version.minimum_reason),
+           fmt::format("update to {}.{} or later", version.major, version.minimum_minor));
+    else
+      good(name("server"), fmt::format("PostgreSQL {}.{}{}", version.major, facts.version_num % 100,
+                                       facts.in_recovery ? ", a standby" : ""));
+    examine_archiving(name, facts);
+    if (!facts.data_checksums)
+      warn(name("page checksums"), "off: damage in pages cannot be seen",
+           "pg_checksums --enable, with the server stopped");
+    else
+      good(name("page checksums"), "on");
+    if (const auto now = connection.value(
+            "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"))
+      if (const auto time = parse_time(*now)) examine_clock(name("clock"), *time);
+  }
+
+  template <class Name>
+  void examine_archiving(const Name& name, const postgres::ServerFacts& facts) {
+    if (facts.wal_level == "minimal")
+      fail(name("wal_level"), "minimal: WAL does not hold what a recovery needs", "set wal_level = replica and restart",
+           Errc::Precondition);
+    if (facts.archive_mode == "off")
+      return fail(
+          name("archiving"), "archive_mode is off: no backup can finish",
+          fmt::format("set archive_mode = on and archive_command = '{}', then restart", archive_command_line(context_)),
+          Errc::Precondition);
+    if (facts.in_recovery && facts.archive_mode == "on")
+      good(name("archiving"), "archive_mode = on: this standby leaves archiving to its primary");
+    else if (!facts.archive_library.empty())
+      warn(name("archiving"), fmt::format("archive_library {} archives, not pgmint", facts.archive_library),
+           "set archive_command instead");
+    else if (facts.archive_command.find("wal push") == std::string::npos)
+      fail(name("archiving"), fmt::format("archive_command is '{}'", redact(facts.archive_command)),
+           fmt::format("set archive_command = '{}'", archive_command_line(context_)), Errc::Precondition);
+    else
+      good(name("archiving"), "archive_mode and archive_command are set");
+    if (!facts.full_page_writes)
+      warn(name("full_page_writes"), "off: a crash can tear pages", "set full_page_writes = on");
+  }
+
+  void examine_clock(std::string name, TimePoint server) {
+    const auto skew =
+        std::chrono::abs(std::chrono::duration_cast<std::chrono::microseconds>(system_clock().now() - server));
+    if (skew > kClockSkewMax)
+      warn(std::move(name), fmt::format("the server's clock differs by {}", human(skew)),
+           "let both hosts keep their time by NTP");
+    else
+      good(std::move(name), "agrees with the server's");
+  }
+
+  void examine_health() {
+    const auto all = health_of_all(context_, std::nullopt);
+    if (!all) return fail("backups", all.error());
+    for (const auto& health : *all) {
+      bool fine = true;
+      for (const auto& problem : health.problems) {
+        if (problem.code == "server-unreachable") continue;  // told above
+        fine = false;
+        const bool soft = !problem.breach || problem.code == "no-backup";
+        if (soft)
+          warn(fmt::format("{}: {}", health.name, problem.code), problem.message, problem.hint);
+        else
+          fail(fmt::format("{}: {}", health.name, problem.code), problem.message, problem.hint,
+               problem.code == "wal-gap" ? Errc::Corruption : Errc::Objective);
+      }
+      if (fine)
+        good(fmt::format("{}: backups", health.name), fmt::format("{} backups, no WAL missing", health.backups.size()));
+    }
+    const auto warnings = repository_warnings(context_);
+    if (!warnings) return fail("keys", warnings.error());
+    for (const auto& warning : *warnings) warn(warning.code, warning.message, warning.hint);
+  }
+
+  Context& context_;
+  std::vector<Check> checks_;
+};
+
+Result<int> run(Context& context) {
+  Examination examination(context);
+  TRY(examination.run());
+  Json checks = Json::array();
+  int code = 0;
+  for (const auto& check : examination.checks()) {
+    checks.push_back({{"name", check.name},
+                      {"state", state_name(check.state)},
+                      {"detail", redact(check.detail)},
+                      {"hint", check.hint.empty() ? Json(nullptr) : Json(redact(check.hint))}});
+    context.output().line(fmt::format("{:<8} {}: {}", state_name(check.state), check.name, redact(check.detail)));
+    if (check.state != State::Ok && !check.hint.empty())
+      context.output().line(fmt::format("         next: {}", redact(check.hint)));
+    if (check.state == State::Failed && code == 0) code = check.code;
+  }
+  context.output().document({{"ok", code == 0}, {"checks", std::move(checks)}});
+  return code;
+}
+
+}  // namespace
+
+const CommandSpec& doctor_command() {
+  static const CommandSpec command = {
+      .verb = "doctor",
+      .summary = "examine configuration, keys, repository, server and archiving",
+      .description = {"Goes through everything that has to be right for backups and restores to work, and says for "
+                      "each whether it is, and what to do where it is not. "
+                      "Whether the repository's file system keeps its promises is tried out with an object that is "
+                      "removed again."},
+      .positionals = {},
+      .options = {},
+      .exits = {{9, "PostgreSQL could not be reached or refused."}, {10, "An objective is breached."}},
+      .examples = {{"pgmint doctor",
+                    "After installation, after each change, and when status complains. The exit status is that of the "
+                    "first failed check."}},
+      .see_also = {"status", "verify"},
+      .run = run,
+  };
+  return command;
+}
+
+}  // namespace pgmint::cli

@@ -1,0 +1,156 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "cli/cluster_choice.h"
+#include "cli/commands.h"
+#include "cli/recall_command.h"
+#include "cli/secrets.h"
+#include "cli/slots_json.h"
+
+namespace pgmint::cli {
+namespace {
+
+/// The secret that opens the repository from now on: what is configured; a key file is made when there is none yet.
+struct FirstKey {
+  repository::Unlock unlock;
+  std::optional<fs::path> key_file;
+  bool made = false;
+};
+
+Result<FirstKey> first_key(const EncryptionSettings& settings) {
+  if (settings.key_file) {
+    FirstKey key{{}, fs::path(*settings.key_file), false};
+    if (TRY(stat_if_exists(*key.key_file))) {
+      key.unlock = TRY(unlock_from_key_file(*key.key_file));
+    } else {
+      key.unlock = TRY(create_key_file(*key.key_file, system_random()));
+      key.made = true;
+    }
+    return key;
+  }
+  auto unlocks = TRY(configured_unlocks(settings));
+  return FirstKey{std::move(unlocks.front()), std::nullopt, false};
+}
+
+/// A repository among other files would be a riddle to whoever finds it; one inside a data directory would back itself up.
+Status check_place(const Configuration& configuration, const fs::path& directory) {
+  for (const auto& cluster : configuration.clusters) {
+    const auto relative = directory.lexically_normal().lexically_relative(cluster.data_directory.lexically_normal());
+    if (!relative.empty() && *relative.begin() != "..")
+      return Error(Errc::Precondition,
+                   fmt::format("{} lies in the data directory of cluster {}", directory.string(), cluster.name),
+                   Hint{"name a place outside, better on another disk"});
+  }
+  const auto empty = list_directory(directory, [&](const std::string& name, unsigned char) -> Status {
+    if (name == "lost+found") return ok();
+    return Error(Errc::Precondition, fmt::format("{} is not empty: it holds {}", directory.string(), name),
+                 Hint{"name an empty directory, or one that is not there yet"});
+  });
+  if (!empty && empty.error().code() != Errc::NotFound) return empty;
+  return ok();
+}
+
+/// Clusters whose data directory can be read are made at once: a key for one host alone needs its cluster.
+std::vector<std::string> create_clusters(Context& context, const Configuration& configuration) {
+  std::vector<std::string> lines;
+  for (const auto& settings : configuration.clusters) {
+    const auto control = control_of(settings);
+    if (!control) {
+      lines.push_back(
+          fmt::format("cluster {}: is made at its first backup ({})", settings.name, control.error().describe()));
+      continue;
+    }
+    const auto made = cluster_for_writing(context, settings.name, control->system_identifier);
+    if (made)
+      lines.push_back(
+          fmt::format("cluster {}: system identifier {}", settings.name, control->system_identifier.value()));
+    else
+      lines.push_back(fmt::format("cluster {}: not made: {}", settings.name, made.error().describe()));
+  }
+  return lines;
+}
+
+void tell(Context& context, const FirstKey& key, const std::string& recovery_key,
+          const std::vector<std::string>& clusters) {
+  auto& out = context.output();
+  const auto& configuration = **context.configuration();
+  out.line(fmt::format("created the repository {}", configuration.repositories.front().url));
+  if (key.key_file) out.line(fmt::format("{} the key file {}", key.made ? "made" : "used", key.key_file->string()));
+  for (const auto& line : clusters) out.line(line);
+  out.line("");
+  out.line(
+      "This is the recovery key. It opens the repository when this host and its key file are lost, and is shown only "
+      "now:");
+  out.line(
+      "print it, keep it away from this host, then try it once with: PGMINT_RECOVERY_KEY_FILE=FILE pgmint key check");
+  out.line("");
+  out.line(recovery_key);
+  out.line("");
+  out.line("Next: in postgresql.conf, then restart the server when archive_mode was off,");
+  out.line("");
+  out.line("  archive_mode = on");
+  out.line(fmt::format("  archive_command = '{}'", archive_command_line(context)));
+  out.line("");
+  out.line(
+      fmt::format("and take the first backup: pgmint backup{}", configuration.clusters.size() == 1 ? "" : " CLUSTER"));
+}
+
+Result<int> run(Context& context) {
+  const auto& configuration = *TRY(context.configuration());
+  const auto directory = TRY(TRY(context.repository_settings())->directory());
+  if (TRY(stat_if_exists(directory / "format")))
+    return Error(Errc::Precondition, fmt::format("{} is a repository already", directory.string()),
+                 Hint{"pgmint list"});
+  TRY(check_place(configuration, directory));
+  auto environment = TRY(context.environment(true));
+  const auto* place = TRY(context.place());
+  const auto key = TRY(first_key(place->encryption));
+  const auto recovery = create_recovery_key(environment.random);
+  std::vector<repository::Repository::Slot> slots;
+  slots.push_back({clone(key.unlock), fmt::format("made by init for {}", actor_label())});
+  slots.push_back({clone(recovery.unlock), "printed by init"});
+  TRY(repository::Repository::create(environment, std::move(slots)));
+
+  auto& repository = *TRY(context.repository());
+  const auto clusters = create_clusters(context, configuration);
+  const auto slot_infos = TRY(repository.slots());
+  context.output().document({{"repository", environment.store.describe()},
+                             {"repository_id", repository.format().repository.hex()},
+                             {"key_file", key.key_file ? Json(key.key_file->string()) : Json(nullptr)},
+                             {"recovery_key", recovery.text},
+                             {"slots", to_json(slot_infos, {})},
+                             {"archive_command", archive_command_line(context)}});
+  tell(context, key, recovery.text, clusters);
+  return 0;
+}
+
+}  // namespace
+
+const CommandSpec& init_command() {
+  static const CommandSpec command = {
+      .verb = "init",
+      .summary = "create the repository and its first key slots",
+      .description =
+          {"Creates the repository that the configuration names, and the key file when it is absent (mode 0600). "
+           "Everything in the repository is encrypted: "
+           "whoever has neither the key file nor the recovery key cannot read the backups, and that includes you.",
+           "Prints the recovery key, once. Keep it away from this host, and try it: status warns until it has been "
+           "opened once.",
+           "The configured clusters whose data directory can be read are entered at once, others at their first "
+           "backup. No server has to run. An existing "
+           "repository is left as it is (exit 4)."},
+      .positionals = {},
+      .options = {},
+      .exits = {{4, "There is a repository already, or the directory is not empty; nothing was changed."}},
+      .examples =
+          {{"pgmint init",
+            "Create the repository of /etc/pgmint/pgmint.toml; then paste the archive_command that it prints."}},
+      .see_also = {"backup", "key list", "key check", "doctor"},
+      .run = run,
+  };
+  return command;
+}
+
+}  // namespace pgmint::cli

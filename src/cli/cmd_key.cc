@@ -1,0 +1,313 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "cli/cluster_choice.h"
+#include "cli/commands.h"
+#include "cli/opened_slots.h"
+#include "cli/secrets.h"
+#include "cli/slots_json.h"
+
+namespace pgmint::cli {
+namespace {
+
+using repository::KeyProvider;
+using repository::Unlock;
+
+Result<std::map<std::string, TimePoint>> opened(Context& context, repository::Repository& repository) {
+  const auto clusters = TRY(repository.clusters());
+  return opened_slots(repository, clusters, TRY(context.state_directory()));
+}
+
+Result<int> run_list(Context& context) {
+  auto& repository = *TRY(context.repository());
+  const auto slots = TRY(repository.slots());
+  const auto when = TRY(opened(context, repository));
+  context.output().document({{"slots", to_json(slots, when)}});
+  context.output().line(slots_table(slots, when));
+  return 0;
+}
+
+/// The secret of the new slot, and what has to be told about it.
+struct NewSecret {
+  Unlock unlock;
+  std::string told;          ///< for people
+  std::string recovery_key;  ///< shown once; empty for other kinds
+};
+
+Result<NewSecret> new_secret(const Arguments& arguments) {
+  for (const auto* later : {"--kms", "--vault", "--pkcs11"})
+    if (arguments.has(later))
+      return Error(Errc::Precondition, fmt::format("{}: not in this version (pgmint {})", later, PGMINT_VERSION),
+                   Hint{"pgmint key add --help"});
+  const int given = static_cast<int>(arguments.has("--file")) + static_cast<int>(arguments.has("--passphrase-file")) +
+                    static_cast<int>(arguments.has("--recovery"));
+  if (given != 1)
+    return Error(Errc::Usage, "key add needs exactly one of --file, --passphrase-file, --recovery",
+                 Hint{"pgmint key add --help"});
+  if (const auto file = arguments.get("--passphrase-file"))
+    return NewSecret{TRY(unlock_from_passphrase_file(*file)), "a passphrase slot", ""};
+  if (const auto file = arguments.get("--file")) {
+    if (TRY(stat_if_exists(*file)))
+      return NewSecret{TRY(unlock_from_key_file(*file)), fmt::format("a slot for the key file {}", *file), ""};
+    return NewSecret{TRY(create_key_file(fs::absolute(*file), system_random())),
+                     fmt::format("the key file {} and a slot for it", *file), ""};
+  }
+  auto made = create_recovery_key(system_random());
+  return NewSecret{std::move(made.unlock), "a recovery slot", made.text};
+}
+
+Result<int> run_add(Context& context) {
+  const auto& arguments = context.arguments();
+  const auto role = TRY(repository::parse_role(arguments.get("--role").value_or("root")));
+  auto& repository = *TRY(context.repository());
+  if (role == repository::Role::Host && !arguments.has("--cluster") &&
+      TRY(context.configuration())->clusters.size() != 1)
+    return Error(Errc::Usage, "a host slot needs --cluster NAME", Hint{"pgmint key add --help"});
+  ClusterPtr host;
+  if (role == repository::Role::Host) host = TRY(existing_cluster(context, arguments.get("--cluster")));
+  if (repository.bundle().role != repository::Role::Root)
+    return Error(Errc::Key, fmt::format("slot {} has the role {}: only a root slot adds others",
+                                        repository.opened_slot(), repository::role_name(repository.bundle().role)));
+  auto secret = TRY(new_secret(arguments));
+  const auto slot = TRY(repository.add_slot(secret.unlock, role, arguments.get("--note").value_or(""), host.get()));
+
+  auto& out = context.output();
+  out.document({{"slot", slot},
+                {"role", repository::role_name(role)},
+                {"recovery_key", secret.recovery_key.empty() ? Json(nullptr) : Json(secret.recovery_key)}});
+  out.line(fmt::format("made {}: {} ({})", secret.told, slot, repository::role_name(role)));
+  if (!secret.recovery_key.empty()) {
+    out.line("This is the recovery key, shown only now; print it, keep it away from this host:");
+    out.line("");
+    out.line(secret.recovery_key);
+  }
+  return 0;
+}
+
+Result<int> run_remove(Context& context) {
+  auto& repository = *TRY(context.repository());
+  const auto slot = *context.arguments().position("SLOT");
+  const auto slots = TRY(repository.slots());
+  if (std::ranges::find(slots, slot, &repository::SlotInfo::name) == slots.end())
+    return Error(Errc::NotFound, fmt::format("there is no key slot {}", slot), Hint{"pgmint key list"});
+  if (slot == repository.opened_slot() && !context.yes())
+    return Error(
+        Errc::Precondition,
+        fmt::format("{} is the slot that the configured key opens: without it this configuration opens nothing", slot),
+        Hint{fmt::format("add another first: pgmint key add; or: pgmint key remove {} --yes", slot)});
+  TRY(repository.remove_slot(slot));
+  context.output().document({{"removed", slot}});
+  context.output().line(fmt::format(
+      "removed {}. Whoever held its secret may have kept what it opened: after a leak, pgmint key rotate --root",
+      slot));
+  return 0;
+}
+
+Result<int> rotate_data(Context& context, repository::Repository& repository) {
+  auto clusters = TRY(clusters_to_show(context, context.arguments().get("--cluster")));
+  Json epochs = Json::array();
+  for (const auto& cluster : clusters) {
+    const auto epoch = TRY(repository.rotate_data_key(*cluster));
+    epochs.push_back({{"cluster", cluster->state().cluster_name()}, {"epoch", epoch.value()}});
+    context.output().line(fmt::format("cluster {}: what is stored from now on has a new data key (epoch {})",
+                                      cluster->state().cluster_name(), epoch.value()));
+  }
+  if (clusters.empty()) context.output().line("the repository holds no cluster yet: nothing to rotate");
+  context.output().document({{"data_keys", epochs}});
+  return 0;
+}
+
+Result<int> rotate_root(Context& context, repository::Repository& repository) {
+  const auto& arguments = context.arguments();
+  const auto* place = TRY(context.place());
+  std::vector<repository::Repository::Slot> slots;
+  for (auto& unlock : TRY(configured_unlocks(place->encryption))) slots.push_back({std::move(unlock), ""});
+  for (const auto& file : arguments.all("--file")) slots.push_back({TRY(unlock_from_key_file(file)), ""});
+  for (const auto& file : arguments.all("--passphrase-file"))
+    slots.push_back({TRY(unlock_from_passphrase_file(file)), ""});
+  for (const auto& file : arguments.all("--recovery-key-file"))
+    slots.push_back({TRY(unlock_from_recovery_file(file)), ""});
+  auto rotated = repository.rotate_root(std::move(slots), context.yes());
+  if (!rotated) {
+    auto error = std::move(rotated.error());
+    if (!error.hint().empty()) return error;
+    return std::move(error).with_hint(
+        Hint{"give the secrets of all root slots with --file, --passphrase-file, --recovery-key-file; or let the "
+             "others go with --yes"});
+  }
+  const auto left = TRY(repository.slots());
+  context.output().document({{"slots", to_json(left, {})}});
+  context.output().line("rotated the root key; the root slots are now:");
+  context.output().line(slots_table(left, {}));
+  return 0;
+}
+
+Result<int> run_rotate(Context& context) {
+  const bool data = context.arguments().has("--data"), root = context.arguments().has("--root");
+  if (data == root) return Error(Errc::Usage, "key rotate needs --data or --root", Hint{"pgmint key rotate --help"});
+  auto& repository = *TRY(context.repository());
+  return data ? rotate_data(context, repository) : rotate_root(context, repository);
+}
+
+Result<int> run_check(Context& context) {
+  auto& repository = *TRY(context.repository());
+  const auto slots = TRY(repository.slots());
+  const auto slot = std::ranges::find(slots, repository.opened_slot(), &repository::SlotInfo::name);
+  const auto clusters = TRY(repository.clusters());
+  Json names = Json::array();
+  std::string text;
+  for (const auto& cluster : clusters) {
+    names.push_back(cluster->state().cluster_name());
+    text += (text.empty() ? "" : ", ") + cluster->state().cluster_name();
+  }
+  const auto role = repository::role_name(repository.bundle().role);
+  context.output().document({{"slot", repository.opened_slot()},
+                             {"kind", slot == slots.end() ? Json(nullptr) : Json(slot_kind(slot->provider))},
+                             {"role", role},
+                             {"repository_id", repository.format().repository.hex()},
+                             {"clusters", names}});
+  context.output().line(fmt::format("{} opens the repository {} as {}; clusters: {}", repository.opened_slot(),
+                                    repository.format().repository.hex(), role, text.empty() ? "none yet" : text));
+  return 0;
+}
+
+}  // namespace
+
+const CommandSpec& key_list_command() {
+  static const CommandSpec command = {
+      .verb = "key list",
+      .summary = "list the key slots of the repository",
+      .description = {"A slot holds the repository's keys, sealed for one secret: a key file, a passphrase, a recovery "
+                      "key. Any one of them opens the repository."},
+      .positionals = {},
+      .options = {},
+      .exits = {},
+      .examples = {{"pgmint key list", "Who can open the repository, and which recovery key nobody has tried yet."}},
+      .see_also = {"key add", "key remove", "key check"},
+      .run = run_list,
+  };
+  return command;
+}
+
+const CommandSpec& key_add_command() {
+  static const CommandSpec command = {
+      .verb = "key add",
+      .summary = "add a key slot",
+      .description = {"Seals the repository's keys for one more secret. Needs a root slot.",
+                      "Roles: root may do everything; host may back up and restore one cluster; maintenance may verify "
+                      "and collect, but read no data."},
+      .positionals = {},
+      .options =
+          {
+              {.name = "--file",
+               .value = "FILE",
+               .text = "A key file; it is made (mode 0600) when it is absent.",
+               .completes = Completes::File},
+              {.name = "--passphrase-file",
+               .value = "FILE",
+               .text = "A file whose first line is the passphrase.",
+               .completes = Completes::File},
+              {.name = "--recovery", .value = "", .text = "A new recovery key, which is printed once."},
+              {.name = "--kms", .value = "URI", .text = "Not in this version."},
+              {.name = "--vault", .value = "URI", .text = "Not in this version."},
+              {.name = "--pkcs11", .value = "URI", .text = "Not in this version."},
+              {.name = "--role",
+               .value = "ROLE",
+               .text = "root (the default), host or maintenance.",
+               .words = {"root", "host", "maintenance"}},
+              {.name = "--cluster",
+               .value = "NAME",
+               .text = "The cluster of a host slot.",
+               .completes = Completes::Cluster},
+              {.name = "--note", .value = "TEXT", .text = "For people."},
+          },
+      .exits = {},
+      .examples = {{"pgmint key add --file /root/backup-admin.key --note \"admins\"", "A second root key."},
+                   {"pgmint key add --file /etc/pgmint/host.key --role host --cluster main",
+                    "A key that opens the backups of main and nothing else."}},
+      .see_also = {"key list", "key remove", "key rotate"},
+      .run = run_add,
+  };
+  return command;
+}
+
+const CommandSpec& key_remove_command() {
+  static const CommandSpec command = {
+      .verb = "key remove",
+      .summary = "remove a key slot",
+      .description = {"The secret of that slot opens the repository no more. Whoever held it may have kept the keys "
+                      "that it opened: after a leak, rotate the root key.",
+                      "The last root slot is never removed; the slot that is in use only with --yes."},
+      .positionals = {{.name = "SLOT", .text = "As key list shows it."}},
+      .options = {},
+      .exits = {{1, "There is no such slot."},
+                {4, "It is the last root slot, or the one in use; nothing was changed."}},
+      .examples = {{"pgmint key remove recovery-1f00ba42",
+                    "After a new recovery key was made with key add --recovery."}},
+      .see_also = {"key list", "key add", "key rotate"},
+      .run = run_remove,
+  };
+  return command;
+}
+
+const CommandSpec& key_rotate_command() {
+  static const CommandSpec command = {
+      .verb = "key rotate",
+      .summary = "change the keys of what is stored from now on",
+      .description = {"--data gives each cluster a new data key; what is stored already stays as it is and readable.",
+                      "--root draws a new root key and seals it for every root slot anew. It needs the secrets of all "
+                      "root slots, or --yes, which lets the others go."},
+      .positionals = {},
+      .options =
+          {
+              {.name = "--data", .value = "", .text = "Rotate the data keys."},
+              {.name = "--root", .value = "", .text = "Rotate the root key."},
+              {.name = "--cluster",
+               .value = "NAME",
+               .text = "With --data: of this cluster alone.",
+               .completes = Completes::Cluster},
+              {.name = "--file",
+               .value = "FILE",
+               .text = "With --root: the key file of a further root slot.",
+               .repeatable = true,
+               .completes = Completes::File},
+              {.name = "--passphrase-file",
+               .value = "FILE",
+               .text = "With --root: the passphrase of one.",
+               .repeatable = true,
+               .completes = Completes::File},
+              {.name = "--recovery-key-file",
+               .value = "FILE",
+               .text = "With --root: the recovery key of one.",
+               .repeatable = true,
+               .completes = Completes::File},
+          },
+      .exits = {},
+      .examples = {{"pgmint key rotate --data", "As a policy may ask for once a year."},
+                   {"pgmint key rotate --root --recovery-key-file /media/usb/recovery.txt",
+                    "After a root key file was seen by somebody else."}},
+      .see_also = {"key list", "key add"},
+      .run = run_rotate,
+  };
+  return command;
+}
+
+const CommandSpec& key_check_command() {
+  static const CommandSpec command = {
+      .verb = "key check",
+      .summary = "open the repository with the configured key and say what it may do",
+      .description = {"Names the slot that opened, its role, and the clusters that it reaches. Try the recovery key "
+                      "like this once: then it is known to work, and status no longer warns."},
+      .positionals = {},
+      .options = {},
+      .exits = {{7, "The key opens no slot, or its file is missing or open to others."}},
+      .examples = {{"PGMINT_RECOVERY_KEY_FILE=recovery.txt pgmint key check", "Try the printed recovery key."}},
+      .see_also = {"key list", "status"},
+      .run = run_check,
+  };
+  return command;
+}
+
+}  // namespace pgmint::cli

@@ -1,0 +1,131 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "cli/cluster_choice.h"
+#include "cli/commands.h"
+#include "cli/recovery_facts.h"
+#include "repository/record.h"
+
+namespace pgmint::cli {
+namespace {
+
+constexpr std::size_t kDamagedPagesShown = 20;
+
+Result<std::vector<std::string>> configuration_files(repository::Cluster& cluster,
+                                                     const repository::ManifestRoot& root) {
+  std::vector<std::string> paths;
+  repository::RecordOpener opener(cluster.context(), cluster.keys());
+  TRY(repository::walk_manifest(
+      cluster.store(), cluster.context(), opener, root, [&](const repository::FileEntry& entry) -> Status {
+        if (entry.area == repository::FileArea::Configuration && entry.kind != repository::FileKind::Directory)
+          paths.push_back(entry.path);
+        return ok();
+      }));
+  return paths;
+}
+
+/// A full backup writes one setting "database" for each (src/backup).
+std::vector<std::string> databases(const repository::ManifestRoot& root) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : root.settings)
+    if (name == "database") names.push_back(value);
+  return names;
+}
+
+Json details_json(const repository::ManifestRoot& root, const std::vector<std::string>& config_files) {
+  Json tablespaces = Json::array(), damaged = Json::array(), settings = Json::object();
+  for (const auto& space : root.tablespaces) tablespaces.push_back({{"oid", space.oid}, {"location", space.location}});
+  for (const auto& page : root.bad_pages) damaged.push_back({{"path", page.path}, {"block", page.block}});
+  for (const auto& [name, value] : root.settings)
+    if (name != "database" && name != "database_collation") settings[name] = redact(value);
+  return {{"data_checksums", root.checksum_version != 0},
+          {"block_size", root.block_size},
+          {"wal_segment_size", root.wal_segment_size},
+          {"tablespaces", std::move(tablespaces)},
+          {"damaged_pages", std::move(damaged)},
+          {"config_files", config_files},
+          {"databases", databases(root)},
+          {"warnings", root.warnings},
+          {"settings", std::move(settings)},
+          {"host", root.host},
+          {"pgmint_version", root.pgmint_version},
+          {"session", root.session.hex()}};
+}
+
+void print(Output& out, const BackupFacts& backup, const std::vector<std::string>& config_files) {
+  const auto& root = *backup.root;
+  const auto field = [&](std::string_view name, std::string_view value) {
+    out.line(fmt::format("{:<18}{}", name, value));
+  };
+  const auto names = wal_names(backup);
+  field("backup", backup.snap.name);
+  field("cluster", fmt::format("{} (system identifier {})", backup.cluster, backup.snap.system_id));
+  field("type", repository::backup_type_name(backup.snap.type));
+  field("started", readable_time(root.started));
+  field("finished", fmt::format("{} (took {})", readable_time(root.finished), human(root.finished - root.started)));
+  field("taken from", fmt::format("{}{}", root.host, root.from_standby ? ", a standby" : ""));
+  field("PostgreSQL", std::to_string(root.pg_major));
+  field("size", fmt::format("{} in {} files", human(ByteCount(root.total_bytes)), root.file_count));
+  field("stored", human(ByteCount(root.stored_bytes)));
+  field("timeline", std::to_string(backup.snap.timeline));
+  field("LSN", fmt::format("{} to {}", postgres::format(postgres::Lsn(backup.snap.start_lsn)),
+                           postgres::format(postgres::Lsn(backup.snap.stop_lsn))));
+  if (names) field("WAL", fmt::format("{} to {}", names->first, names->last));
+  field("page checksums", root.checksum_version != 0 ? "on" : "off");
+  field("block size", std::to_string(root.block_size));
+  field("WAL segment size", human(ByteCount(root.wal_segment_size)));
+  if (const auto all = databases(root); !all.empty()) field("databases", fmt::format("{}", fmt::join(all, ", ")));
+  for (const auto& space : root.tablespaces) field("tablespace", fmt::format("{} {}", space.oid, space.location));
+  for (const auto& path : config_files) field("configuration", path);
+  if (!root.note.empty()) field("note", root.note);
+  if (backup.hold) field("held", *backup.hold);
+  field("damaged pages", std::to_string(root.bad_pages.size()));
+  for (std::size_t i = 0; i < root.bad_pages.size() && i < kDamagedPagesShown; ++i)
+    field("", fmt::format("{} block {}", root.bad_pages[i].path, root.bad_pages[i].block));
+  if (root.bad_pages.size() > kDamagedPagesShown)
+    field("", fmt::format("and {} more: --json lists all", root.bad_pages.size() - kDamagedPagesShown));
+  for (const auto& warning : root.warnings) field("warning", warning);
+}
+
+Result<int> run(Context& context) {
+  const auto found =
+      TRY(find_backup(context, *context.arguments().position("BACKUP"), context.arguments().get("--cluster")));
+  const auto backup = TRY(facts_of(*found.cluster, found.cluster->state().snapshots().at(found.session)));
+  if (!backup.root)
+    return Error(Errc::Corruption, fmt::format("{}: its manifest cannot be read: {}", backup.snap.name, backup.problem),
+                 Hint{"pgmint verify --read-data"});
+  const auto files = TRY(configuration_files(*found.cluster, *backup.root));
+  Json json = to_json(backup);
+  json.update(details_json(*backup.root, files));
+  context.output().document(json);
+  print(context.output(), backup, files);
+  return 0;
+}
+
+}  // namespace
+
+const CommandSpec& show_command() {
+  static const CommandSpec command = {
+      .verb = "show",
+      .summary = "show everything about one backup",
+      .description = {"Shows what list shows, and the server that the backup was taken from: version, block size, "
+                      "tablespaces, databases, configuration files from outside "
+                      "the data directory, damaged pages, warnings."},
+      .positionals = {{.name = "BACKUP", .text = "A name as list shows it."}},
+      .options = {{.name = "--cluster",
+                   .value = "NAME",
+                   .text = "Where several clusters have a backup of that name.",
+                   .completes = Completes::Cluster}},
+      .exits = {{1, "There is no such backup."}},
+      .examples = {{"pgmint show 20261122T084001Z-full", "One backup in detail."}},
+      .see_also = {"list", "restore"},
+      .run = run,
+  };
+  return command;
+}
+
+}  // namespace pgmint::cli

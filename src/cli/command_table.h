@@ -1,0 +1,77 @@
+// Every command as data: what --help, the manual pages and the completion are made from, and what parsing checks
+// against.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+
+namespace pgmint::cli {
+
+class Context;
+
+/// What a shell offers after an option or in a position.
+enum class Completes { Nothing, File, Directory, Cluster, Words };
+
+struct OptionSpec {
+  std::string_view name;   ///< "--to"
+  std::string_view value;  ///< "DIR"; empty: a flag
+  std::string_view text;
+  bool repeatable = false;
+  bool required = false;
+  Completes completes = Completes::Nothing;
+  std::vector<std::string_view> words{};  ///< the only values allowed, when not empty
+};
+
+struct PositionalSpec {
+  std::string_view name;  ///< "CLUSTER"
+  std::string_view text;
+  bool required = true;
+  Completes completes = Completes::Nothing;
+};
+
+struct ExitSpec {
+  int code;
+  std::string_view text;
+};
+
+struct ExampleSpec {
+  std::string_view command;
+  std::string_view text;
+};
+
+/// A command and its manual page. Lives beside its code, in cmd_<verb>.cc.
+struct CommandSpec {
+  std::string_view verb;                      ///< "wal push"
+  std::string_view summary;                   ///< completes "pgmint VERB - ..."
+  std::vector<std::string_view> description;  ///< paragraphs
+  std::vector<PositionalSpec> positionals;
+  std::vector<OptionSpec> options;
+  std::vector<ExitSpec> exits;  ///< beside those that every command has
+  std::vector<ExampleSpec> examples;
+  std::vector<std::string_view> see_also;  ///< verbs
+  /// Returns the exit code: 0, or that of an answer that is no failure (nothing found, damage found, objective
+  /// breached).
+  Result<int> (*run)(Context&) = nullptr;
+  /// Runs by itself, without configuration: parsing fails or succeeds, nothing else is prepared.
+};
+
+/// In the order of the manual.
+const std::vector<const CommandSpec*>& all_commands();
+/// Options that every command takes.
+const std::vector<OptionSpec>& global_options();
+/// Exit statuses that every command may end with.
+const std::vector<ExitSpec>& common_exits();
+/// "wal push" from {"wal", "push", ...}: the command, and how many words name it. A group alone ("audit") may stand for
+/// one of its commands. @errors Usage (unknown; names the nearest), Precondition (a verb of a later version)
+struct FoundCommand {
+  const CommandSpec* command = nullptr;
+  std::size_t words = 0;
+};
+Result<FoundCommand> find_command(const std::vector<std::string>& words);
+/// Commands whose verb starts with `group` and a blank.
+std::vector<const CommandSpec*> commands_of_group(std::string_view group);
+
+}  // namespace pgmint::cli

@@ -1,0 +1,33 @@
+// One line per command: where the table finds it. Each is defined in cmd_<verb>.cc with its manual page.
+#pragma once
+
+#include "cli/command_table.h"
+
+namespace pgmint::cli {
+
+const CommandSpec& init_command();
+const CommandSpec& backup_command();
+const CommandSpec& list_command();
+const CommandSpec& show_command();
+const CommandSpec& restore_command();
+const CommandSpec& wal_push_command();
+const CommandSpec& wal_get_command();
+const CommandSpec& wal_status_command();
+const CommandSpec& wal_prefetch_command();  ///< run by wal get itself; in no manual
+const CommandSpec& verify_command();
+const CommandSpec& collect_command();
+const CommandSpec& hold_command();
+const CommandSpec& release_command();
+const CommandSpec& repair_command();
+const CommandSpec& key_list_command();
+const CommandSpec& key_add_command();
+const CommandSpec& key_remove_command();
+const CommandSpec& key_rotate_command();
+const CommandSpec& key_check_command();
+const CommandSpec& audit_list_command();
+const CommandSpec& audit_verify_command();
+const CommandSpec& cluster_adopt_command();
+const CommandSpec& status_command();
+const CommandSpec& doctor_command();
+
+}  // namespace pgmint::cli

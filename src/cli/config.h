@@ -1,0 +1,109 @@
+// What /etc/pgmint/pgmint.toml says, checked key by key. Manual: pgmint.toml(5), generated from the same table.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file.h"
+#include "base/log.h"
+
+namespace pgmint::cli {
+
+inline constexpr std::string_view kDefaultConfigFile = "/etc/pgmint/pgmint.toml";
+
+struct EncryptionSettings {
+  std::optional<std::string> key_file;           ///< the 32 random bytes, in their text form
+  std::optional<std::string> passphrase_file;    ///< first line is the passphrase
+  std::optional<std::string> recovery_key_file;  ///< holds the printed recovery key
+  bool empty() const { return !key_file && !passphrase_file && !recovery_key_file; }
+};
+
+/// Read and checked; used when s3:// repositories are.
+struct S3Settings {
+  std::optional<std::string> endpoint, region, ca_file, access_key_id, secret_access_key;
+  std::optional<bool> path_style;
+};
+
+struct RepositorySettings {
+  std::string name;  ///< "default" for the short form
+  std::string url;   ///< a directory, file:///directory, or s3://bucket/prefix
+  std::optional<std::string> compression;
+  S3Settings s3;
+  EncryptionSettings encryption;
+
+  bool is_s3() const { return url.starts_with("s3://"); }
+  /// The directory of a local repository. @errors Configuration: s3:// (not in this version), a relative path
+  Result<fs::path> directory() const;
+};
+
+/// What the data is to the business: decides how old the newest recoverable moment may get.
+enum class EnvironmentKind { Production, Staging, Development };
+std::string_view environment_name(EnvironmentKind kind);
+std::chrono::seconds rpo_of(EnvironmentKind kind);  ///< 1 h, 24 h, 48 h
+
+struct ClusterSettings {
+  std::string name;
+  fs::path data_directory;
+  std::string connection;  ///< libpq conninfo; empty: libpq's own defaults
+  EnvironmentKind environment = EnvironmentKind::Production;
+};
+
+struct WalSettings {
+  std::optional<unsigned> batch;        ///< segments that one `wal push` may send ahead
+  std::optional<unsigned> prefetch;     ///< segments that one `wal get` may fetch ahead
+  std::optional<std::string> on_error;  ///< what `wal get` answers a standby in the end: "stop" or "absent"
+  std::optional<std::chrono::seconds> standby_retry;
+};
+
+struct Configuration {
+  fs::path file;  ///< where it was read; empty: no file
+  bool may_be_read_by_others = false;
+  std::vector<RepositorySettings> repositories;
+  EncryptionSettings encryption;
+  S3Settings s3;
+  std::vector<ClusterSettings> clusters;  ///< in the order of the file
+  WalSettings wal;
+  std::optional<fs::path> state_directory;
+  std::optional<std::string> compression;  ///< "zstd:1", "lz4", "none"
+  std::optional<unsigned> jobs;
+  std::optional<std::string> log_level;
+  std::optional<std::string> progress;
+
+  const ClusterSettings* find_cluster(std::string_view name) const;
+};
+
+/// Parses the text of a configuration file. @param source  how messages name it
+/// @errors Configuration: syntax, unknown key (names the nearest known one and the line), wrong type, value out of
+/// range
+Result<Configuration> parse_configuration(std::string_view text, std::string_view source);
+
+using GetEnvironment = std::function<std::optional<std::string>(const char* name)>;
+/// The process's own environment; an empty variable counts as absent.
+std::optional<std::string> process_environment(const char* name);
+
+/// Reads `file`; without one, PGMINT_CONFIG or the default. Only the default may be missing. Then PGMINT_* variables
+/// take the place of what the file says. @errors Configuration
+Result<Configuration> load_configuration(const std::optional<std::string>& file, const GetEnvironment& environment);
+
+/// The state directory: configured, else $XDG_STATE_HOME/pgmint, else ~/.local/state/pgmint. @errors Configuration
+Result<fs::path> state_directory(const Configuration& configuration, const GetEnvironment& environment);
+
+/// "debug", "info", "warning", "error". @errors Usage
+Result<LogLevel> parse_log_level(std::string_view text);
+
+/// For manual pages: every key, and every variable, with what it means.
+struct KeyDocumentation {
+  std::string table;  ///< "" for the top level, "[encryption]", "[cluster.NAME]", ...
+  std::string key, kind, text;
+};
+std::vector<KeyDocumentation> documented_keys();
+struct VariableDocumentation {
+  std::string name, text;
+};
+std::vector<VariableDocumentation> documented_variables();
+
+}  // namespace pgmint::cli

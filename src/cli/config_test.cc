@@ -1,0 +1,217 @@
+#include "cli/config.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "cli/nearest.h"
+
+namespace pgmint::cli {
+namespace {
+
+constexpr std::string_view kContract = R"(repository = "/var/lib/pgmint"
+[encryption]
+key_file = "/etc/pgmint/repository.key"
+[cluster.main]
+data_directory = "/var/lib/postgresql/15/main"
+connection     = "host=/var/run/postgresql port=5432 user=postgres dbname=postgres"
+environment    = "production"
+[s3]
+endpoint = "https://localhost:17443"
+region = "us-east-1"
+path_style = true
+ca_file = "/etc/pgmint/ca.crt"
+access_key_id = "a"
+secret_access_key = "b"
+)";
+
+std::string message_of(std::string_view text) {
+  const auto parsed = parse_configuration(text, "test.toml");
+  if (parsed) return "accepted";
+  EXPECT_EQ(parsed.error().code(), Errc::Configuration);
+  return parsed.error().describe();
+}
+
+void expect_refused(std::string_view text, const std::vector<std::string>& naming) {
+  const auto message = message_of(text);
+  for (const auto& word : naming)
+    EXPECT_NE(message.find(word), std::string::npos) << "no \"" << word << "\" in: " << message;
+}
+
+GetEnvironment variables(std::map<std::string, std::string> values) {
+  return [values = std::move(values)](const char* name) -> std::optional<std::string> {
+    const auto found = values.find(name);
+    return found == values.end() ? std::nullopt : std::optional(found->second);
+  };
+}
+
+struct TemporaryFile {
+  explicit TemporaryFile(std::string_view text) {
+    char name[] = "/tmp/pgmint-config-XXXXXX";
+    const int fd = ::mkstemp(name);
+    if (fd >= 0) ::close(fd);
+    path = name;
+    std::ofstream(path) << text;
+  }
+  ~TemporaryFile() { fs::remove(path); }
+  std::string path;
+};
+
+TEST(Configuration, ReadsWhatTheContractShows) {
+  const auto parsed = parse_configuration(kContract, "test.toml");
+  ASSERT_TRUE(parsed) << parsed.error().describe();
+  ASSERT_EQ(parsed->repositories.size(), 1U);
+  EXPECT_EQ(parsed->repositories[0].url, "/var/lib/pgmint");
+  EXPECT_EQ(parsed->encryption.key_file, "/etc/pgmint/repository.key");
+  ASSERT_EQ(parsed->clusters.size(), 1U);
+  EXPECT_EQ(parsed->clusters[0].name, "main");
+  EXPECT_EQ(parsed->clusters[0].data_directory, "/var/lib/postgresql/15/main");
+  EXPECT_EQ(parsed->clusters[0].environment, EnvironmentKind::Production);
+  EXPECT_EQ(parsed->s3.path_style, true);
+}
+
+TEST(Configuration, ReadsSeveralRepositoriesWithTheirOwnTables) {
+  const auto parsed = parse_configuration(
+      "[[repository]]\nname = \"a\"\nurl = \"/a\"\n[repository.encryption]\nkey_file = \"/k\"\n[[repository]]\nname = "
+      "\"b\"\nurl = \"s3://b/x\"\n"
+      "[repository.s3]\nregion = \"r\"\n",
+      "test.toml");
+  ASSERT_TRUE(parsed) << parsed.error().describe();
+  ASSERT_EQ(parsed->repositories.size(), 2U);
+  EXPECT_EQ(parsed->repositories[0].encryption.key_file, "/k");
+  EXPECT_EQ(parsed->repositories[1].s3.region, "r");
+  EXPECT_TRUE(parsed->repositories[1].is_s3());
+}
+
+TEST(Configuration, KeepsTheOrderOfClusters) {
+  const auto parsed = parse_configuration(
+      "[cluster.zeta]\ndata_directory = \"/z\"\n[cluster.alpha]\ndata_directory = \"/a\"\n", "test.toml");
+  ASSERT_TRUE(parsed) << parsed.error().describe();
+  ASSERT_EQ(parsed->clusters.size(), 2U);
+  EXPECT_EQ(parsed->clusters[0].name, "zeta");
+}
+
+TEST(Configuration, NamesTheNearestKnownKeyAndTheLine) {
+  expect_refused("repository = \"/r\"\n[encryption]\nkey_fle = \"/k\"\n",
+                 {"test.toml:3", "\"key_fle\"", "[encryption]", "\"key_file\""});
+  expect_refused("repositry = \"/r\"\n", {"test.toml:1", "\"repository\""});
+  expect_refused("[cluster.main]\ndata_dir = \"/d\"\n", {"test.toml:2", "[cluster.main]", "\"data_directory\""});
+  expect_refused("[s3]\nendpont = \"x\"\n", {"\"endpoint\""});
+}
+
+TEST(Configuration, SaysWhereAMisplacedKeyBelongs) {
+  expect_refused("key_file = \"/k\"\n", {"[encryption]"});
+  expect_refused("[cluster.main]\ndata_directory = \"/d\"\njobs = 2\n", {"top level"});
+}
+
+TEST(Configuration, ListsKnownKeysWhenNoneIsNear) {
+  expect_refused("[encryption]\nzzzzzzzzzz = 1\n", {"key_file", "passphrase_file", "recovery_key_file"});
+}
+
+TEST(Configuration, ChecksTypesAndRanges) {
+  expect_refused("repository = 5\n", {"test.toml:1", "repository"});
+  expect_refused("repository = \"\"\n", {"empty"});
+  expect_refused("[s3]\npath_style = \"yes\"\n", {"path_style", "true or false"});
+  expect_refused("jobs = 0\n", {"from 1 to 256"});
+  expect_refused("[wal]\nbatch = -1\n", {"batch"});
+  expect_refused("[encryption]\nkey_file = \"repository.key\"\n", {"absolute"});
+  expect_refused("compression = \"brotli\"\n", {"compression"});
+  expect_refused("log_level = \"loud\"\n", {"loud", "debug"});
+  expect_refused("[cluster.main]\ndata_directory = \"/d\"\nenvironment = \"prod\"\n", {"prod", "production"});
+}
+
+TEST(Configuration, RefusesClustersThatCannotBeTold) {
+  expect_refused("[cluster.main]\nconnection = \"x\"\n", {"data_directory"});
+  expect_refused("[cluster.\"a/b\"]\ndata_directory = \"/d\"\n", {"a/b"});
+  expect_refused("[cluster.a]\ndata_directory = \"/d\"\n[cluster.b]\ndata_directory = \"/d\"\n",
+                 {"same data_directory"});
+  expect_refused("cluster = 3\n", {"table"});
+}
+
+TEST(Configuration, RefusesWhatIsNoToml) {
+  expect_refused("repository = \n", {"test.toml:1"});
+  expect_refused("repository = \"/r\"\nrepository = \"/s\"\n", {"test.toml:2"});
+  expect_refused(std::string(2U << 20, '#'), {"1 MiB"});
+}
+
+TEST(Configuration, S3ComesLater) {
+  const auto parsed = parse_configuration("repository = \"s3://bucket/prefix\"\n", "test.toml");
+  ASSERT_TRUE(parsed);
+  const auto directory = parsed->repositories[0].directory();
+  ASSERT_FALSE(directory);
+  EXPECT_EQ(directory.error().code(), Errc::Configuration);
+  EXPECT_NE(directory.error().describe().find("later version"), std::string::npos);
+}
+
+TEST(Configuration, LocalRepositoriesAreAbsolutePathsOrFileUrls) {
+  RepositorySettings repository;
+  repository.url = "file:///srv/pgmint";
+  EXPECT_EQ(*repository.directory(), "/srv/pgmint");
+  repository.url = "srv/pgmint";
+  EXPECT_EQ(repository.directory().error().code(), Errc::Configuration);
+}
+
+TEST(Configuration, EnvironmentTakesThePlaceOfTheFile) {
+  const TemporaryFile file(kContract);
+  const auto loaded = load_configuration(std::nullopt, variables({{"PGMINT_CONFIG", file.path},
+                                                                  {"PGMINT_REPOSITORY", "/elsewhere"},
+                                                                  {"PGMINT_RECOVERY_KEY_FILE", "/media/recovery"},
+                                                                  {"PGMINT_JOBS", "3"}}));
+  ASSERT_TRUE(loaded) << loaded.error().describe();
+  EXPECT_EQ(loaded->repositories[0].url, "/elsewhere");
+  EXPECT_EQ(loaded->jobs, 3U);
+  EXPECT_EQ(loaded->encryption.recovery_key_file, "/media/recovery");
+  EXPECT_FALSE(loaded->encryption.key_file) << "the key that is named is the only one tried";
+}
+
+TEST(Configuration, FlagBeatsEnvironment) {
+  const TemporaryFile file(kContract);
+  EXPECT_TRUE(load_configuration(file.path, variables({{"PGMINT_CONFIG", "/nonexistent"}})));
+}
+
+TEST(Configuration, OnlyTheDefaultFileMayBeMissing) {
+  const auto missing = load_configuration(std::nullopt, variables({{"PGMINT_CONFIG", "/nonexistent/pgmint.toml"}}));
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code(), Errc::Configuration);
+  EXPECT_NE(missing.error().describe().find("/nonexistent/pgmint.toml"), std::string::npos);
+}
+
+TEST(Configuration, RepositoryVariableChoosesByName) {
+  const TemporaryFile file("[[repository]]\nname = \"a\"\nurl = \"/a\"\n[[repository]]\nname = \"b\"\nurl = \"/b\"\n");
+  const auto loaded = load_configuration(file.path, variables({{"PGMINT_REPOSITORY", "b"}}));
+  ASSERT_TRUE(loaded) << loaded.error().describe();
+  ASSERT_EQ(loaded->repositories.size(), 1U);
+  EXPECT_EQ(loaded->repositories[0].url, "/b");
+  EXPECT_FALSE(load_configuration(file.path, variables({{"PGMINT_REPOSITORY", "c"}})));
+}
+
+TEST(Configuration, StateDirectoryFollowsXdg) {
+  Configuration configuration;
+  EXPECT_EQ(*state_directory(configuration, variables({{"XDG_STATE_HOME", "/s"}, {"HOME", "/h"}})), "/s/pgmint");
+  EXPECT_EQ(*state_directory(configuration, variables({{"HOME", "/h"}})), "/h/.local/state/pgmint");
+  EXPECT_EQ(state_directory(configuration, variables({})).error().code(), Errc::Configuration);
+  configuration.state_directory = "/var/lib/pgmint-state";
+  EXPECT_EQ(*state_directory(configuration, variables({{"HOME", "/h"}})), "/var/lib/pgmint-state");
+}
+
+TEST(Configuration, EveryKeyIsDocumented) {
+  for (const auto& key : documented_keys()) EXPECT_FALSE(key.kind.empty()) << key.table << " " << key.key;
+  EXPECT_GE(documented_keys().size(), 20U);
+}
+
+TEST(Nearest, CountsSwapsOnce) {
+  EXPECT_EQ(edit_distance("restore", "restoer"), 1U);
+  EXPECT_EQ(edit_distance("", "abc"), 3U);
+  EXPECT_EQ(edit_distance("kitten", "sitting"), 3U);
+}
+
+TEST(Nearest, OffersNothingWhenNothingIsNear) {
+  EXPECT_EQ(nearest("bakup", {"backup", "list"}), "backup");
+  EXPECT_EQ(nearest("frobnicate", {"backup", "list"}), std::nullopt);
+  EXPECT_EQ(nearest("x", {"backup"}), std::nullopt);
+  EXPECT_EQ(nearest("list", {}), std::nullopt);
+}
+
+}  // namespace
+}  // namespace pgmint::cli

@@ -1,0 +1,100 @@
+#include "cli/context.h"
+
+#include <fmt/format.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+#include <thread>
+
+#include "base/log.h"
+#include "cli/opened_slots.h"
+#include "cli/secrets.h"
+#include "storage/posix_store.h"
+
+namespace pgmint::cli {
+
+std::string actor_label() {
+  std::array<char, 256> host{};
+  if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = '?';
+  const auto* user = ::getpwuid(::geteuid());
+  return fmt::format("{}@{}", user != nullptr ? user->pw_name : std::to_string(::geteuid()), host.data());
+}
+
+Context::Context(Arguments arguments, CancelToken& cancel)
+    : arguments_(std::move(arguments)), output_(arguments_.has("--json")), cancel_(cancel) {}
+
+Context::~Context() = default;
+
+Result<const Configuration*> Context::configuration() {
+  if (!configuration_) configuration_ = TRY(load_configuration(arguments_.get("--config"), process_environment));
+  return &*configuration_;
+}
+
+Result<const RepositorySettings*> Context::repository_settings() {
+  const auto& repositories = TRY(configuration())->repositories;
+  if (repositories.empty())
+    return Error(Errc::Configuration, "no repository is configured",
+                 Hint{fmt::format("set repository = \"/var/lib/pgmint\" in {}",
+                                  arguments_.get("--config").value_or(std::string(kDefaultConfigFile)))});
+  if (repositories.size() > 1)
+    return Error(
+        Errc::Configuration,
+        fmt::format("{} repositories are configured; several at once come with a later version", repositories.size()),
+        Hint{fmt::format("choose one: PGMINT_REPOSITORY={}", repositories.front().name)});
+  return &repositories.front();
+}
+
+Result<fs::path> Context::state_directory() {
+  return cli::state_directory(*TRY(configuration()), process_environment);
+}
+
+Result<RepositoryPlace*> Context::place(bool create) {
+  if (place_) return place_.get();
+  auto made = std::make_unique<RepositoryPlace>();
+  made->settings = *TRY(repository_settings());
+  made->encryption = made->settings.encryption.empty() ? TRY(configuration())->encryption : made->settings.encryption;
+  const auto directory = TRY(made->settings.directory());
+  storage::PosixOptions options;
+  options.create_root = create;
+  made->store = TRY(storage::open_posix_store(directory, options));
+  made->seen = repository::make_seen_memory(TRY(state_directory()) / "seen");
+  place_ = std::move(made);
+  return place_.get();
+}
+
+Result<repository::Environment> Context::environment(bool create) {
+  auto* where = TRY(place(create));
+  return repository::Environment{*where->store, system_clock(), system_random(),
+                                 *where->seen,  actor_label(),  arguments_.command_line};
+}
+
+Result<repository::Repository*> Context::repository() {
+  if (repository_) return repository_.get();
+  const auto environment = TRY(this->environment());
+  auto unlocks = TRY(configured_unlocks(place_->encryption));
+  auto opened = repository::Repository::open(environment, std::move(unlocks));
+  if (!opened) {
+    auto error = std::move(opened.error());
+    if (error.code() == Errc::NotFound) return std::move(error).with_code(Errc::Precondition);
+    return error;
+  }
+  repository_ = std::move(*opened);
+  note_opened_slot(*repository_, TRY(state_directory()));
+  return repository_.get();
+}
+
+Result<unsigned> Context::jobs() {
+  if (const auto text = arguments_.get("--jobs")) {
+    unsigned jobs = 0;
+    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), jobs);
+    if (error != std::errc() || end != text->data() + text->size() || jobs < 1 || jobs > 256)
+      return Error(Errc::Usage, fmt::format("--jobs {}: must be a number from 1 to 256", *text));
+    return jobs;
+  }
+  if (const auto& configured = TRY(configuration())->jobs) return *configured;
+  return std::max(1U, std::thread::hardware_concurrency());
+}
+
+}  // namespace pgmint::cli

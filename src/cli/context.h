@@ -1,0 +1,62 @@
+// What a running command works with: its arguments, its answer, the configuration, the opened repository.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/cancel.h"
+#include "cli/arguments.h"
+#include "cli/config.h"
+#include "cli/output.h"
+#include "repository/repository.h"
+
+namespace pgmint::cli {
+
+/// A store with everything else that a Repository borrows. Kept alive by whoever holds the repository.
+struct RepositoryPlace {
+  std::unique_ptr<storage::BlobStore> store;
+  std::unique_ptr<repository::SeenMemory> seen;
+  RepositorySettings settings;
+  EncryptionSettings encryption;  ///< the repository's own, else the general one
+};
+
+class Context {
+ public:
+  Context(Arguments arguments, CancelToken& cancel);
+  ~Context();
+
+  const Arguments& arguments() const { return arguments_; }
+  Output& output() { return output_; }
+  CancelToken& cancel() { return cancel_; }
+  bool yes() const { return arguments_.has("--yes"); }
+
+  /// Read at the first call. @errors Configuration
+  Result<const Configuration*> configuration();
+  /// The one repository that this version operates. @errors Configuration
+  Result<const RepositorySettings*> repository_settings();
+  Result<fs::path> state_directory();
+  /// @param create  make the directory of a new repository
+  /// @errors Configuration, Storage, Key
+  Result<RepositoryPlace*> place(bool create = false);
+  /// What a Repository borrows. @errors as place()
+  Result<repository::Environment> environment(bool create = false);
+  /// Opened at the first call. @errors Precondition (no repository there yet: pgmint init), Key, Configuration, Storage
+  Result<repository::Repository*> repository();
+  /// Threads for the operation: --jobs, else configured, else the cores. @errors Usage
+  Result<unsigned> jobs();
+
+ private:
+  Arguments arguments_;
+  Output output_;
+  CancelToken& cancel_;
+  std::optional<Configuration> configuration_;
+  std::unique_ptr<RepositoryPlace> place_;
+  std::unique_ptr<repository::Repository> repository_;
+};
+
+/// "postgres@db1", for log entries.
+std::string actor_label();
+
+}  // namespace pgmint::cli

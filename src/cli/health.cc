@@ -1,0 +1,171 @@
+#include "cli/health.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/units.h"
+#include "cli/opened_slots.h"
+
+namespace pgmint::cli {
+namespace {
+
+using std::chrono::seconds;
+
+/// Backups are for weeks, WAL for minutes: a newest backup older than this makes every restore long.
+constexpr auto kBackupAgeMax = std::chrono::hours(8 * 24);
+
+seconds age(TimePoint then) {
+  return std::max(seconds(0), std::chrono::duration_cast<seconds>(system_clock().now() - then));
+}
+
+/// Nothing was committed since what the archive holds: then nothing would be lost, however long ago that was.
+bool nothing_since(const AskedServer& server, const std::optional<postgres::CommitPoint>& commit) {
+  return server.next_xid && commit && commit->xid.value() + 1 == *server.next_xid;
+}
+
+std::optional<seconds> exposure_of(const RecoveryFacts& facts, const AskedServer& server) {
+  const auto window = facts.newest();
+  if (!window) return std::nullopt;
+  if (server.wal && server.wal->current <= window->end) return seconds(0);
+  if (nothing_since(server, window->last_commit)) return seconds(0);
+  seconds lost = age(window->to);
+  // All complete segments are archived: what is missing was written since the last of them was.
+  if (server.wal && !server.wal->failing() && server.wal->last_archived_time &&
+      postgres::segment_of(server.wal->current, facts.inventory.segment_size()) <=
+          postgres::segment_of(window->end, facts.inventory.segment_size()))
+    lost = std::min(lost, age(*server.wal->last_archived_time));
+  return lost;
+}
+
+void judge_backups(ClusterHealth& health) {
+  if (health.backups.empty()) {
+    health.problems.push_back({"no-backup", fmt::format("cluster {} has no backup", health.name),
+                               fmt::format("pgmint backup {}", health.name)});
+    return;
+  }
+  const auto newest = age(health.backups.back().started());
+  if (newest > kBackupAgeMax)
+    health.problems.push_back({"backup-old", fmt::format("the newest backup began {} ago", human(newest)),
+                               fmt::format("pgmint backup {}", health.name), false});
+  for (const auto& backup : health.backups)
+    if (!backup.problem.empty())
+      health.problems.push_back(
+          {"manifest-damaged", fmt::format("{}: {}", backup.snap.name, backup.problem), "pgmint verify --read-data"});
+  if (!health.recovery.newest())
+    health.problems.push_back(
+        {"not-recoverable", "no backup has the WAL that it needs", fmt::format("pgmint wal status {}", health.name)});
+}
+
+void judge_wal(ClusterHealth& health, const AskedServer& server) {
+  for (const auto& gap : health.recovery.gaps)
+    health.problems.push_back(
+        {"wal-gap",
+         fmt::format("WAL is missing: {}", repository::describe(gap, health.recovery.inventory.segment_size())),
+         fmt::format("take a backup, so that a new recovery window begins: pgmint backup {}", health.name)});
+  if (server.wal && server.wal->failing())
+    health.problems.push_back({"archiver-failing",
+                               fmt::format("the server's archiver fails on {}", server.wal->last_failed),
+                               "look into the server's log for the words of wal push"});
+  if (server.wal && server.wal->archive_mode == "off")
+    health.problems.push_back({"archive-mode-off", "archive_mode is off: no WAL is archived",
+                               "set archive_mode = on and restart the server"});
+  if (!server.problem.empty())
+    health.problems.push_back({"server-unreachable", server.problem, "pgmint doctor", false});
+  if (health.exposure && *health.exposure > health.objective)
+    health.problems.push_back(
+        {"rpo-breached",
+         fmt::format("changes of the last {} could be lost; the objective is {}", human(*health.exposure),
+                     human(health.objective)),
+         server.wal ? "set archive_timeout = 60 on the server, and look after its archiver" : "pgmint doctor"});
+}
+
+}  // namespace
+
+std::string_view ClusterHealth::state() const {
+  if (std::ranges::any_of(problems, &Problem::breach)) return "breached";
+  return problems.empty() ? "ok" : "warning";
+}
+
+AskedServer ask_server(Context& context, const ClusterSettings& settings) {
+  AskedServer asked;
+  postgres::ConnectOptions options;
+  options.conninfo = settings.connection;
+  options.connect_timeout = seconds(5);
+  auto connection = postgres::Connection::open(options, &context.cancel());
+  if (!connection) {
+    asked.problem = fmt::format("the server cannot be asked: {}", connection.error().describe());
+    return asked;
+  }
+  auto answer = wal::ask_server(*connection);
+  if (!answer) {
+    asked.problem = answer.error().describe();
+    return asked;
+  }
+  asked.wal = std::move(*answer);
+  if (asked.wal->in_recovery) return asked;
+  if (const auto text = connection->value("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")) {
+    std::uint64_t full_xid = 0;
+    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), full_xid);
+    if (error == std::errc()) asked.next_xid = static_cast<std::uint32_t>(full_xid);
+  }
+  return asked;
+}
+
+Result<ClusterHealth> health_of(Context& context, const std::string& name, repository::Cluster* cluster) {
+  ClusterHealth health;
+  health.name = name;
+  health.settings = TRY(context.configuration())->find_cluster(name);
+  health.objective = rpo_of(health.settings != nullptr ? health.settings->environment : EnvironmentKind::Production);
+  AskedServer server;
+  if (health.settings != nullptr) server = ask_server(context, *health.settings);
+  TRY(context.cancel().check());
+  if (cluster != nullptr) {
+    health.backups = TRY(backups_of(*cluster));
+    health.recovery = TRY(recovery_facts(*cluster, health.backups));
+    health.exposure = exposure_of(health.recovery, server);
+  }
+  judge_backups(health);
+  judge_wal(health, server);
+  return health;
+}
+
+Result<std::vector<ClusterHealth>> health_of_all(Context& context, const std::optional<std::string>& name) {
+  auto& repository = *TRY(context.repository());
+  std::vector<ClusterHealth> all;
+  if (name) {
+    auto cluster = existing_cluster(context, name);
+    if (!cluster && cluster.error().code() != Errc::Precondition) return std::move(cluster.error());
+    all.push_back(TRY(health_of(context, *name, cluster ? cluster->get() : nullptr)));
+    return all;
+  }
+  auto clusters = TRY(repository.clusters());
+  for (const auto& cluster : clusters)
+    all.push_back(TRY(health_of(context, cluster->state().cluster_name(), cluster.get())));
+  for (const auto& settings : TRY(context.configuration())->clusters)
+    if (std::ranges::none_of(clusters,
+                             [&](const auto& cluster) { return cluster->state().cluster_name() == settings.name; }))
+      all.push_back(TRY(health_of(context, settings.name, nullptr)));
+  return all;
+}
+
+Result<std::vector<Problem>> repository_warnings(Context& context) {
+  auto& repository = *TRY(context.repository());
+  const auto slots = TRY(repository.slots());
+  const auto clusters = TRY(repository.clusters());
+  const auto opened = TRY(opened_slots(repository, clusters, TRY(context.state_directory())));
+  const auto off_host = [](const repository::SlotInfo& slot) {
+    return slot.provider != repository::KeyProvider::KeyFile;
+  };
+  std::vector<Problem> warnings;
+  if (std::ranges::none_of(slots, off_host))
+    warnings.push_back({"no-recovery-key", "every key slot is a key file: losing the files would lose the backups",
+                        "pgmint key add --recovery", false});
+  else if (std::ranges::none_of(slots, [&](const auto& slot) { return off_host(slot) && opened.contains(slot.name); }))
+    warnings.push_back({"recovery-key-untested", "no key that lives off this host has ever been tried",
+                        "PGMINT_RECOVERY_KEY_FILE=FILE pgmint key check", false});
+  return warnings;
+}
+
+}  // namespace pgmint::cli

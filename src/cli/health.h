@@ -1,0 +1,49 @@
+// What status and doctor look at: is each cluster recoverable, up to which moment, and what needs a hand.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/cluster_choice.h"
+#include "cli/recovery_facts.h"
+#include "wal/status.h"
+
+namespace pgmint::cli {
+
+struct Problem {
+  std::string code;  ///< "wal-gap", "no-backup", "rpo-breached", ...
+  std::string message, hint;
+  bool breach = true;  ///< else a warning
+};
+
+struct ClusterHealth {
+  std::string name;
+  const ClusterSettings* settings = nullptr;  ///< null: only the repository knows it
+  std::vector<BackupFacts> backups;
+  RecoveryFacts recovery;
+  std::chrono::seconds objective{};
+  /// How much would be lost if the host went now: at most the changes of this time. nullopt: nothing can be recovered.
+  std::optional<std::chrono::seconds> exposure;
+  std::vector<Problem> problems;
+
+  std::string_view state() const;  ///< "ok", "warning", "breached"
+};
+
+/// The server's word on its archiving; nullopt when it cannot be asked, with the reason.
+struct AskedServer {
+  std::optional<wal::ServerWal> wal;
+  std::optional<std::uint32_t> next_xid;  ///< no transaction from this one on has been committed
+  std::string problem;
+};
+AskedServer ask_server(Context& context, const ClusterSettings& settings);
+
+/// @param cluster  null: configured, but not in the repository
+/// @errors Storage, Key
+Result<ClusterHealth> health_of(Context& context, const std::string& name, repository::Cluster* cluster);
+/// Every cluster of the repository, and those that are configured but not there.
+Result<std::vector<ClusterHealth>> health_of_all(Context& context, const std::optional<std::string>& name);
+/// "recovery-key-untested" and the like.
+Result<std::vector<Problem>> repository_warnings(Context& context);
+
+}  // namespace pgmint::cli

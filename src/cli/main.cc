@@ -1,0 +1,85 @@
+// pgmint: takes the command line apart, runs one command, turns its Result into an exit code.
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "base/signals.h"
+#include "cli/context.h"
+#include "cli/exit_rules.h"
+#include "cli/manual.h"
+
+namespace pgmint::cli {
+namespace {
+
+/// Level: flag, environment, file; else info, and warning for what PostgreSQL runs thousands of times.
+Status choose_log_level(Context& context) {
+  const bool quiet = context.arguments().command->verb.starts_with("wal ");
+  std::string level = quiet ? "warning" : "info";
+  if (const auto configuration = context.configuration(); configuration && (*configuration)->log_level)
+    level = *(*configuration)->log_level;
+  level = context.arguments().get("--log-level").value_or(level);
+  set_log_level(TRY(parse_log_level(level)));
+  return ok();
+}
+
+Result<int> run_command(Context& context) {
+  TRY(choose_log_level(context));
+  // Cancelled wins: whatever a command made of a signal, the caller hears that it was the signal.
+  auto result = context.arguments().command->run(context);
+  TRY(context.output().finish());
+  return result;
+}
+
+int show_help(const Arguments& arguments) {
+  Output output(false);
+  if (!arguments.help_group.empty())
+    output.line(group_text(arguments.help_group));
+  else if (arguments.command != nullptr)
+    output.line(help_text(*arguments.command));
+  else
+    output.line(overview_text());
+  return output.finish() ? 0 : 6;
+}
+
+int fail(const Error& error, Output* output, std::string_view verb) {
+  print_error(error);
+  if (output != nullptr && output->json() && !output->written()) {
+    output->document(error_document(error));
+    if (auto finished = output->finish(); !finished) print_error(finished.error());
+  }
+  return exit_code_for(verb, error);
+}
+
+int run_main(const std::vector<std::string>& words) {
+  auto arguments = parse_arguments(words);
+  if (!arguments) return fail(arguments.error(), nullptr, verb_of(words));
+  if (arguments->help) return show_help(*arguments);
+  if (arguments->version) {
+    Output output(false);
+    output.line(fmt::format("pgmint {}", PGMINT_VERSION));
+    return output.finish() ? 0 : 6;
+  }
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error to report, not a way to die
+  const std::string verb(arguments->command->verb);
+  Context context(std::move(*arguments), install_signal_handlers());
+  auto result = run_command(context);
+  if (!result) return fail(result.error(), &context.output(), verb);
+  return *result;
+}
+
+}  // namespace
+}  // namespace pgmint::cli
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  try {
+    return pgmint::cli::run_main(words);
+  } catch (const std::exception& error) {
+    pgmint::cli::print_error(pgmint::Error(pgmint::Errc::Internal, fmt::format("a bug in pgmint: {}", error.what())));
+    return pgmint::cli::exit_code_for(pgmint::cli::verb_of(words), pgmint::Error(pgmint::Errc::Internal, ""));
+  }
+}

@@ -1,0 +1,24 @@
+// Values of options that more than one command takes.
+#pragma once
+
+#include <chrono>
+#include <optional>
+
+#include "base/strong.h"
+#include "cli/context.h"
+#include "codec/compression.h"
+
+namespace pgmint::cli {
+
+/// Bytes per second; absent: as fast as it goes. @errors Usage (malformed, or zero)
+Result<std::optional<ByteCount>> rate_option(const Arguments& arguments, const std::string& name);
+/// @errors Usage
+Result<std::chrono::seconds> seconds_option(const Arguments& arguments, const std::string& name,
+                                            std::chrono::seconds fallback);
+/// A whole number in decimal from `least` to `most`. @errors Usage
+Result<std::uint64_t> parse_number(std::string_view text, const std::string& name, std::uint64_t least,
+                                   std::uint64_t most);
+/// The repository's compression, else the general one, else zstd:1. @errors Configuration
+Result<codec::CodecChoice> configured_codec(Context& context);
+
+}  // namespace pgmint::cli

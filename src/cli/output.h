@@ -1,0 +1,44 @@
+// What a command answers, on standard output; what went wrong, on standard error.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+
+namespace pgmint::cli {
+
+using Json = nlohmann::ordered_json;
+
+/// With --json exactly one document goes to standard output; otherwise text for people. Not thread-safe.
+class Output {
+ public:
+  explicit Output(bool json) : json_(json) {}
+  bool json() const { return json_; }
+  bool written() const { return written_; }
+
+  /// One line of text; nothing with --json.
+  void line(std::string_view text);
+  /// The answer with --json; nothing otherwise. At most once.
+  void document(const Json& document);
+  /// Flushes. @errors Io (standard output is full or gone): an answer that nobody got is no success
+  Status finish();
+
+ private:
+  bool json_;
+  bool written_ = false;
+};
+
+/// "pgmint: error: ..." and, when there is one, "hint: ..." on standard error, secrets redacted.
+void print_error(const Error& error);
+/// "pgmint: warning: ..." on standard error.
+void print_warning(std::string_view text);
+/// The document that --json answers with when a command fails before it has an answer.
+Json error_document(const Error& error);
+
+/// Columns under headings, two blanks apart; numbers to the right where a heading starts with '>'.
+std::string text_table(const std::vector<std::string>& headings, const std::vector<std::vector<std::string>>& rows);
+
+}  // namespace pgmint::cli

@@ -1,0 +1,85 @@
+#include "cli/recovery_facts.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace pgmint::cli {
+namespace {
+
+/// What recovery from this backup reaches when nothing is asked for: along the newest timeline that descends from it.
+Result<std::optional<Window>> window_of(repository::WalArchive& archive, const repository::WalInventory& inventory,
+                                        const BackupFacts& backup) {
+  const postgres::Lsn start(backup.snap.start_lsn), stop(backup.snap.stop_lsn);
+  if (!postgres::is_valid(stop)) return std::optional<Window>();  // dumps and configurations have no WAL
+  const auto timeline = inventory.newest_descendant(postgres::TimelineId(backup.snap.timeline), stop);
+  const auto history =
+      inventory.history_of(timeline).value_or(postgres::TimelineHistory(postgres::TimelineId(backup.snap.timeline)));
+  const auto reachable = TRY(repository::recovery_window(archive, inventory, history, start, stop));
+  // A backup from a standby may carry the WAL that it needs: then its end can be reached, and nothing after it.
+  if (!reachable.complete_to_from && !(backup.root && backup.root->from_standby)) return std::optional<Window>();
+  const TimePoint finished = backup.root ? backup.root->finished : backup.committed;
+  Window window;
+  window.from = finished;
+  window.to = reachable.last_commit ? std::max(finished, reachable.last_commit->time) : finished;
+  window.timeline = reachable.timeline;
+  window.end = reachable.end;
+  window.last_commit = reachable.last_commit;
+  return std::optional(window);
+}
+
+}  // namespace
+
+Result<RecoveryFacts> recovery_facts(repository::Cluster& cluster, const std::vector<BackupFacts>& backups) {
+  const auto identity = repository::current_identity(cluster.state());
+  repository::WalArchive archive(cluster, identity);
+  RecoveryFacts facts;
+  facts.inventory = TRY(repository::load_wal_inventory(archive));
+  facts.gaps = facts.inventory.gaps(repository::floors_of(cluster.state(), identity));
+  for (const auto& range : facts.inventory.ranges()) {
+    const auto size = facts.inventory.segment_size();
+    const auto first = postgres::segment_file_name(range.timeline, range.first, size);
+    const auto last = postgres::segment_file_name(range.timeline, range.last, size);
+    if (!facts.min || first < *facts.min) facts.min = first;
+    if (!facts.max || last > *facts.max) facts.max = last;
+  }
+  for (const auto& backup : backups) {
+    if (backup.snap.system_id != identity.system_id || backup.snap.incarnation != identity.incarnation) continue;
+    const auto window = TRY(window_of(archive, facts.inventory, backup));
+    if (!window) continue;
+    // An older backup whose WAL leads to the same end is the beginning of one window.
+    auto same = std::ranges::find_if(
+        facts.windows, [&](const Window& w) { return w.timeline == window->timeline && w.end == window->end; });
+    if (same == facts.windows.end()) {
+      facts.windows.push_back(*window);
+      continue;
+    }
+    same->from = std::min(same->from, window->from);
+    same->to = std::max(same->to, window->to);
+  }
+  std::ranges::sort(facts.windows, {}, &Window::to);
+  return facts;
+}
+
+Json gaps_json(const RecoveryFacts& facts) {
+  Json gaps = Json::array();
+  const auto size = facts.inventory.segment_size();
+  for (const auto& gap : facts.gaps)
+    gaps.push_back({{"timeline", gap.timeline.value()},
+                    {"from", postgres::segment_file_name(gap.timeline, gap.first, size)},
+                    {"to", postgres::segment_file_name(gap.timeline, gap.last, size)},
+                    {"count", gap.count()}});
+  return gaps;
+}
+
+Json wal_json(const RecoveryFacts& facts) {
+  return {{"min", facts.min ? Json(*facts.min) : Json(nullptr)},
+          {"max", facts.max ? Json(*facts.max) : Json(nullptr)},
+          {"gaps", gaps_json(facts)}};
+}
+
+Json window_json(const Window& window) {
+  return {
+      {"from", format_rfc3339(window.from)}, {"to", format_rfc3339(window.to)}, {"timeline", window.timeline.value()}};
+}
+
+}  // namespace pgmint::cli

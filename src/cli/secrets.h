@@ -1,0 +1,39 @@
+// Where the secrets that open a repository come from on this host: key files, passphrases, recovery keys.
+#pragma once
+
+#include <vector>
+
+#include "base/file.h"
+#include "base/random.h"
+#include "cli/config.h"
+#include "repository/keys.h"
+
+namespace pgmint::cli {
+
+/// Reads a file that holds a secret. It must be a plain file that belongs to the caller or root, and that neither group
+/// nor others may read. @errors Key (absent, permissions; the hint is the chmod or chown to type), Io
+Result<std::string> read_secret_file(const fs::path& path);
+
+/// @errors Key: as read_secret_file, or not a pgmint key file
+Result<repository::Unlock> unlock_from_key_file(const fs::path& path);
+/// The first line. @errors Key: as read_secret_file, or empty
+Result<repository::Unlock> unlock_from_passphrase_file(const fs::path& path);
+Result<repository::Unlock> unlock_from_recovery_file(const fs::path& path);
+
+/// Every secret that is configured, in the order key file, passphrase, recovery key; the first that cannot be read is
+/// an error. @errors Configuration (none is configured), Key, Io
+Result<std::vector<repository::Unlock>> configured_unlocks(const EncryptionSettings& settings);
+
+/// Draws a key and writes its file, with mode 0600. @errors Precondition (exists), Key, Io
+Result<repository::Unlock> create_key_file(const fs::path& path, RandomSource& random);
+/// Draws a recovery key. `text` is what is printed, once.
+struct NewRecoveryKey {
+  repository::Unlock unlock;
+  std::string text;
+};
+NewRecoveryKey create_recovery_key(RandomSource& random);
+
+/// Key material does not copy by itself.
+repository::Unlock clone(const repository::Unlock& unlock);
+
+}  // namespace pgmint::cli

@@ -1,0 +1,167 @@
+#include "cli/wal_target.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "repository/layout.h"
+
+namespace pgmint::cli {
+namespace {
+
+/// What the state directory remembers of a look-up.
+struct Remembered {
+  repository::ClusterId cluster;
+  repository::WalIdentity identity;
+  std::uint32_t generation = 0;
+  std::uint64_t next_seq = 0;
+};
+
+Result<fs::path> memory_file(Context& context, const std::string& name, postgres::SystemIdentifier identifier) {
+  const auto* repository = TRY(context.repository());
+  return TRY(context.state_directory()) / "wal-target" /
+         fmt::format("{}-{}-{:016X}", repository->format().repository.hex(), name, identifier.value());
+}
+
+/// nullopt for anything that is not exactly what remember() writes: it is only a shortcut.
+std::optional<Remembered> recall(const fs::path& file, postgres::SystemIdentifier identifier) {
+  const auto text = read_text_file(file, 4096);
+  if (!text) return std::nullopt;
+  const auto json = Json::parse(*text, nullptr, false);
+  if (!json.is_object()) return std::nullopt;
+  const auto number = [&](const char* key) {
+    return json.contains(key) && json[key].is_number_unsigned() ? std::optional(json[key].get<std::uint64_t>())
+                                                                : std::nullopt;
+  };
+  const auto incarnation = number("incarnation"), generation = number("generation"), next_seq = number("next_seq");
+  if (!json.contains("cluster") || !json["cluster"].is_string() || !incarnation || !generation || !next_seq)
+    return std::nullopt;
+  const auto cluster = repository::ClusterId::parse(json["cluster"].get<std::string>());
+  if (!cluster) return std::nullopt;
+  return Remembered{*cluster,
+                    {identifier.value(), repository::Incarnation(static_cast<std::uint32_t>(*incarnation))},
+                    static_cast<std::uint32_t>(*generation),
+                    *next_seq};
+}
+
+void remember(const fs::path& file, const repository::Cluster& cluster, const repository::WalIdentity& identity) {
+  const Json json = {{"cluster", cluster.id().hex()},
+                     {"incarnation", identity.incarnation.value()},
+                     {"generation", cluster.state().generation()},
+                     {"next_seq", cluster.state().next_seq()}};
+  auto written = create_directories(file.parent_path(), 0700);
+  if (written) written = write_file_durably(file, as_bytes(json.dump()), 0600);
+  if (!written) log_debug("{}", written.error().describe());
+}
+
+/// True while neither another entry nor another generation follows.
+Result<bool> log_stands_still(storage::BlobStore& store, const Remembered& known) {
+  if (TRY(store.stat(repository::log_entry_name(known.cluster, known.generation, known.next_seq)))) return false;
+  return !TRY(store.stat(repository::log_entry_name(known.cluster, known.generation + 1, 0)));
+}
+
+bool same_directory(const fs::path& a, const fs::path& b) {
+  std::error_code ignored;
+  return fs::equivalent(a, b, ignored);
+}
+
+/// The name under which this server is configured, if it is.
+std::optional<std::string> configured_name(const Configuration& configuration, postgres::SystemIdentifier identifier,
+                                           const fs::path& directory) {
+  for (const auto& cluster : configuration.clusters)
+    if (same_directory(cluster.data_directory, directory)) return cluster.name;
+  for (const auto& cluster : configuration.clusters)
+    if (const auto control = control_of(cluster); control && control->system_identifier == identifier)
+      return cluster.name;
+  return std::nullopt;
+}
+
+Error no_cluster(postgres::SystemIdentifier identifier) {
+  return Error(
+      Errc::Configuration, fmt::format("no cluster has the system identifier {}", identifier.value()),
+      Hint{"add [cluster.NAME] with this server's data_directory to the configuration, or say --cluster NAME"});
+}
+
+/// From the names below wal/, for when the log cannot tell: the newest incarnation of this server, or of any.
+Result<repository::WalIdentity> identity_from_objects(storage::BlobStore& store, const repository::ClusterId& cluster,
+                                                      std::optional<postgres::SystemIdentifier> identifier) {
+  std::optional<repository::WalIdentity> best;
+  for (const auto& part : TRY(store.list_parts(repository::wal_prefix(cluster)))) {
+    std::uint64_t system_id = 0;
+    std::uint32_t incarnation = 0;
+    const auto dash = part.find('-');
+    if (dash != 16 || part.size() != 25) continue;
+    const char* text = part.data();
+    if (std::from_chars(text, text + 16, system_id, 16).ptr != text + 16 ||
+        std::from_chars(text + 17, text + 25, incarnation, 16).ptr != text + 25)
+      continue;
+    if (identifier && identifier->value() != system_id) continue;
+    if (!best || incarnation > best->incarnation.value()) best = {system_id, repository::Incarnation(incarnation)};
+  }
+  if (best) return *best;
+  return Error(Errc::Precondition, fmt::format("cluster {} has no WAL of this server", cluster.hex()),
+               Hint{"pgmint wal status"});
+}
+
+}  // namespace
+
+Result<WalTarget> wal_target_for_push(Context& context, postgres::SystemIdentifier identifier,
+                                      const fs::path& directory) {
+  const auto& configuration = *TRY(context.configuration());
+  auto name = context.arguments().get("--cluster");
+  if (name)
+    TRY(configured_cluster(context, name));
+  else
+    name = configured_name(configuration, identifier, directory);
+
+  auto& repository = *TRY(context.repository());
+  const auto file = TRY(memory_file(context, name.value_or(""), identifier));
+  if (const auto known = recall(file, identifier);
+      known && TRY(log_stands_still(repository.environment().store, *known))) {
+    auto cluster = repository.open_cluster(known->cluster);
+    if (cluster) return WalTarget{std::move(*cluster), known->identity};
+  }
+  auto cluster = name ? TRY(cluster_for_writing(context, *name, identifier))
+                      : TRY(repository.find_by_system_id(identifier.value()));
+  if (!cluster) return no_cluster(identifier);
+  const auto identity = repository::current_identity(cluster->state());
+  remember(file, *cluster, identity);
+  return WalTarget{std::move(cluster), identity};
+}
+
+Result<WalTarget> wal_target_for_get(Context& context, const std::optional<std::string>& name,
+                                     std::optional<postgres::SystemIdentifier> identifier) {
+  auto& repository = *TRY(context.repository());
+  // Without pg_control in sight (typed by hand) the only configured cluster is meant.
+  auto found = name && repository::ClusterId::parse(*name) ? cluster_without_log(context, name)
+               : name || !identifier                       ? existing_cluster(context, name)
+                                                           : repository.find_by_system_id(identifier->value());
+  if (!found && found.error().code() == Errc::Corruption) {
+    log_warning("{}", found.error().describe());
+    found = cluster_without_log(context, name);
+  }
+  auto cluster = TRY(std::move(found));
+  if (!cluster) return no_cluster(*identifier);
+  if (!cluster->state().has_genesis()) {
+    if (auto read = cluster->log().refresh(); !read) log_warning("{}", read.error().describe());
+  }
+  if (!cluster->state().has_genesis()) {
+    const auto identity = TRY(identity_from_objects(cluster->store(), cluster->id(), identifier));
+    return WalTarget{std::move(cluster), identity};
+  }
+  if (!identifier) {
+    const auto identity = repository::current_identity(cluster->state());
+    return WalTarget{std::move(cluster), identity};
+  }
+  const auto identity = repository::find_identity(cluster->state(), identifier->value());
+  if (!identity)
+    return Error(Errc::Precondition,
+                 fmt::format("system identifier {} was never cluster {} (now {})", identifier->value(),
+                             cluster->state().cluster_name(), cluster->state().system_id()),
+                 Hint{"the directory belongs to another cluster: --cluster NAME"});
+  return WalTarget{std::move(cluster), *identity};
+}
+
+}  // namespace pgmint::cli
