@@ -326,7 +326,8 @@ Result<CopyOutcome> copy_files(const CopyInput& input, CopyCounters& counters, P
       }
     }
     auto joined = group.join();
-    input.maps.redirect([&](FinishedPack pack) { return input.upload(std::move(pack)); });
+    // Outlives this call: by value.
+    input.maps.redirect([upload = input.upload](FinishedPack pack) { return upload(std::move(pack)); });
     if (!ticked) return std::move(ticked).failure();
     TRY(std::move(joined));
     shared.vanished.with([&](auto& lists) {

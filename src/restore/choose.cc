@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "postgres/control_file.h"
 #include "repository/layout.h"
+#include "repository/pack.h"
 
 namespace pgmint::restore {
 namespace {
@@ -46,6 +48,9 @@ Result<std::vector<ManifestRoot>> listed_backups(const RestoreRequest& request) 
   std::sort(roots.begin(), roots.end(), [](const auto& a, const auto& b) { return a.finished < b.finished; });
   return roots;
 }
+
+/// a is older than b, as transaction ids wrap (src/backend/access/transam/transam.c, TransactionIdPrecedes).
+bool xid_precedes(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(a - b) < 0; }
 
 struct Wal {
   repository::WalArchive& archive;
@@ -137,13 +142,42 @@ Result<Verdict> judge(const Wal& wal, const ManifestRoot& root, const repository
     case TargetKind::Xid: {
       bool unknown = false;
       const bool found = TRY(in_summaries(wal, window, [&](const postgres::WalSummary& s) {
-        return s.last_xid && !(s.last_xid->value() < target.xid);
+        return s.last_xid && !xid_precedes(s.last_xid->value(), target.xid);
       }, &unknown));
       if (found || unknown) return Verdict{};
       return Verdict{Reach::NotFound, fmt::format("transaction {} is not in the WAL after backup {}", target.xid, root.name)};
     }
   }
   return Verdict{};
+}
+
+/// The newest listed backup that had ended before the target; "" when none had. By the log alone: a damaged manifest of
+/// another backup is no reason to fail.
+std::string earlier_backup(const repository::LogState& state, const Target& target) {
+  const repository::LiveSnapshot* best = nullptr;
+  for (const auto& [session, live] : state.snapshots()) {
+    if (!restorable(live.snap.type)) continue;
+    const bool before = target.kind == TargetKind::Time ? live.committed <= target.time : Lsn(live.snap.stop_lsn) <= target.lsn;
+    if (before && (best == nullptr || best->committed < live.committed)) best = &live;
+  }
+  return best == nullptr ? "" : best->snap.name;
+}
+
+/// The next transaction id at the checkpoint that the backup starts from, as its pg_control tells.
+Result<std::uint32_t> next_xid_of(const RestoreRequest& request, const ManifestRoot& root) {
+  auto& cluster = request.cluster;
+  repository::RecordOpener opener(cluster.context(), cluster.keys());
+  std::optional<std::uint32_t> next;
+  TRY(repository::walk_manifest(cluster.store(), cluster.context(), opener, root, [&](const repository::FileEntry& e) -> Status {
+    if (e.path != "global/pg_control" || e.kind != repository::FileKind::Bundled) return ok();
+    const auto& member = std::get<repository::BundleMember>(e.content);
+    const auto bundle = TRY(repository::read_record(cluster.store(), cluster.context(), opener, member.bundle));
+    const auto control = TRY(postgres::parse_control_file(ByteView(bundle).subspan(member.offset, e.size)));
+    next = static_cast<std::uint32_t>(control.next_full_xid);
+    return ok();
+  }));
+  if (!next) return Error(Errc::Corruption, fmt::format("backup {} lacks pg_control", root.name));
+  return *next;
 }
 
 struct Judged {
@@ -163,6 +197,11 @@ Result<Judged> consider(const Wal& wal, const ManifestRoot& root, const RestoreR
                  fmt::format("backup {} cannot become consistent: WAL is missing: {}", root.name,
                              missing.empty() ? "unknown" : repository::describe(missing.front(), wal.inventory.segment_size())),
                  Hint{"if the server still has that segment in pg_wal, push it: pgmint wal push PATH; else choose another backup with --backup"});
+  }
+  // A transaction that began before the backup may have ended before it too; an older backup is certain to see its commit.
+  if (request.target.kind == TargetKind::Xid && !request.backup && xid_precedes(request.target.xid, TRY(next_xid_of(request, root)))) {
+    judged.verdict = {Reach::BeforeBackup, fmt::format("transaction {} began before backup {}", request.target.xid, root.name)};
+    return judged;
   }
   judged.verdict = TRY(judge(wal, root, window, request.target));
   if (window.first_gap && window.complete_to_from) {
@@ -224,6 +263,9 @@ Result<Choice> choose(const RestoreRequest& request) {
     Hint hint{judged->verdict.reach == Reach::BeforeBackup ? "pgmint list shows the backups and the recovery window; choose a later moment, or an older backup"
               : judged->verdict.reach == Reach::AfterEnd   ? "--latest restores everything that was archived; for a recent moment archive the current segment first: SELECT pg_switch_wal()"
                                                            : "pgmint list shows the recovery window; check the spelling, or the --timeline"};
+    if (judged->verdict.reach == Reach::BeforeBackup && request.backup && !request.from_manifest)
+      if (const auto earlier = earlier_backup(request.cluster.state(), request.target); !earlier.empty())
+        hint.text = fmt::format("an older backup reaches it: --backup {}", earlier);
     Error refusal(Errc::Precondition, judged->verdict.why, std::move(hint));
     // An older backup can reach an earlier moment, never a later one than the newest could.
     if (request.backup || judged->verdict.reach == Reach::AfterEnd) return refusal;

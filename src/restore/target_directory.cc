@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <set>
 
@@ -74,6 +75,14 @@ Result<std::map<std::uint32_t, std::string>> plan_tablespaces(const RestoreReque
       return Error(Errc::Usage, fmt::format("--tablespace {}={}: the new location must be an absolute path", from, to));
     mapping[from] = to;
   }
+  for (const auto& [from, to] : mapping) {
+    const bool known = std::any_of(root.tablespaces.begin(), root.tablespaces.end(), [&](const auto& t) { return t.location == from; });
+    if (known) continue;
+    std::string locations;
+    for (const auto& t : root.tablespaces) locations += (locations.empty() ? "" : ", ") + t.location;
+    return Error(Errc::Precondition, fmt::format("--tablespace {}=...: backup {} has no tablespace there", from, root.name),
+                 Hint{locations.empty() ? "it has no tablespaces" : "its tablespaces: " + locations});
+  }
   std::map<std::uint32_t, std::string> plan;
   std::set<std::string> used;
   bool ignored = false;
@@ -81,7 +90,6 @@ Result<std::map<std::uint32_t, std::string>> plan_tablespaces(const RestoreReque
     if (t.location.empty()) continue;  // in place: a directory inside pg_tblspc
     auto it = mapping.find(t.location);
     const std::string to = it == mapping.end() ? t.location : it->second;
-    if (it != mapping.end()) mapping.erase(it);
     if (!used.insert(to).second) return Error(Errc::Usage, fmt::format("two tablespaces would go to {}", to));
     TRY(expect_free(to, fmt::format("the place of tablespace {} (OID {}),", t.location, t.oid),
                     fmt::format("give it another place: --tablespace {}=/new/place{}", t.location,
@@ -90,12 +98,6 @@ Result<std::map<std::uint32_t, std::string>> plan_tablespaces(const RestoreReque
                     leftover_target ? &ignored : nullptr));
     TRY(expect_writable_parent(to));
     plan[t.oid] = to;
-  }
-  if (!mapping.empty()) {
-    std::string known;
-    for (const auto& t : root.tablespaces) known += (known.empty() ? "" : ", ") + t.location;
-    return Error(Errc::Usage, fmt::format("--tablespace {}=...: backup {} has no tablespace there", mapping.begin()->first, root.name),
-                 Hint{known.empty() ? "it has no tablespaces" : "its tablespaces: " + known});
   }
   return plan;
 }

@@ -29,7 +29,7 @@ struct TargetPlan {
 inline constexpr const char* kRestoringMarker = "pgmint.restoring";
 
 /// @errors Precondition: not empty, a server runs on it, a tablespace's place is taken, too little space, no owner to drop
-///         to; Usage: a mapping for a tablespace that the backup has not; Key: parent not writable
+///         to, a mapping for a tablespace that the backup has not; Usage: a relative location; Key: parent not writable
 Result<TargetPlan> plan_target(const RestoreRequest& request, const repository::ManifestRoot& root, std::uint64_t bytes,
                                const std::string& owner_name);
 
