@@ -24,7 +24,7 @@ using Lanes [[gnu::vector_size(32)]] = std::uint32_t;
 using UnalignedLanes [[gnu::vector_size(32), gnu::aligned(1), gnu::may_alias]] = std::uint32_t;
 static_assert(4 * sizeof(Lanes) == kRowBytes);
 
-[[gnu::always_inline]] inline void mix(Lanes& sum, const Lanes& value) {
+[[gnu::always_inline]] inline void mix(Lanes& sum, const UnalignedLanes& value) {
   const Lanes t = sum ^ value;
   sum = (t * kPrime) ^ (t >> 17);
 }
