@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/units.h"
+#include "cli/output.h"
 #include "postgres/lsn.h"
 
 namespace pgmint::cli {
@@ -34,8 +35,9 @@ struct Describe {
   std::string operator()(const repository::SnapEntry& e) const {
     std::uint64_t bytes = 0;
     for (const auto& pack : e.added) bytes += pack.size;
-    return fmt::format("{}, {} packs with {} added, LSN {} to {}", e.name, e.added.size(), human(ByteCount(bytes)),
-                       postgres::format(postgres::Lsn(e.start_lsn)), postgres::format(postgres::Lsn(e.stop_lsn)));
+    return fmt::format("{}, {} with {} added, LSN {} to {}", e.name, counted(e.added.size(), "pack"),
+                       human(ByteCount(bytes)), postgres::format(postgres::Lsn(e.start_lsn)),
+                       postgres::format(postgres::Lsn(e.stop_lsn)));
   }
   std::string operator()(const repository::EndEntry& e) const { return who(e.session); }
   std::string operator()(const repository::ForgetEntry& e) const { return who(e.snapshot); }
@@ -43,7 +45,7 @@ struct Describe {
     return fmt::format("{}: {}", who(e.snapshot), e.reason);
   }
   std::string operator()(const repository::ReleaseEntry& e) const { return who(e.snapshot); }
-  std::string operator()(const repository::PurgeEntry& e) const { return fmt::format("{} packs", e.packs.size()); }
+  std::string operator()(const repository::PurgeEntry& e) const { return counted(e.packs.size(), "pack"); }
   std::string operator()(const repository::AbortEntry& e) const { return who(e.session); }
   std::string operator()(const repository::EnrolEntry& e) const {
     return fmt::format("{} as {} {}", to_hex(e.key).substr(0, 16), repository::role_name(e.role), e.label);

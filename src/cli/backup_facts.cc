@@ -52,6 +52,8 @@ Result<BackupFacts> read_facts(repository::Cluster& cluster, const repository::L
   }
   const auto code = root.error().code();
   if (code == Errc::Storage || code == Errc::Cancelled) return std::move(root.error());
+  // A maintenance key may not read manifests: that is no damage.
+  if (code == Errc::Key && cluster.keys().map_key.is_zero()) return facts;
   facts.problem = root.error().describe();
   return facts;
 }
@@ -130,6 +132,11 @@ Json to_json(const BackupFacts& backup) {
   json["damaged_pages_count"] = root == nullptr ? Json(nullptr) : Json(root->bad_pages.size());
   json["problem"] = backup.problem.empty() ? Json(nullptr) : Json(backup.problem);
   return json;
+}
+
+std::string server_version_text(const repository::ManifestRoot& root) {
+  const int number = server_version(root);
+  return fmt::format("{}.{}", number / 10'000, number % 10'000);
 }
 
 std::vector<std::string> backup_headings() {

@@ -36,6 +36,9 @@ Json to_json(const BackupFacts& backup);
 std::vector<std::string> backup_headings();
 std::vector<std::string> backup_row(const BackupFacts& backup);
 
+/// "15.20".
+std::string server_version_text(const repository::ManifestRoot& root);
+
 /// Names of the segments that hold the first and the last byte that the backup needs.
 struct WalNames {
   std::string first, last;

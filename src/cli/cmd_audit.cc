@@ -64,8 +64,9 @@ Result<int> run_verify(Context& context) {
       voids.push_back({{"cluster", state.cluster_name()}, {"seq", bad.seq}, {"reason", bad.reason}});
       context.output().line(fmt::format("cluster {}: entry {} is void: {}", state.cluster_name(), bad.seq, bad.reason));
     }
-    context.output().line(fmt::format("cluster {}: {} entries, {} void; head {}", state.cluster_name(),
-                                      state.next_seq(), state.void_entries().size(), to_hex(state.head())));
+    context.output().line(fmt::format("cluster {}: {}, {} void; head {}", state.cluster_name(),
+                                      counted(state.next_seq(), "entry"), state.void_entries().size(),
+                                      to_hex(state.head())));
   }
   const bool good = voids.empty();
   context.output().document({{"ok", good}, {"entries", entries}, {"void", std::move(voids)}});

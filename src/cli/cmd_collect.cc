@@ -30,10 +30,10 @@ Result<int> run(Context& context) {
                     {"live_bytes", done.live_bytes},
                     {"unknown_objects", done.unknown.size()},
                     {"unknown_bytes", done.unknown_bytes}});
-    context.output().line(
-        fmt::format("cluster {}: {} {} objects, {}; {} sessions past their lease; {} live in {} packs", name,
-                    dry_run ? "would remove" : "removed", done.remove.size(), human(ByteCount(done.remove_bytes)),
-                    done.expired.size(), human(ByteCount(done.live_bytes)), done.live_packs));
+    context.output().line(fmt::format("cluster {}: {} {}, {}; {} past their lease; {} live in {}", name,
+                                      dry_run ? "would remove" : "removed", counted(done.remove.size(), "object"),
+                                      human(ByteCount(done.remove_bytes)), counted(done.expired.size(), "session"),
+                                      human(ByteCount(done.live_bytes)), counted(done.live_packs, "pack")));
     if (!done.unknown.empty())
       print_warning(fmt::format(
           "cluster {}: {} objects ({}) belong to no session that the log knows; they are never removed by themselves",

@@ -71,9 +71,8 @@ class Examination {
     const auto& configuration = **loaded;
     const auto repository = context_.repository_settings();
     if (!repository) return fail("configuration", repository.error()), false;
-    good("configuration",
-         fmt::format("{}, {} clusters", configuration.file.empty() ? "no file" : configuration.file.string(),
-                     configuration.clusters.size()));
+    good("configuration", fmt::format("{}, {}", configuration.file.empty() ? "no file" : configuration.file.string(),
+                                      counted(configuration.clusters.size(), "cluster")));
     const bool secret = configuration.s3.secret_access_key.has_value() ||
                         std::ranges::any_of(configuration.clusters, [](const auto& cluster) {
                           return redact(cluster.connection) != cluster.connection;
@@ -222,7 +221,7 @@ class Examination {
                problem.code == "wal-gap" ? Errc::Corruption : Errc::Objective);
       }
       if (fine)
-        good(fmt::format("{}: backups", health.name), fmt::format("{} backups, no WAL missing", health.backups.size()));
+        good(fmt::format("{}: backups", health.name), counted(health.backups.size(), "backup") + ", no WAL missing");
     }
     const auto warnings = repository_warnings(context_);
     if (!warnings) return fail("keys", warnings.error());

@@ -34,7 +34,8 @@ Result<FirstKey> first_key(const EncryptionSettings& settings) {
   return FirstKey{std::move(unlocks.front()), std::nullopt, false};
 }
 
-/// A repository among other files would be a riddle to whoever finds it; one inside a data directory would back itself up.
+/// A repository among other files would be a riddle to whoever finds it; one inside a data directory would back itself
+/// up.
 Status check_place(const Configuration& configuration, const fs::path& directory) {
   for (const auto& cluster : configuration.clusters) {
     const auto relative = directory.lexically_normal().lexically_relative(cluster.data_directory.lexically_normal());

@@ -132,7 +132,7 @@ Result<int> rotate_root(Context& context, repository::Repository& repository) {
   auto rotated = repository.rotate_root(std::move(slots), context.yes());
   if (!rotated) {
     auto error = std::move(rotated.error());
-    if (!error.hint().empty()) return error;
+    if (error.code() != Errc::Precondition) return error;
     return std::move(error).with_hint(
         Hint{"give the secrets of all root slots with --file, --passphrase-file, --recovery-key-file; or let the "
              "others go with --yes"});
@@ -168,7 +168,8 @@ Result<int> run_check(Context& context) {
                              {"role", role},
                              {"repository_id", repository.format().repository.hex()},
                              {"clusters", names}});
-  context.output().line(fmt::format("{} opens the repository {} as {}; clusters: {}", repository.opened_slot(),
+  const std::string kind = slot == slots.end() ? "" : fmt::format(" ({})", slot_kind(slot->provider));
+  context.output().line(fmt::format("{}{} opens the repository {} as {}; clusters: {}", repository.opened_slot(), kind,
                                     repository.format().repository.hex(), role, text.empty() ? "none yet" : text));
   return 0;
 }

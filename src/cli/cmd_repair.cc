@@ -45,8 +45,8 @@ Result<int> run(Context& context) {
                 {"recovered", report.recovered},
                 {"incomplete", report.incomplete},
                 {"unreadable", report.unreadable}});
-  out.line(fmt::format("cluster {}: the log goes on in generation {} with {} backups", id.hex(), report.generation,
-                       report.recovered.size()));
+  out.line(fmt::format("cluster {}: the log goes on in generation {} with {}", id.hex(), report.generation,
+                       counted(report.recovered.size(), "backup")));
   for (const auto& name : report.recovered) out.line("  " + name);
   for (const auto& name : report.incomplete) out.line(fmt::format("  left out, objects are missing: {}", name));
   for (const auto& name : report.unreadable) out.line(fmt::format("  left out, cannot be read: {}", name));

@@ -68,7 +68,7 @@ void print(Output& out, const BackupFacts& backup, const std::vector<std::string
   field("started", readable_time(root.started));
   field("finished", fmt::format("{} (took {})", readable_time(root.finished), human(root.finished - root.started)));
   field("taken from", fmt::format("{}{}", root.host, root.from_standby ? ", a standby" : ""));
-  field("PostgreSQL", std::to_string(root.pg_major));
+  field("PostgreSQL", server_version_text(root));
   field("size", fmt::format("{} in {} files", human(ByteCount(root.total_bytes)), root.file_count));
   field("stored", human(ByteCount(root.stored_bytes)));
   field("timeline", std::to_string(backup.snap.timeline));

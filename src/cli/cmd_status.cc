@@ -44,7 +44,9 @@ void print(Output& out, const ClusterHealth& health) {
   if (const auto newest = health.recovery.newest())
     out.line(fmt::format("  recovery window: from {} to {}", readable_time(newest->from), readable_time(newest->to)));
   out.line(fmt::format("  could be lost now: {} (objective: {})",
-                       health.exposure ? fmt::format("at most the last {}", human(*health.exposure)) : "everything",
+                       !health.exposure                ? std::string("everything")
+                       : health.exposure->count() == 0 ? std::string("nothing")
+                                                       : fmt::format("at most the last {}", human(*health.exposure)),
                        human(health.objective)));
   for (const auto& problem : health.problems) {
     out.line(fmt::format("  {}: {}", problem.breach ? "PROBLEM" : "warning", problem.message));

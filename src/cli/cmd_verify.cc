@@ -59,6 +59,11 @@ Status verify_cluster(Context& context, repository::Cluster& cluster, const std:
   total.packs += report.packs;
   if (options.read_data) total.bytes += report.pack_bytes;
 
+  if (cluster.keys().map_key.is_zero()) {
+    print_warning(fmt::format("cluster {}: a maintenance key cannot open WAL: it is not checked",
+                              cluster.state().cluster_name()));
+    return ok();
+  }
   const auto backups = TRY(backups_of(cluster));
   WalVerifyOptions wal;
   wal.only = only;
@@ -118,9 +123,8 @@ void answer(Context& context, const Total& total) {
                 {"warnings", total.warnings}});
   const bool read = context.arguments().has("--read-data");
   out.line(fmt::format(
-      "{}: {} backups, {} packs, {} WAL files checked{}",
-      good ? "no damage found" : fmt::format("{} FINDINGS", total.findings.size()), total.backups, total.packs,
-      total.wal,
+      "{}: {}, {}, {} checked{}", good ? "no damage found" : fmt::format("{} FINDINGS", total.findings.size()),
+      counted(total.backups, "backup"), counted(total.packs, "pack"), counted(total.wal, "WAL file"),
       read ? fmt::format(", {} read", human(ByteCount(total.bytes))) : "; --read-data also reads their contents"));
 }
 

@@ -143,8 +143,8 @@ Result<int> run_status(Context& context) {
     const auto status = TRY(wal::status(*cluster, repository::current_identity(cluster->state()), ask(context, name)));
     const auto facts = TRY(recovery_facts(*cluster, {}));
     Json timelines = Json::array(), history = Json::array(), partial = Json::array();
-    out.line(fmt::format("cluster {} (system identifier {}): {} segments, {} stored", name, status.identity.system_id,
-                         status.segments, human(ByteCount(status.stored_bytes))));
+    out.line(fmt::format("cluster {} (system identifier {}): {}, {} stored", name, status.identity.system_id,
+                         counted(status.segments, "segment"), human(ByteCount(status.stored_bytes))));
     for (const auto& timeline : status.timelines) {
       timelines.push_back(timeline_json(timeline, facts));
       for (const auto& file : timeline.partials) partial.push_back(file);
@@ -162,7 +162,7 @@ Result<int> run_status(Context& context) {
     if (status.server && status.server->failing())
       out.line(fmt::format("  THE SERVER'S ARCHIVER FAILS on {}", status.server->last_failed));
     if (status.segments_behind)
-      out.line(fmt::format("  the archive is {} segments behind the server", *status.segments_behind));
+      out.line(fmt::format("  the archive is {} behind the server", counted(*status.segments_behind, "segment")));
     all.push_back({{"name", name},
                    {"system_identifier", std::to_string(status.identity.system_id)},
                    {"incarnation", status.identity.incarnation.value()},

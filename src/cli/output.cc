@@ -60,6 +60,13 @@ Json error_document(const Error& error) {
   return Json{{"error", std::move(inner)}};
 }
 
+std::string counted(std::uint64_t number, std::string_view singular) {
+  if (number == 1) return fmt::format("1 {}", singular);
+  if (singular.ends_with('y') && !singular.ends_with("ay"))
+    return fmt::format("{} {}ies", number, singular.substr(0, singular.size() - 1));
+  return fmt::format("{} {}s", number, singular);
+}
+
 std::string text_table(const std::vector<std::string>& headings, const std::vector<std::vector<std::string>>& rows) {
   std::vector<bool> right;
   std::vector<std::vector<std::string>> lines(1);

@@ -1,6 +1,7 @@
 // What a command answers, on standard output; what went wrong, on standard error.
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
@@ -37,6 +38,9 @@ void print_error(const Error& error);
 void print_warning(std::string_view text);
 /// The document that --json answers with when a command fails before it has an answer.
 Json error_document(const Error& error);
+
+/// "1 cluster", "3 clusters", "2 entries".
+std::string counted(std::uint64_t number, std::string_view singular);
 
 /// Columns under headings, two blanks apart; numbers to the right where a heading starts with '>'.
 std::string text_table(const std::vector<std::string>& headings, const std::vector<std::vector<std::string>>& rows);

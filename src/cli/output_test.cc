@@ -18,6 +18,12 @@ TEST(TextTable, CountsCharactersNotBytes) {
   EXPECT_EQ(text_table({"N", "M"}, {{"\xc3\xa4", "x"}, {"ab", "y"}}), "N   M\n\xc3\xa4   x\nab  y");
 }
 
+TEST(Counted, KnowsThePlural) {
+  EXPECT_EQ(counted(1, "backup"), "1 backup");
+  EXPECT_EQ(counted(0, "backup"), "0 backups");
+  EXPECT_EQ(counted(2, "entry"), "2 entries");
+}
+
 TEST(ErrorDocument, HoldsNoPassword) {
   const auto document = error_document(Error(Errc::Postgres, "cannot connect with password=hunter2", Hint{"look"}));
   const auto text = document.dump();

@@ -84,7 +84,7 @@ std::string ProgressDisplay::figures() const {
                                  human(ByteCount(total_)), human(ByteCount(static_cast<std::uint64_t>(rate()))));
   if (stored_ && *stored_ > 0)
     text += fmt::format(", ratio {:.1f}", static_cast<double>(done_) / static_cast<double>(*stored_));
-  if (const auto left = seconds_left(); left && *left > 0)
+  if (const auto left = seconds_left(); left && *left > 0 && done_ < total_)
     text += fmt::format(", {} left", human(microseconds(static_cast<std::int64_t>(*left * 1e6))));
   return text;
 }
@@ -128,6 +128,7 @@ void ProgressDisplay::show(bool last) {
 void ProgressDisplay::update(const ProgressNews& news) {
   if (mode_ == ProgressMode::None) return;
   if (news.phase != phase_) {
+    done_ = total_;  // the next phase begins when this one has done all there was to do
     finish();
     phase_ = news.phase;
     phase_began_ = shown_ = clock_.now();

@@ -40,6 +40,14 @@ TEST(Progress, TheEndOfAPhaseIsTold) {
   EXPECT_EQ(shown.text.size(), std::string("pgmint: copy: 100%, 10 B of 10 B, 10 B/s\n").size()) << "told once";
 }
 
+TEST(Progress, APhaseThatIsFollowedByAnotherIsComplete) {
+  Shown shown(ProgressMode::Plain);
+  shown.at(seconds(0), {"copy", 0, 10, std::nullopt, ""});
+  shown.at(seconds(1), {"copy", 7, 10, std::nullopt, ""});
+  shown.at(seconds(2), {"sync", 0, 0, std::nullopt, ""});
+  EXPECT_EQ(shown.text, "pgmint: copy: 100%, 10 B of 10 B, 5 B/s\n");
+}
+
 TEST(Progress, PhasesWithoutBytesAreToldOnlyWhenTheyLast) {
   Shown shown(ProgressMode::Plain);
   shown.at(seconds(0), {"scan", 0, 0, std::nullopt, ""});

@@ -27,11 +27,24 @@ Result<std::optional<Window>> window_of(repository::WalArchive& archive, const r
   return std::optional(window);
 }
 
+/// What the names alone tell a maintenance key, which opens neither history files nor summaries.
+Result<RecoveryFacts> facts_from_names(repository::WalArchive& archive) {
+  RecoveryFacts facts;
+  for (const auto timeline : TRY(archive.timelines()))
+    for (const auto& listed : TRY(archive.list(timeline))) {
+      if (listed.file_name.size() != 24) continue;
+      if (!facts.min || listed.file_name < *facts.min) facts.min = listed.file_name;
+      if (!facts.max || listed.file_name > *facts.max) facts.max = listed.file_name;
+    }
+  return facts;
+}
+
 }  // namespace
 
 Result<RecoveryFacts> recovery_facts(repository::Cluster& cluster, const std::vector<BackupFacts>& backups) {
   const auto identity = repository::current_identity(cluster.state());
   repository::WalArchive archive(cluster, identity);
+  if (cluster.keys().map_key.is_zero()) return facts_from_names(archive);
   RecoveryFacts facts;
   facts.inventory = TRY(repository::load_wal_inventory(archive));
   facts.gaps = facts.inventory.gaps(repository::floors_of(cluster.state(), identity));
