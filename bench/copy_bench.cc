@@ -35,15 +35,17 @@ Status bench(const std::string& data, const std::string& store_path, unsigned wo
   }
 
   std::atomic<std::uint32_t> next{0};
+  backup::PackBuffers buffers;
   std::atomic<std::uint64_t> stored{0}, packs_put{0};
   const backup::PackSettings packs{context, keys, codec, system_random(),
-                                   [&] { return repository::PackId{session, next.fetch_add(1)}; }, repository::kPackTarget};
+                                   [&] { return repository::PackId{session, next.fetch_add(1)}; }, buffers, repository::kPackTarget};
   auto upload = [&](repository::FinishedPack pack) -> Status {
     // As a session does: the log names each pack by its hash.
     static_cast<void>(crypto::sha256(pack.data));  // the digest itself is of no interest here
     if (store) TRY(store->create(repository::pack_name(context.cluster, pack.id), pack.data));
     stored += pack.data.size();
     ++packs_put;
+    buffers.give(std::move(pack.data));
     return ok();
   };
   backup::PackStream maps(packs, repository::PackKind::Map, upload);

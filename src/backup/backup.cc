@@ -80,8 +80,8 @@ class Run {
     session_ = TRY(repository::WriteSession::begin(request_.cluster, std::nullopt));
     packs_.emplace(PackSettings{request_.cluster.context(), request_.cluster.keys(), request_.codec,
                                 environment_.random, [this] { return session_->next_pack(); },
-                                pack_target(request_, workers_)});
-    const PackSink put = [this](repository::FinishedPack pack) { return session_->upload(std::move(pack)); };
+                                buffers_, pack_target(request_, workers_)});
+    const PackSink put = [this](repository::FinishedPack pack) { return upload(std::move(pack)); };
     maps_.emplace(*packs_, repository::PackKind::Map, put);
     rest_.emplace(*packs_, repository::PackKind::Base, put);
     return ok();
@@ -146,6 +146,13 @@ class Run {
     return ok();
   }
 
+  /// Thread-safe.
+  Status upload(repository::FinishedPack pack) {
+    TRY(session_->upload(pack));
+    buffers_.give(std::move(pack.data));
+    return ok();
+  }
+
   Status copy() {
     progress_.enter(Phase::Copy);
     std::optional<storage::RateLimiter> rate;
@@ -155,7 +162,7 @@ class Run {
                           .source = source_,
                           .packs = *packs_,
                           .maps = *maps_,
-                          .upload = [this](repository::FinishedPack pack) { return session_->upload(std::move(pack)); },
+                          .upload = [this](repository::FinishedPack pack) { return upload(std::move(pack)); },
                           .check = {.checksums_enabled = control_.checksums_enabled(),
                                     .block_size = control_.block_size,
                                     .backup_start = started_.start_lsn},
@@ -386,6 +393,7 @@ class Run {
   postgres::ControlFile control_;
   postgres::ServerFacts facts_;
   std::unique_ptr<repository::WriteSession> session_;
+  PackBuffers buffers_;
   std::optional<PackSettings> packs_;
   std::optional<PackStream> maps_, rest_;
   ServerStart started_;

@@ -32,6 +32,7 @@ struct CopyTest : ::testing::Test {
   repository::SessionId session = random.id<repository::SessionId>();
   std::atomic<std::uint32_t> next_pack{0};
   storage::MemoryStore store;
+  PackBuffers buffers;
   CancelToken cancel;
   CopyCounters counters;
   PageFindings findings;
@@ -41,6 +42,7 @@ struct CopyTest : ::testing::Test {
   unsigned workers = 3;
   std::function<Status(FinishedPack)> upload = [this](FinishedPack pack) -> Status {
     EXPECT_TRUE(store.create(repository::pack_name(context.cluster, pack.id), pack.data));
+    buffers.give(std::move(pack.data));
     return ok();
   };
 
@@ -53,7 +55,7 @@ struct CopyTest : ::testing::Test {
 
   Status copy(const std::function<Status()>& tick = [] { return ok(); }) {
     const PackSettings packs{
-        context, keys, {}, system_random(), [this] { return repository::PackId{session, next_pack.fetch_add(1)}; },
+        context, keys, {}, system_random(), [this] { return repository::PackId{session, next_pack.fetch_add(1)}; }, buffers,
         4U << 20};
     PackStream maps(packs, repository::PackKind::Map, upload);
     const CopyInput input{

@@ -2,6 +2,19 @@
 
 namespace pgmint::backup {
 
+Bytes PackBuffers::take() {
+  return spare_.with([](auto& spare) {
+    if (spare.empty()) return Bytes();
+    Bytes buffer = std::move(spare.back());
+    spare.pop_back();
+    return buffer;
+  });
+}
+
+void PackBuffers::give(Bytes buffer) {
+  spare_.with([&](auto& spare) { spare.push_back(std::move(buffer)); });
+}
+
 PackStream::PackStream(const PackSettings& settings, repository::PackKind kind, PackSink sink)
     : settings_(settings),
       kind_(kind),
@@ -12,7 +25,7 @@ Result<repository::RecordLocation> PackStream::append(repository::RecordType typ
   if (writer_ && writer_->size() >= settings_.target) TRY(close());
   if (!writer_)
     writer_.emplace(settings_.context, settings_.next_pack(), kind_, settings_.keys.newest_epoch(), sealer_,
-                    settings_.keys.maintenance_key, settings_.random);
+                    settings_.keys.maintenance_key, settings_.random, settings_.buffers.take());
   auto location = TRY(writer_->append(type, plain));
   sealed_bytes_ += location.stored_length;
   return location;

@@ -4,13 +4,25 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
+#include "base/guarded.h"
 #include "repository/pack.h"
 
 namespace pgmint::backup {
 
 /// Takes a complete pack; blocks while others are waiting. @errors whatever ended the run
 using PackSink = std::function<Status(repository::FinishedPack)>;
+
+/// Memory of packs that were put, for packs to come: fresh memory costs a page fault every 4 KiB. Thread-safe.
+class PackBuffers {
+ public:
+  Bytes take();
+  void give(Bytes buffer);
+
+ private:
+  Guarded<std::vector<Bytes>> spare_;
+};
 
 /// Shared by all streams of a run. All borrowed; next_pack is thread-safe.
 struct PackSettings {
@@ -19,6 +31,7 @@ struct PackSettings {
   codec::CodecChoice codec;
   RandomSource& random;
   std::function<repository::PackId()> next_pack;
+  PackBuffers& buffers;
   std::size_t target = repository::kPackTarget;  ///< bytes at which a pack is closed
 };
 

@@ -31,8 +31,14 @@ Bytes pack_header(const RecordContext& context, PackId id, PackKind kind, Epoch 
 }  // namespace
 
 PackWriter::PackWriter(RecordContext context, PackId id, PackKind kind, Epoch epoch, RecordSealer& sealer,
-                       const crypto::Key256& maintenance_key, RandomSource& random)
-    : context_(context), id_(id), sealer_(sealer), maintenance_key_(maintenance_key), random_(random) {
+                       const crypto::Key256& maintenance_key, RandomSource& random, Bytes recycled)
+    : context_(context),
+      id_(id),
+      sealer_(sealer),
+      maintenance_key_(maintenance_key),
+      random_(random),
+      data_(std::move(recycled)) {
+  data_.clear();
   data_.reserve(kPackTarget + (2u << 20));  // one allocation: growing a vector of 32 MiB would copy it
   pgmint::append(data_, pack_header(context_, id_, kind, epoch));
 }

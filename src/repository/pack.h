@@ -41,9 +41,9 @@ struct FinishedPack {
 /// Not thread-safe: one per worker. Destroying an unfinished writer discards the pack.
 class PackWriter {
  public:
-  /// Borrows `sealer`; `maintenance_key` seals the footer.
+  /// Borrows `sealer`; `maintenance_key` seals the footer. `recycled`: memory of a pack that was put, to be used again.
   PackWriter(RecordContext context, PackId id, PackKind kind, Epoch epoch, RecordSealer& sealer,
-             const crypto::Key256& maintenance_key, RandomSource& random);
+             const crypto::Key256& maintenance_key, RandomSource& random, Bytes recycled = {});
 
   /// Seals `plain` as the next record. @errors Key, ResourceLimit
   Result<RecordLocation> append(RecordType type, ByteView plain);

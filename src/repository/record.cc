@@ -126,12 +126,13 @@ Result<RecordLocation> RecordSealer::seal(RecordType type, ByteView plain, Bytes
   l.raw_length = static_cast<std::uint32_t>(plain.size());
   auto* aead = TRY(state_->aeads.get(type, l.epoch));
 
-  // Compress behind the place of the nonce, then seal in place: no copy but the compressor's own.
-  const std::size_t start = out.size();
-  const std::size_t bound = codec::Compressor::bound(plain.size());
-  out.resize(start + crypto::kNonceSize + std::max(bound, plain.size()) + crypto::kTagSize);
-  auto body = MutableByteView(out).subspan(start + crypto::kNonceSize);
-  auto packed = state_->compressor.compress(plain, body.first(body.size() - crypto::kTagSize));
+  // Compress behind the place of the nonce and seal in place, all in memory that stays in the core's cache; `out` then takes
+  // exactly what is kept. Compressing straight into `out` would zero the compressor's whole bound first.
+  const std::size_t room = crypto::kSealOverhead + std::max(codec::Compressor::bound(plain.size()), plain.size());
+  auto& scratch = state_->scratch;
+  if (scratch.size() < room) scratch.resize(room);
+  const auto body = MutableByteView(scratch).subspan(crypto::kNonceSize);
+  const auto packed = state_->compressor.compress(plain, body.first(body.size() - crypto::kTagSize));
   l.codec = packed.codec;
   std::size_t length = packed.size;
   if (packed.codec == codec::CodecId::None) {
@@ -139,11 +140,11 @@ Result<RecordLocation> RecordSealer::seal(RecordType type, ByteView plain, Bytes
     length = plain.size();
   }
   state_->random.fill(l.nonce);
-  std::memcpy(out.data() + start, l.nonce.data(), l.nonce.size());
+  std::memcpy(scratch.data(), l.nonce.data(), l.nonce.size());
   aead->seal(l.nonce, record_aad(state_->context, type, l.codec, l.epoch, l.raw_length), body.first(length),
              body.first(length + crypto::kTagSize));
   l.stored_length = static_cast<std::uint32_t>(length + crypto::kSealOverhead);
-  out.resize(start + l.stored_length);
+  append(out, ByteView(scratch).first(l.stored_length));
   return l;
 }
 

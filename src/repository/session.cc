@@ -68,7 +68,7 @@ WriteSession::~WriteSession() {
   if (!closed_) log_debug("session {} is left open; collect aborts it after its lease", id_.hex());
 }
 
-Status WriteSession::upload(FinishedPack pack) {
+Status WriteSession::upload(const FinishedPack& pack) {
   PGMINT_ASSERT(pack.id.session == id_);
   auto& environment = cluster_.repository().environment();
   const PackSummary summary{pack.id, pack.data.size(), crypto::sha256(pack.data)};

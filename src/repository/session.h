@@ -22,7 +22,7 @@ class WriteSession {
   PackId next_pack() { return {id_, next_number_.fetch_add(1)}; }
   /// Puts one pack (blocking) and remembers its summary. Unknown outcomes are read back and compared. Thread-safe.
   /// @errors Storage, Unknown, Key, Precondition (the name exists with other bytes), Cancelled
-  Status upload(FinishedPack pack);
+  Status upload(const FinishedPack& pack);
   /// Renews the lease when a third of it has passed. Cheap otherwise. Call from the operation's own thread. A store that cannot
   /// be reached is an error only when the lease is about to end. @errors Precondition (aborted meanwhile), as Log::append
   Status keep_alive();
