@@ -355,6 +355,8 @@ class Run {
     add("server_encoding", facts_.server_encoding);
     add("libc_version", facts_.libc_version);
     add("icu_version", facts_.icu_version);
+    // A restore counts these as present.
+    for (const auto& segment : report_.carried_wal) add("carried_wal", segment);
     for (const auto& database : facts_.databases) {
       add("database", database.name);
       add("database_collation", fmt::format("{}={} {}", database.name, database.collate, database.collation_version));

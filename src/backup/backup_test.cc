@@ -443,7 +443,10 @@ TEST_F(StandbyBackup, CarriesItsOwnWalThroughTheStop) {
   std::fill(expected.begin() + 0x200, expected.end(), std::byte{0});
   EXPECT_EQ(content(found.at({FileArea::Wal, "000000010000000000000006"})), expected);
   EXPECT_FALSE(found.contains({FileArea::Wal, "000000010000000000000005"})) << "the repository has it";
-  EXPECT_TRUE(root_of(report).from_standby);
+  const auto root = root_of(report);
+  EXPECT_TRUE(root.from_standby);
+  const std::pair<std::string, std::string> told_to_restore("carried_wal", "000000010000000000000006");
+  EXPECT_EQ(std::count(root.settings.begin(), root.settings.end(), told_to_restore), 1);
 }
 
 TEST_F(StandbyBackup, DoesNotTakeARecycledSegmentForTheOneItWaitsFor) {
