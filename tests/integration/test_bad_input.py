@@ -44,8 +44,7 @@ def test_unreadable_configuration(make):
 
 
 @pytest.mark.parametrize("arguments", [
-    ["backup", "--no-such-flag"], ["no-such-verb"], [], ["backup", "--type", "sideways"], ["wal"], ["wal", "push"], ["wal", "get", "one"],
-    ["key"], ["show"], ["hold", "X"], ["list", "a", "b", "c"], ["backup", "--max-rate", "fast"], ["backup", "--jobs", "0"], ["backup", "--jobs", "-3"],
+    ["backup", "--no-such-flag"], ["no-such-verb"], [], ["backup", "--type", "sideways"], ["wal"], ["wal", "push"], ["show"], ["hold", "X"], ["list", "a", "b", "c"], ["backup", "--max-rate", "fast"], ["backup", "--jobs", "0"], ["backup", "--jobs", "-3"],
     ["list", "--progress", "sometimes"], ["list", "--log-level", "loud"]], ids=lambda a: " ".join(a) or "nothing")
 def test_wrong_usage_exits_2_and_says_what_is_right(make, arguments):
     tool = make.pgmint(make.cluster(start=False)).init()

@@ -13,7 +13,7 @@ import pytest
 
 from harness.cluster import Background
 from harness.faults import PowerCutDisk, small_filesystem, strace
-from harness.pgmint import end
+from harness.pgmint import end, wait_for_phase
 from harness.places import owner_folder, run, wait_until
 from test_clone_safety import clone_of
 
@@ -171,8 +171,8 @@ def test_restore_killed_never_leaves_a_directory_that_starts_wrong(make, seed):
 
 def test_server_killed_during_a_backup_fails_it_and_the_next_succeeds(make):
     cluster, tool = make.pair(rows=30000)
-    process = tool.start("backup", "--type", "full", "--max-rate", "2MiB")
-    wait_until(lambda: cluster.sql("select 1 from pg_stat_activity where query ilike '%pg_backup_start%' and pid <> pg_backend_pid()"), "the backup has begun")
+    process = tool.start("--progress", "json", "backup", "--type", "full", "--max-rate", "2MiB")
+    wait_for_phase(process, "copy")
     cluster.kill()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 9, err
@@ -187,11 +187,11 @@ def test_server_killed_during_a_backup_fails_it_and_the_next_succeeds(make):
 def test_killed_backup_leaves_the_server_able_to_back_up_at_once(make):
     cluster, tool = make.pair(rows=30000)
     for _ in range(3):
-        process = tool.start("backup", "--type", "full", "--max-rate", "2MiB")
-        wait_until(lambda: cluster.sql("select 1 from pg_stat_activity where query ilike '%pg_backup_start%' and pid <> pg_backend_pid()"), "the backup has begun")
+        process = tool.start("--progress", "json", "backup", "--type", "full", "--max-rate", "2MiB")
+        wait_for_phase(process, "copy")
         end(process)
     tool.backup()
-    wait_until(lambda: cluster.one("select count(*) from pg_stat_activity where query ilike '%pg_backup%' and pid <> pg_backend_pid()") == 0, "no session is left")
+    wait_until(lambda: not cluster.backup_sessions(), "no session is left")
 
 
 def test_repository_full_is_said_and_survived(make):
@@ -262,7 +262,7 @@ def test_power_cut_of_the_repository_disk_during_backups(make, seed, delay):
         first = tool.backup()["name"]
         cluster.archive_now()
         load = Background(cluster, "t")
-        process = tool.start("backup", "--type", "full", "--max-rate", "20MiB")
+        process = tool.start("--progress", "json", "backup", "--type", "full", "--max-rate", "20MiB")
         time.sleep(delay + random.Random(seed).random() * 0.2)  # the moment of the cut is the point of the test
         acknowledged = {p.name[:-5] for p in (cluster.data / "pg_wal/archive_status").glob("*.done")}
         disk.cut()
@@ -352,7 +352,7 @@ def test_power_cut_right_after_a_restore_leaves_a_directory_that_starts_right(ma
 
 def test_two_backups_at_once_both_end_well_or_one_is_told_to_wait(make):
     cluster, tool = make.pair(rows=20000)
-    processes = [tool.start("backup", "--type", "full", "--max-rate", "8MiB") for _ in range(2)]
+    processes = [tool.start("--progress", "json", "backup", "--type", "full", "--max-rate", "8MiB") for _ in range(2)]
     codes = sorted(p.wait(timeout=80) for p in processes)
     for p in processes:
         p.communicate()
@@ -394,8 +394,8 @@ def test_small_verbs_killed_at_every_store_operation(make, verb):
 def test_signal_names_are_not_bugs(make):
     """SIGTERM is a cancellation, not a crash."""
     cluster, tool = make.pair(rows=30000)
-    process = tool.start("backup", "--type", "full", "--max-rate", "2MiB")
-    wait_until(lambda: cluster.sql("select 1 from pg_stat_activity where query ilike '%pg_backup_start%' and pid <> pg_backend_pid()"), "the backup has begun")
+    process = tool.start("--progress", "json", "backup", "--type", "full", "--max-rate", "2MiB")
+    wait_for_phase(process, "copy")
     code, out, err = end(process, signal.SIGTERM)
     assert code in (130, 143), err
     assert tool.names() == []

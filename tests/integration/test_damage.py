@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from harness.pgmint import remove_tree
 from harness.places import run
 
 KINDS = {  # of a path inside the repository
@@ -76,7 +77,7 @@ def test_flipped_byte_is_found_and_never_restored(make, scene, wounded, kind, se
         outcome = tool.run("verify", "--read-data", code=None)
         assert outcome.code in ((7, 8) if kind in ("key slot", "key ring", "format") else (8,)), f"{what}\n{outcome}"
         restore_or_refuse(make, scene, tool, what)
-        run("rm", "-rf", tool.home)
+        remove_tree(tool.home)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -91,7 +92,7 @@ def test_truncated_object_is_found_and_never_restored(make, scene, wounded, kind
         outcome = tool.run("verify", "--read-data", code=None)
         assert outcome.code in ((7, 8) if kind in ("key slot", "key ring", "format") else (8,)), f"{what}\n{outcome}"
         restore_or_refuse(make, scene, tool, what)
-        run("rm", "-rf", tool.home)
+        remove_tree(tool.home)
 
 
 @pytest.mark.quick
@@ -179,7 +180,7 @@ def test_repair_rebuilds_the_log_from_the_snapshots(make, scene, wounded):
     tool, kinds = wounded()
     for path in kinds["log entry"]:
         path.unlink()
-    tool.run("repair", "--rebuild-log", "--yes")
+    tool.run("repair", "--rebuild-log", "main", "--yes")
     assert tool.names() == [scene.first, scene.second]
     tool.run("verify", "--read-data")
     assert restore_or_refuse(make, scene, tool, "rebuilt log") == "right"

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from harness.pgmint import end
+from harness.pgmint import end, wait_for_phase
 from harness.places import RUNNING_AS_ROOT, give_to_owner, wait_until
 
 
@@ -189,8 +189,8 @@ def test_collect_removes_what_a_killed_backup_left_and_nothing_else(make):
     cluster, tool = make.pair(rows=60000)
     tool.backup()
     before = {str(p) for p in tool.objects_of("p")}
-    process = tool.start("backup", "--type", "full", "--max-rate", "4MiB")
-    wait_until(lambda: cluster.sql("select 1 from pg_stat_activity where query ilike '%pg_backup_start%' and pid <> pg_backend_pid()"), "the backup has begun")
+    process = tool.start("--progress", "json", "backup", "--type", "full", "--max-rate", "4MiB")
+    wait_for_phase(process, "copy")
     wait_until(lambda: {str(p) for p in tool.objects_of("p")} - before or process.poll() is not None, "it has put something", timeout=40)
     end(process)
     dry = tool.run("collect", "--dry-run", "--json").json

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.pgmint import end
+from harness.pgmint import catches, end, wait_for_phase
 from harness.places import run, wait_until
 
 
@@ -87,16 +87,15 @@ def test_interrupt_stops_at_once_with_130_and_the_next_run_works(make, sizeable,
     target = make.folder("t") / "data"
     arguments = {"backup": ["backup", "--type", "full", "--max-rate", "4MiB"], "restore": ["restore", "--to", target, "--max-rate", "4MiB"],
                  "verify": ["verify", "--read-data"]}[verb]
-    slowly = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=openat", "-e", "inject=openat:delay_enter=300000"] if verb == "verify" else []
-    process = tool.start("--progress", "plain", *arguments, prefix=slowly)
+    slowly = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=openat", "-e", "inject=openat:delay_enter=100000"] if verb == "verify" else []
+    process = tool.start("--progress", "json", *arguments, prefix=slowly)
     if verb == "backup":
-        wait_until(lambda: cluster.sql("select 1 from pg_stat_activity where query ilike '%pg_backup_start%' and pid <> pg_backend_pid()"), "it has begun")
+        wait_for_phase(process, "copy")
     elif verb == "restore":
         wait_until(lambda: target.exists(), "it has begun")
     else:
         # Held up at each open of a file, so that it cannot be over; the signal goes to it alone, not to strace.
-        wait_until(lambda: children_of(process.pid), "it runs")
-        time.sleep(1.5)  # nothing outside shows that its handlers are installed
+        wait_until(lambda: children_of(process.pid) and catches(children_of(process.pid)[0], signal.SIGINT), "it runs")
         os.kill(children_of(process.pid)[0], signal.SIGINT)
     asked = time.monotonic()
     if verb == "verify":
@@ -109,7 +108,7 @@ def test_interrupt_stops_at_once_with_130_and_the_next_run_works(make, sizeable,
     assert tool.names() == before
     if verb == "restore":
         assert not (target / "global/pg_control").exists()
-    assert cluster.one("select count(*) from pg_stat_activity where query ilike '%pg_backup_start%' and pid <> pg_backend_pid()") == 0
+    assert not cluster.backup_sessions()
     tool.run(*["backup", "--type", "full"] if verb == "backup" else ["restore", "--to", make.folder("t") / "data"] if verb == "restore" else ["verify", "--read-data"])
 
 
@@ -117,7 +116,7 @@ def test_interrupt_while_waiting_for_wal_stops_at_once(make):
     cluster, tool = make.pair(rows=100)
     cluster.sql("alter system set archive_command = 'false'")
     cluster.sql("select pg_reload_conf()")
-    process = tool.start("backup", "--type", "full", "--wal-timeout", "120")
+    process = tool.start("--progress", "json", "backup", "--type", "full", "--wal-timeout", "120")
     wait_until(lambda: list((cluster.data / "pg_wal/archive_status").glob("*.ready")), "it waits for the archiver")
     asked = time.monotonic()
     code, _, err = end(process, signal.SIGINT)

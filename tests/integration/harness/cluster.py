@@ -217,6 +217,10 @@ class Cluster:
     def system_identifier(self):
         return self.control()["Database system identifier"]
 
+    def backup_sessions(self):
+        """Backend pids of sessions that pgmint holds."""
+        return [pid for (pid,) in self.sql("select pid from pg_stat_activity where application_name like 'pgmint%' and pid <> pg_backend_pid()")]
+
     def tablespace(self, name):
         place = give_to_owner_folder(self.home / f"space_{name}")
         self.sql(f"create tablespace {name} location {quoted(place)}")
