@@ -106,6 +106,7 @@ note "archive_command = 'pgmint --config demo.toml wal push \"%p\"'"
 say "The repository: encrypted, its key beside the configuration"
 as_owner tee "$config" <<TOML | indent
 repository = "$work/repository"
+state_directory = "$work/state"
 
 [encryption]
 key_file = "$work/repository.key"

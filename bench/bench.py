@@ -190,8 +190,10 @@ class Pgmint:
 
     def create(self):
         shutil.rmtree(self.repository, ignore_errors=True)
+        shutil.rmtree(self.home / "state", ignore_errors=True)
         (self.home / "repository.key").unlink(missing_ok=True)
         self.config.write_text(f"""repository = "{self.repository}"
+state_directory = "{self.home}/state"
 [encryption]
 key_file = "{self.home}/repository.key"
 [cluster.main]

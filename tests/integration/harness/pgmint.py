@@ -63,7 +63,8 @@ class Pgmint:
     def write(self, text=None):
         """The configuration file from the fields, or any text."""
         if text is None:
-            lines = [f"repository = {toml_value(self.repository)}", self.extra, "[encryption]"]
+            # What this host has seen of the log is kept per configuration: copies of one repository go separate ways here.
+            lines = [f"repository = {toml_value(self.repository)}", f"state_directory = {toml_value(self.home / 'state')}", self.extra, "[encryption]"]
             lines += [f"{key} = {toml_value(value)}" for key, value in self.encryption.items()]
             for name, settings in self.clusters.items():
                 lines += [f"[cluster.{name}]"] + [f"{key} = {toml_value(value)}" for key, value in settings.items()]
