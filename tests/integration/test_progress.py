@@ -96,6 +96,7 @@ def test_interrupt_stops_at_once_with_130_and_the_next_run_works(make, sizeable,
     else:
         # Held up at each open of a file, so that it cannot be over; the signal goes to it alone, not to strace.
         wait_until(lambda: children_of(process.pid) and catches(children_of(process.pid)[0], signal.SIGINT), "it runs")
+        asked = time.monotonic()
         os.kill(children_of(process.pid)[0], signal.SIGINT)
     asked = time.monotonic()
     if verb == "verify":
@@ -104,7 +105,7 @@ def test_interrupt_stops_at_once_with_130_and_the_next_run_works(make, sizeable,
     else:
         code, out, err = end(process, signal.SIGINT)
     assert code == 130, f"{code}\n{err}"
-    assert time.monotonic() - asked < 5
+    assert time.monotonic() - asked < (10 if slowly else 3)  # slowly: each open still takes its injected 100 ms
     assert tool.names() == before
     if verb == "restore":
         assert not (target / "global/pg_control").exists()
