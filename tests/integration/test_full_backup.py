@@ -317,7 +317,8 @@ def test_killed_session_fails_the_backup_and_lists_nothing(make):
 
 
 def test_data_directory_of_another_server_is_refused(make):
-    one, two = make.cluster("one"), make.cluster("two", fresh=True)
+    archiving = {"archive_mode": "on", "archive_command": "true"}
+    one, two = make.cluster("one", **archiving), make.cluster("two", fresh=True, **archiving)
     tool = make.pgmint().init()
     tool.clusters["main"] = {"data_directory": one.data, "connection": two.connection}
     tool.write()
