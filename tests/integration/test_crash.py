@@ -105,7 +105,7 @@ def test_push_killed_at_every_store_operation(make, seed):
     tool.push(cluster.data / "pg_wal" / names[-1])  # the cluster's objects exist now
     prepare()
     total = count_calls(tool, STORE_CALLS, "wal", "push", cluster.data / "pg_wal" / names[-1])
-    for n in points(total + 1, 6, seed):
+    for n in points(total + 1, 12, seed):
         prepare()
         path = cluster.data / "pg_wal" / names[-1]
         tool.run("wal", "push", path, code=None, prefix=strace(f"{STORE_CALLS}:signal=KILL", n))
