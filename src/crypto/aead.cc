@@ -186,9 +186,21 @@ Gmac& Gmac::operator=(Gmac&&) noexcept = default;
 Gmac::~Gmac() = default;
 
 ByteArray<16> Gmac::compute(const Nonce& nonce, ByteView data) {
-  ByteArray<kTagSize> tag;
+  start(nonce);
+  update(data);
+  return finish();
+}
+
+void Gmac::start(const Nonce& nonce) {
   state_->gcm.start(nonce, true);
+}
+
+void Gmac::update(ByteView data) {
   state_->gcm.authenticate(data);
+}
+
+ByteArray<16> Gmac::finish() {
+  ByteArray<kTagSize> tag;
   state_->gcm.finish(tag);
   return tag;
 }

@@ -52,6 +52,11 @@ class Gmac {
   ~Gmac();
   ByteArray<16> compute(const Nonce& nonce, ByteView data);
 
+  /// The same in pieces: start, update as often as wanted, finish.
+  void start(const Nonce& nonce);
+  void update(ByteView data);
+  ByteArray<16> finish();
+
  private:
   struct State;
   std::unique_ptr<State> state_;

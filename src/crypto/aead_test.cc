@@ -204,6 +204,19 @@ TEST(Gmac, IsTheTagOfAnEmptyMessage) {
   }
 }
 
+TEST(Gmac, PiecesOfAnySizeGiveTheSameValue) {
+  SeededRandom random(10);
+  Gmac gmac(Key256::generate(random));
+  const Bytes data = random_bytes(random, 70'000);
+  const Nonce nonce{};
+  const auto value = gmac.compute(nonce, data);
+  for (const std::size_t size : {1u, 15u, 16u, 17u, 4096u, 69'999u, 70'000u}) {
+    gmac.start(nonce);
+    for (std::size_t at = 0; at < data.size(); at += size) gmac.update(ByteView(data).subspan(at, std::min(size, data.size() - at)));
+    EXPECT_EQ(gmac.finish(), value) << size;
+  }
+}
+
 TEST(Gmac, DependsOnKeyNonceAndEveryByte) {
   SeededRandom random(9);
   const Key256 key = Key256::generate(random);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/test_seed.h"
+#include "crypto/hash.h"
 #include "repository/layout.h"
 #include "repository/testing_keys.h"
 #include "repository/testing_repository.h"
@@ -51,6 +52,21 @@ TEST_F(WalArchiveTest, GivesBackWhatWasPut) {
     EXPECT_EQ((*info)->timeline, 1u);
     EXPECT_TRUE(archive.check(name, true));
   }
+}
+
+/// docs/format/wal.md, word for word.
+TEST_F(WalArchiveTest, TheMacIsTheOneThatTheFormatTells) {
+  const auto plain = segment();
+  store_segment(kFirst, plain);
+  const auto& mac_key = repo.cluster->keys().mac_key;
+  const auto sum = crypto::Gmac(crypto::derive_key(mac_key, "pgmint wal sum v1")).compute(crypto::Nonce{}, plain);
+  const Bytes stored = *store.read(object(kFirst), kWalObjectMax).value();
+  Bytes text = to_bytes(ByteView(stored).subspan(64, 32));
+  text.push_back(std::byte{24});
+  append(text, as_bytes(kFirst));
+  append(text, sum);
+  const auto mac = crypto::hmac_sha256(crypto::derive_key(mac_key, "pgmint wal mac v1"), text);
+  EXPECT_TRUE(std::ranges::equal(mac, ByteView(stored).subspan(96, 32)));
 }
 
 TEST_F(WalArchiveTest, KeepsEveryKindOfFile) {
