@@ -1,6 +1,9 @@
 #include "cli/config.h"
 
 #define TOML_EXCEPTIONS 0
+// toml++ 3.3 asserts that a key begins with a key's character where it has not looked ("[= x"), and has a proper error
+// for it right behind: a configuration file may hold anything, and must not end the process (fuzz_configuration).
+#define TOML_ASSERT(expression) static_assert(true)
 #include <fmt/format.h>
 #include <toml++/toml.h>
 #include <unistd.h>

@@ -131,6 +131,7 @@ TEST(Configuration, RefusesClustersThatCannotBeTold) {
 
 TEST(Configuration, RefusesWhatIsNoToml) {
   expect_refused("repository = \n", {"test.toml:1"});
+  expect_refused("repository = \"/r\"\n[= \"x\"\n", {"test.toml:2"});
   expect_refused("repository = \"/r\"\nrepository = \"/s\"\n", {"test.toml:2"});
   expect_refused(std::string(2U << 20, '#'), {"1 MiB"});
 }
@@ -211,6 +212,12 @@ TEST(Nearest, OffersNothingWhenNothingIsNear) {
   EXPECT_EQ(nearest("frobnicate", {"backup", "list"}), std::nullopt);
   EXPECT_EQ(nearest("x", {"backup"}), std::nullopt);
   EXPECT_EQ(nearest("list", {}), std::nullopt);
+}
+
+TEST(Nearest, CompletesABeginningThatOnlyOneWordHas) {
+  EXPECT_EQ(nearest("data_dir", {"connection", "data_directory"}), "data_directory");
+  EXPECT_EQ(nearest("passph", {"passphrase_file", "passphrase_command"}), std::nullopt) << "which of the two?";
+  EXPECT_EQ(nearest("da", {"connection", "data_directory"}), std::nullopt);
 }
 
 }  // namespace

@@ -85,7 +85,8 @@ std::string synopsis(const CommandSpec& command) {
 }
 
 std::string help_text(const CommandSpec& command, std::size_t columns) {
-  std::string out = fmt::format("NAME\n    pgmint {} - {}\n\nSYNOPSIS\n", command.verb, command.summary);
+  std::string out =
+      "NAME\n" + wrapped(fmt::format("pgmint {} - {}", command.verb, command.summary), 4, columns) + "\nSYNOPSIS\n";
   out += wrapped(synopsis(command) + " [GLOBAL OPTIONS]", 4, columns) + "\nDESCRIPTION\n";
   bool first = true;
   for (const auto& paragraph : command.description) {

@@ -6,6 +6,16 @@ namespace pgmint::cli {
 namespace {
 
 constexpr std::size_t kWordMax = 64;  // longer words are cut: the distance costs the product of the lengths
+constexpr std::size_t kStemMin = 3;   // fewer letters begin too many words
+
+/// The only known word that `word` begins, such as data_directory for data_dir: far away by letters, plain to people.
+std::optional<std::string> completed(std::string_view word, const std::vector<std::string>& known) {
+  if (word.size() < kStemMin) return std::nullopt;
+  const auto begins = [&](const std::string& candidate) { return candidate.starts_with(word); };
+  const auto found = std::ranges::find_if(known, begins);
+  if (found == known.end() || std::any_of(found + 1, known.end(), begins)) return std::nullopt;
+  return *found;
+}
 
 }  // namespace
 
@@ -38,7 +48,7 @@ std::optional<std::string> nearest(std::string_view word, const std::vector<std:
     }
   }
   // A third of the letters may differ; of a short word one or two.
-  if (best == nullptr || best_distance > std::max<std::size_t>(2, word.size() / 3)) return std::nullopt;
+  if (best == nullptr || best_distance > std::max<std::size_t>(2, word.size() / 3)) return completed(word, known);
   if (best_distance >= word.size()) return std::nullopt;
   return *best;
 }
