@@ -32,6 +32,7 @@ constexpr unsigned kWorkersMax = 256;
 constexpr std::size_t kPackMin = 4U << 20;
 constexpr auto kAliveEvery = 1s;
 constexpr auto kDroppedDatabasePatience = 10s;
+constexpr auto kNamesApart = 2s;
 
 unsigned worker_count(const BackupRequest& request) {
   const auto wanted = request.workers != 0 ? request.workers : std::thread::hardware_concurrency();
@@ -76,8 +77,7 @@ class Run {
 
   Status begin() {
     progress_.enter(Phase::Start);
-    TRY(choose_name());
-    session_ = TRY(repository::WriteSession::begin(request_.cluster, std::nullopt));
+    session_ = TRY(begin_session());
     packs_.emplace(PackSettings{request_.cluster.context(), request_.cluster.keys(), request_.codec,
                                 environment_.random, [this] { return session_->next_pack(); },
                                 buffers_, pack_target(request_, workers_)});
@@ -114,16 +114,33 @@ class Run {
   BackupReport report() { return std::move(report_); }
 
  private:
-  /// A display name must be unused among live snapshots; it has a resolution of one second.
-  Status choose_name() {
+  /// BEGIN, under a name that no snapshot has and no open session will take: the log orders those who begin at once, so
+  /// that each sees the one before. A name has a resolution of one second; who finds it taken waits for the next.
+  Result<std::unique_ptr<repository::WriteSession>> begin_session() {
     for (;;) {
-      report_.started = clock_.now();
-      report_.name = fmt::format("{}-{}", format_compact(report_.started),
-                                 repository::backup_type_suffix(repository::BackupType::Full));
-      if (request_.cluster.state().find(report_.name) == nullptr) return ok();
+      bool taken = false;
+      auto session = repository::WriteSession::begin(
+          request_.cluster, std::nullopt, [&](const repository::LogState& state) -> Status {
+            report_.started = clock_.now();
+            report_.name = fmt::format("{}-{}", format_compact(report_.started),
+                                       repository::backup_type_suffix(repository::BackupType::Full));
+            taken = state.find(report_.name) != nullptr || begun_beside(state, report_.started);
+            if (taken) return Error(Errc::Busy, fmt::format("the name {} is taken", report_.name));
+            return ok();
+          });
+      if (session || !taken) return session;
       if (request_.cancel != nullptr) TRY(request_.cancel->check());
       clock_.sleep(1s);
     }
+  }
+
+  /// Whether an open backup may have the name of this moment: its own moment lies at most a second before its BEGIN.
+  static bool begun_beside(const repository::LogState& state, TimePoint started) {
+    return std::ranges::any_of(state.open_sessions(), [&](const auto& open) {
+      const auto& session = open.second;
+      return session.purpose == repository::SessionPurpose::Write && session.begun > started - kNamesApart &&
+             session.begun < started + kNamesApart;
+    });
   }
 
   Status start() {

@@ -215,6 +215,25 @@ TEST_F(BackupTest, TwoBackupsWithinASecondHaveDifferentNames) {
   EXPECT_NE(run_well().name, first);
 }
 
+TEST_F(BackupTest, TwoBackupsAtOnceHaveDifferentNamesFromTheStart) {
+  // The second begins while the first is at work, in a process of its own: each has its own view of the log.
+  const auto others = repository->open_cluster(cluster->id()).value();
+  ASSERT_TRUE(others->log().refresh());
+  testing::ScriptedServer second_server(made);
+  std::optional<Result<BackupReport>> second;
+  server.on_start = [&] {
+    second_server.on_stop = server.on_stop;
+    BackupRequest request{.cluster = *others, .data_directory = data};
+    second = run_against(request, second_server, source);
+  };
+  const auto first = run_well();
+  ASSERT_TRUE(second && *second) << (second ? second->failure().describe() : "it did not run");
+  EXPECT_NE((*second)->name, first.name);
+  ASSERT_TRUE(cluster->log().refresh());
+  EXPECT_NE(cluster->state().find(first.name), nullptr);
+  EXPECT_NE(cluster->state().find((*second)->name), nullptr);
+}
+
 TEST_F(BackupTest, WithoutItsWalNothingIsListed) {
   server.on_stop = [] { return ok(); };
   server.archiver_status.failing = false;

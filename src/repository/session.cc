@@ -44,12 +44,13 @@ Status put_own(storage::BlobStore& store, Clock& clock, const std::string& name,
 
 }  // namespace
 
-Result<std::unique_ptr<WriteSession>> WriteSession::begin(Cluster& cluster, std::optional<SessionId> parent) {
+Result<std::unique_ptr<WriteSession>> WriteSession::begin(Cluster& cluster, std::optional<SessionId> parent, const Admit& admit) {
   TRY(check_features(cluster.repository().format(), Operation::Write));
   auto& environment = cluster.repository().environment();
   std::unique_ptr<WriteSession> session(new WriteSession(cluster));
   session->id_ = environment.random.id<SessionId>();
-  TRY(cluster.log().append(cluster.actor(), [&](const LogState&) -> Result<EntryContent> {
+  TRY(cluster.log().append(cluster.actor(), [&](const LogState& state) -> Result<EntryContent> {
+    if (admit) TRY(admit(state));
     BeginEntry begin;
     begin.session = session->id_;
     begin.purpose = SessionPurpose::Write;

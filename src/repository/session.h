@@ -13,8 +13,10 @@ namespace pgmint::repository {
 /// Not thread-safe but for next_pack() and upload(), which workers share.
 class WriteSession {
  public:
-  /// Writes BEGIN; nothing else is put before it is durable. @errors as Log::append
-  static Result<std::unique_ptr<WriteSession>> begin(Cluster& cluster, std::optional<SessionId> parent);
+  /// Looks at the log as it is right before BEGIN; an error keeps BEGIN from being written. Called again when others write first.
+  using Admit = std::function<Status(const LogState&)>;
+  /// Writes BEGIN; nothing else is put before it is durable. @errors as Log::append; what `admit` says
+  static Result<std::unique_ptr<WriteSession>> begin(Cluster& cluster, std::optional<SessionId> parent, const Admit& admit = {});
   ~WriteSession();  ///< neither committed nor aborted: leaves the session open; collect aborts it after its lease
 
   const SessionId& id() const { return id_; }

@@ -352,7 +352,6 @@ def test_power_cut_right_after_a_restore_leaves_a_directory_that_starts_right(ma
         disk.remove()
 
 
-@pytest.mark.xfail(reason="two backups that begin within a second choose one name: the second does all the work and is refused at its commit, exit 4")
 def test_two_backups_at_once_both_end_well_or_one_is_told_to_wait(make):
     cluster, tool = make.pair(rows=20000)
     processes = [tool.start("--progress", "json", "backup", "--type", "full", "--max-rate", "8MiB") for _ in range(2)]
