@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <nlohmann/json.hpp>
 
@@ -10,24 +11,56 @@
 namespace pgmint::cli {
 namespace {
 
-/// A damaged log cannot say its cluster's name, so that a cluster may be named by its id; without a name there must be
-/// one.
-Result<repository::ClusterId> cluster_to_repair(Context& context, repository::Repository& repository) {
+struct ToRepair {
+  repository::ClusterId id{};
+  std::string name_if_lost;  ///< for when not even the log's first entry can be read
+};
+
+/// The name that a log without one will bear: --name, or that of the only configured cluster.
+Result<std::string> name_if_lost(Context& context) {
+  if (const auto name = context.arguments().get("--name")) return *name;
+  const auto& clusters = TRY(context.configuration())->clusters;
+  return clusters.size() == 1 ? clusters.front().name : std::string();
+}
+
+/// The cluster whose log says `name`, however damaged it is behind that; else the only one whose log says no name at
+/// all.
+Result<std::optional<ToRepair>> cluster_by_name(repository::Repository& repository, const std::string& name,
+                                                const std::vector<std::string>& ids) {
+  std::vector<repository::ClusterId> named, nameless;
+  for (const auto& text : ids) {
+    const auto id = repository::ClusterId::parse(text);
+    if (!id) continue;
+    auto cluster = repository.open_cluster(*id);
+    if (!cluster && cluster.error().code() == Errc::Key && ids.size() > 1) continue;  // another host's
+    if (!cluster) return std::move(cluster.error());
+    const auto said = TRY((*cluster)->log().salvage()).state.cluster_name();
+    if (said == name) named.push_back(*id);
+    // A key ring alone is a creation that was cut off: its log is sound, and there is nothing to repair.
+    if (said.empty() && !(*cluster)->log().refresh()) nameless.push_back(*id);
+  }
+  if (named.size() == 1) return ToRepair{named.front(), name};
+  if (named.empty() && nameless.size() == 1) return ToRepair{nameless.front(), name};
+  return std::optional<ToRepair>();
+}
+
+/// A damaged log may not say its cluster's name any more, so that a cluster may be named by its id; without either
+/// there must be one.
+Result<ToRepair> cluster_to_repair(Context& context, repository::Repository& repository) {
   const auto ids = TRY(repository.environment().store.list_parts(std::string(repository::kClustersPrefix)));
   const auto given = context.arguments().position("CLUSTER");
   if (given) {
-    if (const auto id = repository::ClusterId::parse(*given)) return *id;
-    auto found = repository.find_cluster(*given, std::nullopt);
-    if (found && *found) return (*found)->id();
+    if (const auto id = repository::ClusterId::parse(*given)) return ToRepair{*id, TRY(name_if_lost(context))};
+    if (auto found = TRY(cluster_by_name(repository, *given, ids))) return std::move(*found);
   } else if (ids.size() == 1) {
-    if (const auto id = repository::ClusterId::parse(ids.front())) return *id;
+    if (const auto id = repository::ClusterId::parse(ids.front())) return ToRepair{*id, TRY(name_if_lost(context))};
   }
-  std::string known;
-  for (const auto& id : ids) known += (known.empty() ? "" : ", ") + id;
   return Error(given ? Errc::Configuration : Errc::Usage,
                fmt::format("which cluster? {}",
-                           ids.empty() ? "the repository holds none" : "the repository holds the ids " + known),
-               Hint{"pgmint repair --rebuild-log CLUSTER, by name or by id"});
+                           ids.empty() ? std::string("the repository holds none")
+                                       : fmt::format("the repository holds the ids {}", fmt::join(ids, ", "))),
+               Hint{"pgmint repair --rebuild-log CLUSTER, by name or by id; with an id, --name NAME when the log has "
+                    "lost the name"});
 }
 
 Result<int> run(Context& context) {
@@ -37,8 +70,8 @@ Result<int> run(Context& context) {
   if (!context.arguments().has("--rebuild-log"))
     return Error(Errc::Usage, "repair needs --rebuild-log", Hint{"pgmint repair --help"});
   auto& repository = *TRY(context.repository());
-  const auto id = TRY(cluster_to_repair(context, repository));
-  const auto report = TRY(repository::rebuild_log(repository, id));
+  const auto [id, lost_name] = TRY(cluster_to_repair(context, repository));
+  const auto report = TRY(repository::rebuild_log(repository, id, lost_name));
   auto& out = context.output();
   out.document({{"cluster", id.hex()},
                 {"generation", report.generation},
@@ -73,6 +106,11 @@ const CommandSpec& repair_command() {
                        .required = false,
                        .completes = Completes::Cluster}},
       .options = {{.name = "--rebuild-log", .value = "", .text = "Open a new generation of the log."},
+                  {.name = "--name",
+                   .value = "NAME",
+                   .text =
+                       "The cluster's name, for when CLUSTER is an id and the log has lost the name. Default: the only "
+                       "configured cluster's."},
                   {.name = "--undelete", .value = "", .text = "Not in this version."}},
       .exits = {{8, "Done, but something could not be taken over; it is named."}},
       .examples = {{"pgmint repair --rebuild-log main", "After audit verify or list reported a damaged log."}},

@@ -105,7 +105,7 @@ class Rebuild {
     if (facts.name.empty()) facts.name = name_if_lost;
     if (facts.name.empty())
       return Error(Errc::Precondition, "the log does not tell the cluster's name any more",
-                   Hint{"name the cluster: pgmint repair --rebuild-log CLUSTER"});
+                   Hint{fmt::format("say it: pgmint repair --rebuild-log {} --name NAME", cluster_.id().hex())});
     TRY(list_packs());
     TRY(read_roots(facts));
     if (!salvage.state.has_genesis()) identify(facts);

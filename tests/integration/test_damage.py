@@ -186,7 +186,6 @@ def test_repair_rebuilds_a_log_that_lost_an_entry(make, scene, wounded):
 
 
 @pytest.mark.quick
-@pytest.mark.xfail(reason="a log that is gone altogether cannot be rebuilt: the id alone exits 4 and asks for the name, the name alone exits 3 and asks for the id")
 def test_repair_rebuilds_the_log_from_the_snapshots(make, scene, wounded):
     tool, kinds = wounded()
     for path in kinds["log entry"]:
@@ -195,6 +194,31 @@ def test_repair_rebuilds_the_log_from_the_snapshots(make, scene, wounded):
     assert tool.names() == [scene.first, scene.second]
     tool.run("verify", "--read-data")
     assert restore_or_refuse(make, scene, tool, "rebuilt log") == "right"
+
+
+@pytest.mark.parametrize("told", ["nothing", "id", "id and name"])
+def test_a_lost_log_is_rebuilt_whichever_way_the_cluster_is_told(scene, wounded, told):
+    tool, kinds = wounded()
+    cluster_id = kinds["log entry"][0].relative_to(tool.repository).parts[1]
+    for path in kinds["log entry"]:
+        path.unlink()
+    if told == "id and name":  # as on a host where nothing is configured but the repository
+        tool.clusters.clear()
+        tool.write()
+        outcome = tool.refuses("repair", "--rebuild-log", cluster_id, code=4, naming="--name")
+        assert cluster_id in outcome.err
+    tool.run("repair", "--rebuild-log", *{"nothing": [], "id": [cluster_id], "id and name": [cluster_id, "--name", "main"]}[told])
+    assert tool.names("main") == [scene.first, scene.second]
+
+
+def test_a_name_that_another_log_bears_is_not_given_to_the_lost_one(make):
+    tool = make.pgmint(make.cluster(start=False), make.cluster("other", start=False, fresh=True)).init()
+    lost = next(c["id"] for c in tool.run("list", "--json").json["clusters"] if c["name"] == "other")
+    min(path for path in tool.objects_of("log") if lost in path.parts).unlink()
+    told = tool.run("repair", "--rebuild-log", "main", "--json").json
+    assert told["cluster"] != lost
+    told = tool.run("repair", "--rebuild-log", "other", "--json").json
+    assert told["cluster"] == lost
 
 
 def test_restore_from_manifest_needs_no_log(make, scene, wounded):
