@@ -6,6 +6,7 @@
 #include "cli/audit_text.h"
 #include "cli/cluster_choice.h"
 #include "cli/commands.h"
+#include "repository/layout.h"
 
 namespace pgmint::cli {
 namespace {
@@ -52,24 +53,56 @@ Result<int> run_list(Context& context) {
   return 0;
 }
 
-Result<int> run_verify(Context& context) {
-  auto clusters = TRY(clusters_to_show(context, context.arguments().position("CLUSTER")));
-  Json voids = Json::array();
+struct Audit {
   std::uint64_t entries = 0;
-  for (const auto& cluster : clusters) {
-    // The log was folded when it was opened: chain, signatures and rules are checked there.
-    const auto& state = cluster->state();
-    entries += state.next_seq();
-    for (const auto& bad : state.void_entries()) {
-      voids.push_back({{"cluster", state.cluster_name()}, {"seq", bad.seq}, {"reason", bad.reason}});
-      context.output().line(fmt::format("cluster {}: entry {} is void: {}", state.cluster_name(), bad.seq, bad.reason));
-    }
-    context.output().line(fmt::format("cluster {}: {}, {} void; head {}", state.cluster_name(),
-                                      counted(state.next_seq(), "entry"), state.void_entries().size(),
-                                      to_hex(state.head())));
+  Json voids = Json::array(), broken = Json::array();
+};
+
+void judge(Output& out, const std::string& name, const repository::LogState& state, const Status& read, Audit& audit) {
+  audit.entries += state.next_seq();
+  for (const auto& bad : state.void_entries()) {
+    audit.voids.push_back({{"cluster", name}, {"seq", bad.seq}, {"reason", bad.reason}});
+    out.line(fmt::format("cluster {}: entry {} is void: {}", name, bad.seq, bad.reason));
   }
-  const bool good = voids.empty();
-  context.output().document({{"ok", good}, {"entries", entries}, {"void", std::move(voids)}});
+  if (!read) {
+    audit.broken.push_back({{"cluster", name}, {"seq", state.next_seq()}, {"reason", read.error().describe()}});
+    out.line(fmt::format("cluster {}: BROKEN after {}: {}", name, counted(state.next_seq(), "entry"),
+                         read.error().describe()));
+    return;
+  }
+  out.line(fmt::format("cluster {}: {}, {} void; head {}", name, counted(state.next_seq(), "entry"),
+                       state.void_entries().size(), to_hex(state.head())));
+}
+
+/// Every log by itself, and also those that no other command opens: a broken chain is what this one looks for.
+Result<int> run_verify(Context& context) {
+  const auto wanted = context.arguments().position("CLUSTER");
+  auto& repository = *TRY(context.repository());
+  Audit audit;
+  std::size_t judged = 0;
+  for (const auto& id : TRY(repository.environment().store.list_parts(std::string(repository::kClustersPrefix)))) {
+    const auto parsed = repository::ClusterId::parse(id);
+    if (!parsed) continue;
+    auto opened = repository.open_cluster(*parsed);
+    if (!opened && opened.error().code() == Errc::Key) continue;  // another host's
+    const auto cluster = TRY(std::move(opened).context(fmt::format("cluster {}", id)));
+    auto& log = cluster->log();
+    auto read = log.refresh();
+    if (!read && read.error().code() != Errc::Corruption)
+      return std::move(read.error()).with_context(fmt::format("cluster {}", id));
+    const auto state = read ? log.state() : TRY(log.salvage()).state;
+    if (read && !state.has_genesis()) continue;  // a creation that was cut off: it holds nothing
+    const auto name = state.has_genesis() ? state.cluster_name() : id;
+    if (wanted && *wanted != name && *wanted != id) continue;
+    ++judged;
+    judge(context.output(), name, state, read, audit);
+  }
+  if (wanted && judged == 0) TRY(existing_cluster(context, wanted));  // says what there is instead
+  const bool good = audit.voids.empty() && audit.broken.empty();
+  context.output().document({{"ok", good},
+                             {"entries", audit.entries},
+                             {"void", std::move(audit.voids)},
+                             {"broken", std::move(audit.broken)}});
   return good ? 0 : exit_code(Errc::Corruption);
 }
 
