@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <pwd.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -35,6 +37,25 @@ std::vector<std::string> configured_names(const Configuration& configuration) {
 Error not_there_yet(std::string_view name) {
   return Error(Errc::Precondition, fmt::format("cluster {} has nothing in the repository yet", name),
                Hint{fmt::format("pgmint backup {}", name)});
+}
+
+std::string user_name(uid_t uid) {
+  const auto* user = ::getpwuid(uid);
+  return user != nullptr ? std::string(user->pw_name) : fmt::format("user {}", uid);
+}
+
+/// Whose the directory is, as far down as it can be seen, and how to become that user.
+Error not_the_owner(Error denied, const fs::path& data_directory) {
+  for (fs::path seen = data_directory; seen.has_relative_path(); seen = seen.parent_path()) {
+    const auto status = stat_if_exists(seen);
+    if (!status || !*status) continue;
+    const auto owner = user_name((*status)->st_uid);
+    if ((*status)->st_uid == ::geteuid()) break;
+    return std::move(denied)
+        .with_context(fmt::format("{} runs this, and {} belongs to {}", user_name(::geteuid()), seen.string(), owner))
+        .with_hint(Hint{fmt::format("run it as the data directory's owner: sudo -u {} pgmint ...", owner)});
+  }
+  return denied;
 }
 
 /// Of several clusters with one name, pg_control decides, where it can be read.
@@ -132,6 +153,7 @@ Result<postgres::ControlFile> control_of(const ClusterSettings& settings) {
   auto image = postgres::read_control_file(settings.data_directory);
   if (image) return std::move(image->control);
   auto error = std::move(image.error()).with_context(fmt::format("cluster {}", settings.name));
+  if (error.code() == Errc::Key) return not_the_owner(std::move(error), settings.data_directory);
   if (error.code() != Errc::NotFound) return error;
   return std::move(error)
       .with_code(Errc::Precondition)

@@ -19,19 +19,15 @@ struct FirstKey {
   bool made = false;
 };
 
-Result<FirstKey> first_key(const EncryptionSettings& settings) {
-  if (settings.key_file) {
-    FirstKey key{{}, fs::path(*settings.key_file), false};
-    if (TRY(stat_if_exists(*key.key_file))) {
-      key.unlock = TRY(unlock_from_key_file(*key.key_file));
-    } else {
-      key.unlock = TRY(create_key_file(*key.key_file, system_random()));
-      key.made = true;
-    }
-    return key;
+/// nullopt: the key file is still to be made.
+Result<std::optional<FirstKey>> present_key(const EncryptionSettings& settings) {
+  if (!settings.key_file) {
+    auto unlocks = TRY(configured_unlocks(settings));
+    return std::optional(FirstKey{std::move(unlocks.front()), std::nullopt, false});
   }
-  auto unlocks = TRY(configured_unlocks(settings));
-  return FirstKey{std::move(unlocks.front()), std::nullopt, false};
+  const fs::path file(*settings.key_file);
+  if (!TRY(stat_if_exists(file))) return std::optional<FirstKey>();
+  return std::optional(FirstKey{TRY(unlock_from_key_file(file)), file, false});
 }
 
 /// A repository among other files would be a riddle to whoever finds it; one inside a data directory would back itself
@@ -105,9 +101,15 @@ Result<int> run(Context& context) {
     return Error(Errc::Precondition, fmt::format("{} is a repository already", directory.string()),
                  Hint{"pgmint list"});
   TRY(check_place(configuration, directory));
+  // Whatever refuses does so before anything is made.
+  const auto encryption = TRY(context.encryption());
+  auto present = TRY(present_key(encryption));
   auto environment = TRY(context.environment(true));
-  const auto* place = TRY(context.place());
-  const auto key = TRY(first_key(place->encryption));
+  if (!present) {
+    const fs::path file(*encryption.key_file);
+    present = FirstKey{TRY(create_key_file(file, system_random())), file, true};
+  }
+  const auto& key = *present;
   const auto recovery = create_recovery_key(environment.random);
   std::vector<repository::Repository::Slot> slots;
   slots.push_back({clone(key.unlock), fmt::format("made by init for {}", actor_label())});

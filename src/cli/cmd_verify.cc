@@ -130,6 +130,7 @@ void answer(Context& context, const Total& total) {
 
 Result<int> run(Context& context) {
   const auto& arguments = context.arguments();
+  context.stop_at_next_request();
   ProgressDisplay display(progress_mode(context));
   Total total;
   if (const auto backup = arguments.get("--backup")) {
@@ -142,6 +143,7 @@ Result<int> run(Context& context) {
     TRY(verify_all(context, display, total));
   }
   display.finish();
+  TRY(context.cancel().check());  // half a look must not pass for a whole one
   answer(context, total);
   return total.findings.empty() ? 0 : exit_code(Errc::Corruption);
 }

@@ -20,7 +20,9 @@ namespace {
 Result<int> run_push(Context& context) {
   const auto& configuration = *TRY(context.configuration());
   auto source = TRY(wal::inspect(*context.arguments().position("PATH")));
-  const auto target = TRY(wal_target_for_push(context, source.system_identifier, source.wal_directory.parent_path()));
+  // PostgreSQL's log shows what archive_command says, and nobody remembers which file it was called for.
+  const auto target = TRY(wal_target_for_push(context, source.system_identifier, source.wal_directory.parent_path())
+                              .context(fmt::format("{} is not stored", source.file_name)));
   wal::PushRequest request;
   request.source = std::move(source);
   request.codec = TRY(configured_codec(context));

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "cli/opened_slots.h"
 #include "cli/secrets.h"
+#include "storage/cancel_store.h"
 #include "storage/posix_store.h"
 
 namespace pgmint::cli {
@@ -46,6 +47,11 @@ Result<const RepositorySettings*> Context::repository_settings() {
   return &repositories.front();
 }
 
+Result<EncryptionSettings> Context::encryption() {
+  const auto& own = TRY(repository_settings())->encryption;
+  return own.empty() ? TRY(configuration())->encryption : own;
+}
+
 Result<fs::path> Context::state_directory() {
   return cli::state_directory(*TRY(configuration()), process_environment);
 }
@@ -54,11 +60,12 @@ Result<RepositoryPlace*> Context::place(bool create) {
   if (place_) return place_.get();
   auto made = std::make_unique<RepositoryPlace>();
   made->settings = *TRY(repository_settings());
-  made->encryption = made->settings.encryption.empty() ? TRY(configuration())->encryption : made->settings.encryption;
+  made->encryption = TRY(encryption());
   const auto directory = TRY(made->settings.directory());
   storage::PosixOptions options;
   options.create_root = create;
   made->store = TRY(storage::open_posix_store(directory, options));
+  if (stop_at_next_request_) made->store = storage::make_cancel_store(std::move(made->store), cancel_);
   made->seen = repository::make_seen_memory(TRY(state_directory()) / "seen");
   place_ = std::move(made);
   return place_.get();

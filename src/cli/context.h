@@ -31,11 +31,15 @@ class Context {
   Output& output() { return output_; }
   CancelToken& cancel() { return cancel_; }
   bool yes() const { return arguments_.has("--yes"); }
+  /// For a command that only reads, before it opens the repository: a signal ends it at its next request to the store.
+  void stop_at_next_request() { stop_at_next_request_ = true; }
 
   /// Read at the first call. @errors Configuration
   Result<const Configuration*> configuration();
   /// The one repository that this version operates. @errors Configuration
   Result<const RepositorySettings*> repository_settings();
+  /// The repository's own, else the general one. @errors Configuration
+  Result<EncryptionSettings> encryption();
   Result<fs::path> state_directory();
   /// @param create  make the directory of a new repository
   /// @errors Configuration, Storage, Key
@@ -51,6 +55,7 @@ class Context {
   Arguments arguments_;
   Output output_;
   CancelToken& cancel_;
+  bool stop_at_next_request_ = false;
   std::optional<Configuration> configuration_;
   std::unique_ptr<RepositoryPlace> place_;
   std::unique_ptr<repository::Repository> repository_;

@@ -1,9 +1,10 @@
-// The small decorators: throttle, meter, fault.
+// The small decorators: throttle, meter, cancel, fault.
 #include <gtest/gtest.h>
 
 #include <thread>
 
 #include "base/units.h"
+#include "storage/cancel_store.h"
 #include "storage/fault_store.h"
 #include "storage/instant_clock.h"
 #include "storage/memory_store.h"
@@ -118,6 +119,36 @@ TEST(MeterStore, CountsCallsBytesFailuresAndTime) {
   EXPECT_EQ(meter.of(Operation::List).time_us, 0u) << "nor is its time";
   EXPECT_EQ(meter.of(Operation::ListParts).calls, 1u);
   EXPECT_EQ(meter.of(Operation::Remove).calls, 1u);
+}
+
+TEST(CancelStore, NothingIsAskedOfTheStoreOnceCancelled) {
+  InstantClock clock;
+  StoreMeter meter;
+  CancelToken token;
+  auto store = make_cancel_store(make_meter_store(make_memory_store(), meter, clock), token);
+  ASSERT_TRUE(store->create("a", as_bytes("1")));
+  ASSERT_TRUE(store->create("b", as_bytes("1")));
+  int visited = 0;
+  const auto listed = store->list("", "", [&](const BlobInfo&) {
+    ++visited;
+    token.cancel();
+    return ok();
+  });
+  ASSERT_FALSE(listed);
+  EXPECT_EQ(listed.failure().code(), Errc::Cancelled);
+  EXPECT_EQ(visited, 1) << "a long listing ends where it is";
+
+  Bytes out(1);
+  EXPECT_EQ(store->create("c", {}).failure().code(), Errc::Cancelled);
+  EXPECT_EQ(store->read("a", 1).failure().code(), Errc::Cancelled);
+  EXPECT_EQ(store->read_range("a", 0, out).failure().code(), Errc::Cancelled);
+  EXPECT_EQ(store->stat("a").failure().code(), Errc::Cancelled);
+  EXPECT_EQ(store->list_parts("").failure().code(), Errc::Cancelled);
+  EXPECT_EQ(store->remove("a").failure().code(), Errc::Cancelled);
+  for (const auto kind :
+       {Operation::Read, Operation::ReadRange, Operation::Stat, Operation::ListParts, Operation::Remove})
+    EXPECT_EQ(meter.of(kind).calls, 0u) << operation_name(kind);
+  EXPECT_EQ(meter.of(Operation::Create).calls, 2u);
 }
 
 TEST(FaultStore, FailsWhereAndWhenItIsTold) {

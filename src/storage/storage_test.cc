@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/units.h"
 #include "storage/blob_store_conformance.h"
+#include "storage/cancel_store.h"
 #include "storage/fault_store.h"
 #include "storage/instant_clock.h"
 #include "storage/memory_store.h"
@@ -41,6 +42,11 @@ StoreUnderTest throttle() {
 StoreUnderTest meter() {
   auto counts = std::make_shared<StoreMeter>();
   return {{counts}, make_meter_store(make_memory_store(), *counts, system_clock())};
+}
+
+StoreUnderTest cancel() {
+  auto token = std::make_shared<CancelToken>();
+  return {{token}, make_cancel_store(make_memory_store(), *token)};
 }
 
 StoreUnderTest fault_without_faults() { return {{}, std::make_unique<FaultStore>(make_memory_store(), system_clock())}; }
@@ -92,7 +98,7 @@ INSTANTIATE_TEST_SUITE_P(Backends, BlobStoreConformance,
 
 INSTANTIATE_TEST_SUITE_P(Decorators, BlobStoreConformance,
                          testing::Values(StoreFactory{"Throttle", throttle}, StoreFactory{"Meter", meter},
-                                         StoreFactory{"Fault", fault_without_faults},
+                                         StoreFactory{"Cancel", cancel}, StoreFactory{"Fault", fault_without_faults},
                                          StoreFactory{"RetryOverFaults", retry_over_faults},
                                          StoreFactory{"WholeStack", whole_stack}),
                          factory_name);

@@ -90,7 +90,6 @@ def test_key_file_that_is_not_ours_is_refused(make, content):
     tool.refuses("list", code=7, naming=str(tool.key_file))
 
 
-@pytest.mark.xfail(reason="init makes the repository's directory before it looks at the key file")
 def test_init_refuses_a_key_file_that_is_not_ours_and_leaves_it(make):
     tool = make.pgmint()
     tool.key_file.write_text("precious")
@@ -151,7 +150,6 @@ def test_only_the_owner_of_the_cluster_may_back_it_up(make):
 
 
 @pytest.mark.skipif(not RUNNING_AS_ROOT, reason="needs a second user")
-@pytest.mark.xfail(reason="the message names pg_control and no next step; it should name the owner of the data directory")
 def test_whoever_is_not_the_owner_is_told_who_is(make):
     cluster, tool = make.pair(rows=10)
     for path in (tool.home, tool.repository):

@@ -308,7 +308,6 @@ def test_archiver_catches_up_after_the_repository_was_away(pair):
     assert tool.list()["wal"]["gaps"] == []
 
 
-@pytest.mark.xfail(reason="the error does not name the segment that was not stored")
 def test_push_message_names_what_failed_and_what_next(manual):
     cluster, tool = manual
     name = cluster.switch_wal()
