@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/queue.h"
 #include "base/random.h"
+#include "base/scratch.h"
 #include "base/task_group.h"
 #include "base/units.h"
 
@@ -112,6 +113,23 @@ TEST(TaskGroup, FirstFailureWinsAndWakesBlockedWorkers) {
   auto status = group.join();
   ASSERT_FALSE(status);
   EXPECT_EQ(status.failure().code(), Errc::Corruption);
+}
+
+TEST(Scratch, GrowsKeepsItsPlaceAndIsWritable) {
+  Scratch scratch;
+  EXPECT_EQ(scratch.of(0).size(), 0u);
+  const auto small = scratch.of(1000);
+  std::ranges::fill(small, std::byte{7});
+  EXPECT_EQ(scratch.of(500).data(), small.data());
+  const std::size_t large = (std::size_t{5} << 20) + 1;
+  const auto big = scratch.of(large);
+  ASSERT_EQ(big.size(), large);
+  std::ranges::fill(big, std::byte{8});
+  Scratch taken = std::move(scratch);
+  EXPECT_EQ(taken.of(1).data(), big.data());
+  EXPECT_EQ(taken.of(large).back(), std::byte{8});
+  taken.release();
+  EXPECT_EQ(taken.of(10).size(), 10u);
 }
 
 TEST(File, DurableWriteReplacesAndCreateRefuses) {

@@ -130,9 +130,18 @@ std::size_t BlockCollector::Hash::operator()(const RelationFork& fork) const {
   return mixed * 0xBF58476D1CE4E5B9U;
 }
 
+BlockCollector::Gathered& BlockCollector::gathered_of(const RelationFork& where) {
+  for (const auto& recent : recent_)
+    if (recent.gathered != nullptr && recent.where == where) return *recent.gathered;
+  auto& gathered = forks_[where];
+  recent_[oldest_] = {where, &gathered};
+  oldest_ = (oldest_ + 1) % recent_.size();
+  return gathered;
+}
+
 void BlockCollector::add(const RelationFork& where, BlockNumber block) {
   constexpr std::size_t kSmall = 4096;
-  auto& gathered = forks_[where];
+  auto& gathered = gathered_of(where);
   if (!gathered.blocks.empty() && gathered.blocks.back() == block) return;
   gathered.blocks.push_back(block);
   if (gathered.blocks.size() > std::max(kSmall, 2 * gathered.compacted)) {
@@ -142,7 +151,7 @@ void BlockCollector::add(const RelationFork& where, BlockNumber block) {
 }
 
 void BlockCollector::add(const ForkBlocks& blocks) {
-  auto& gathered = forks_[blocks.where];
+  auto& gathered = gathered_of(blocks.where);
   gathered.blocks.insert(gathered.blocks.end(), blocks.blocks.begin(), blocks.blocks.end());
   if (gathered.blocks.size() > 2 * gathered.compacted + 4096) {
     sort_unique(gathered.blocks);
@@ -159,6 +168,7 @@ std::vector<ForkBlocks> BlockCollector::take() {
     result.push_back({where, std::move(gathered.blocks)});
   }
   forks_.clear();
+  recent_ = {};
   std::sort(result.begin(), result.end(), [](const auto& a, const auto& b) { return a.where < b.where; });
   return result;
 }

@@ -13,6 +13,7 @@ namespace {
 constexpr std::uint8_t kRmgrInfoMask = 0xF0;
 constexpr std::uint8_t kXlogSwitch = 0x40;
 constexpr std::size_t kAlignment = 8;
+constexpr std::size_t kCrcOffset = 20;
 constexpr std::size_t kHeadMax = kRecordHeaderSize + kRecordHeadersMax;
 
 constexpr std::uint64_t aligned(std::uint64_t position) {
@@ -35,6 +36,7 @@ struct WalSegmentReader::State {
   TimelineId page_timeline;
 
   std::optional<std::uint32_t> leading_left;  // bytes of the leading fragment still to come
+  WalRecord record;  // the one being visited, kept for its memory
   // The record being put together from several pages.
   bool assembling = false;
   Lsn record_start;
@@ -188,6 +190,12 @@ struct WalSegmentReader::State {
     record_crc = partial_crc(bytes, record_crc);
   }
 
+  /// The CRC runs over the body first, then over the header up to the CRC itself (XLogInsertRecord).
+  static bool whole_crc_fits(ByteView record) {
+    const auto crc = codec::crc32c(record.first(kCrcOffset), codec::crc32c(record.subspan(kRecordHeaderSize)));
+    return crc == load<std::uint32_t>(record, kCrcOffset);
+  }
+
   /// A record begins at `at`. @return where to go on in the page
   Result<std::size_t> start_record(ByteView bytes, std::size_t at, std::uint64_t begin) {
     const Lsn start = position(begin + at);
@@ -201,13 +209,13 @@ struct WalSegmentReader::State {
       return at;
     }
     auto here = bytes.subspan(at, std::min<std::size_t>(length, bytes.size() - at));
-    if (here.size() >= kRecordHeaderSize) {
-      if (auto problem = header_problem(parse_record_header(here)); !problem.empty()) {
-        end_of_wal(start, std::move(problem));
-        return at;
-      }
-    }
     if (here.size() < length) {
+      if (here.size() >= kRecordHeaderSize) {
+        if (const auto header = parse_record_header(here); !follows(header)) {
+          end_of_wal(start, wrong_chain(header));
+          return at;
+        }
+      }
       assembling = true;
       record_start = start;
       record_length = length;
@@ -216,41 +224,43 @@ struct WalSegmentReader::State {
       assemble(here);
       return bytes.size();
     }
-    auto header = here.first(kRecordHeaderSize);
-    auto crc = codec::crc32c(header.first(20), codec::crc32c(here.subspan(kRecordHeaderSize)));
     at = aligned(at + length);
-    TRY(finish(start, position(begin + at), here, crc == load<std::uint32_t>(header, 20)));
+    TRY(finish(start, position(begin + at), here, whole_crc_fits(here)));
     return at;
   }
 
-  /// What is wrong with the header of the next record; empty when nothing is.
-  std::string header_problem(const WalRecordHeader& header) const {
-    if (is_valid(result.last_complete) && header.previous != result.last_complete)
-      return fmt::format("a record follows {}, not {}", format(header.previous), format(result.last_complete));
-    return {};
+  /// Whether the next record names the last one as the one before it.
+  bool follows(const WalRecordHeader& header) const {
+    return !is_valid(result.last_complete) || header.previous == result.last_complete;
+  }
+  std::string wrong_chain(const WalRecordHeader& header) const {
+    return fmt::format("a record follows {}, not {}", format(header.previous), format(result.last_complete));
   }
 
   Status finish_assembled(Lsn end) {
     ByteView bytes = record_bytes;
     auto header = bytes.first(kRecordHeaderSize);
+    if (bytes.size() == record_length) return finish(record_start, end, bytes, whole_crc_fits(bytes));
     auto body = without_prefix(record_crc, partial_crc(header));
     return finish(record_start, end, bytes, record_crc_fits(body, header));
   }
 
   Status finish(Lsn start, Lsn end, ByteView bytes, bool crc_fits) {
-    WalRecord record{.start = start, .end = end, .header = parse_record_header(bytes), .layout = {}, .main_data = {}};
-    if (auto problem = header_problem(record.header); !problem.empty() || !crc_fits) {
-      end_of_wal(start, crc_fits ? problem : "a record's checksum does not fit");
+    record.start = start;
+    record.end = end;
+    record.header = parse_record_header(bytes);
+    record.main_data = {};
+    if (!crc_fits || !follows(record.header)) {
+      end_of_wal(start, crc_fits ? wrong_chain(record.header) : "a record's checksum does not fit");
       return ok();
     }
     note_start(start, record.header.previous);
     result.last_complete = start;
-    auto layout = parse_record_layout(bytes, record.header.total_length, *result.header.version);
-    if (!layout) {
-      end_of_wal(start, layout.failure().message());
+    if (const char* problem =
+            read_record_layout(bytes, record.header.total_length, *result.header.version, kPageSizeMax, record.layout)) {
+      end_of_wal(start, fmt::format("WAL record: {}", problem));
       return ok();
     }
-    record.layout = std::move(*layout);
     if (bytes.size() == record.header.total_length) record.main_data = bytes.subspan(record.layout.main_data_offset);
     const bool is_switch = record.header.rmgr == static_cast<std::uint8_t>(Rmgr::Xlog) &&
                            (record.header.info & kRmgrInfoMask) == kXlogSwitch;

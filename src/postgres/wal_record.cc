@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+
 #include "postgres/load.h"
 
 namespace pgmint::postgres {
@@ -26,58 +28,64 @@ constexpr std::uint8_t kHasData = 0x20;
 constexpr std::uint8_t kSameRelation = 0x80;
 constexpr std::uint8_t kForkMax = 3;
 
-Error corrupt(std::string_view why) {
-  return Error(Errc::Corruption, fmt::format("WAL record: {}", why));
-}
-
-/// Takes fields off the headers; running out is Corruption.
+/// Takes fields off the headers. Never reads past the end: from there on fields are zero, and ran_out() tells.
 class HeaderReader {
  public:
-  explicit HeaderReader(ByteView bytes) : bytes_(bytes) {}
+  explicit HeaderReader(ByteView bytes) : at_(bytes.data()), end_(bytes.data() + bytes.size()) {}
   template <class T>
-  Result<T> take() {
-    if (bytes_.size() < sizeof(T)) return corrupt("headers run past what was kept of it");
-    T value = load<T>(bytes_, 0);
-    bytes_ = bytes_.subspan(sizeof(T));
+  T take() {
+    if (left() < sizeof(T)) {
+      ran_out_ = true;
+      at_ = end_;
+      return 0;
+    }
+    T value;
+    std::memcpy(&value, at_, sizeof(T));
+    at_ += sizeof(T);
     return value;
   }
-  std::size_t left() const { return bytes_.size(); }
+  std::size_t left() const { return static_cast<std::size_t>(end_ - at_); }
+  bool ran_out() const { return ran_out_; }
 
  private:
-  ByteView bytes_;
+  const std::byte* at_;
+  const std::byte* end_;
+  bool ran_out_ = false;
 };
 
-/// One block header and what follows it. @return bytes of image and data that the record holds for it
-Result<std::uint32_t> take_block(HeaderReader& reader, const VersionEntry& version, std::uint32_t page_size_max,
-                                 std::optional<RelationLocator>& locator, RecordLayout& layout) {
-  auto fork_flags = TRY(reader.take<std::uint8_t>());
-  std::uint32_t payload = TRY(reader.take<std::uint16_t>());
-  if (((fork_flags & kHasData) != 0) != (payload != 0)) return corrupt("a block's data flag contradicts its length");
-  if ((fork_flags & kForkMask) > kForkMax) return corrupt("no such fork");
+/// One block header and what follows it. `payload` grows by the bytes of image and data that the record holds for it.
+/// @return what is wrong, or nullptr; the caller asks the reader whether it ran out
+const char* take_block(HeaderReader& reader, const VersionEntry& version, std::uint32_t page_size_max,
+                       std::optional<RelationLocator>& locator, RecordLayout& layout, std::uint64_t& payload) {
+  const auto fork_flags = reader.take<std::uint8_t>();
+  const auto data_length = reader.take<std::uint16_t>();
+  if (((fork_flags & kHasData) != 0) != (data_length != 0)) return "a block's data flag contradicts its length";
+  if ((fork_flags & kForkMask) > kForkMax) return "no such fork";
+  payload += data_length;
   BlockReference reference;
   reference.has_image = (fork_flags & kHasImage) != 0;
   if (reference.has_image) {
-    auto image_length = TRY(reader.take<std::uint16_t>());
-    TRY(reader.take<std::uint16_t>());  // where the hole begins
-    auto image_info = TRY(reader.take<std::uint8_t>());
-    if ((image_info & ~version.wal.image_known) != 0) return corrupt("unknown flags of a page image");
-    if (image_length > page_size_max) return corrupt("a page image larger than a page");
+    const auto image_length = reader.take<std::uint16_t>();
+    reader.take<std::uint16_t>();  // where the hole begins
+    const auto image_info = reader.take<std::uint8_t>();
+    if ((image_info & ~version.wal.image_known) != 0) return "unknown flags of a page image";
+    if (image_length > page_size_max) return "a page image larger than a page";
     if ((image_info & version.wal.image_has_hole) != 0 && (image_info & version.wal.image_compressed) != 0)
-      TRY(reader.take<std::uint16_t>());  // length of the hole
+      reader.take<std::uint16_t>();  // length of the hole
     payload += image_length;
   }
   if ((fork_flags & kSameRelation) == 0) {
     RelationLocator named;
-    named.tablespace = Oid(TRY(reader.take<std::uint32_t>()));
-    named.database = Oid(TRY(reader.take<std::uint32_t>()));
-    named.relation = Oid(TRY(reader.take<std::uint32_t>()));
+    named.tablespace = Oid(reader.take<std::uint32_t>());
+    named.database = Oid(reader.take<std::uint32_t>());
+    named.relation = Oid(reader.take<std::uint32_t>());
     locator = named;
   }
-  if (!locator) return corrupt("a block of the same relation as none before");
+  if (!locator) return "a block of the same relation as none before";
   reference.where = {*locator, static_cast<Fork>(fork_flags & kForkMask)};
-  reference.block = TRY(reader.take<std::uint32_t>());
+  reference.block = reader.take<std::uint32_t>();
   layout.blocks.push_back(reference);
-  return payload;
+  return nullptr;
 }
 
 }  // namespace
@@ -149,6 +157,7 @@ Status check_segment_identity(const WalSegmentHeader& header, const WalFileName&
 }
 
 WalRecordHeader parse_record_header(ByteView bytes) {
+  PGMINT_ASSERT(bytes.size() >= kRecordHeaderSize);  // once for all fields
   return {.total_length = load<std::uint32_t>(bytes, 0),
           .xid = TransactionId(load<std::uint32_t>(bytes, 4)),
           .previous = Lsn(load<std::uint64_t>(bytes, 8)),
@@ -157,40 +166,54 @@ WalRecordHeader parse_record_header(ByteView bytes) {
           .crc = load<std::uint32_t>(bytes, 20)};
 }
 
-Result<RecordLayout> parse_record_layout(ByteView head, std::uint32_t total_length, const VersionEntry& version,
-                                         std::uint32_t page_size_max) {
-  if (total_length < kRecordHeaderSize || total_length > kRecordLengthMax) return corrupt("impossible length");
-  if (head.size() < kRecordHeaderSize) return corrupt("truncated");
+const char* read_record_layout(ByteView head, std::uint32_t total_length, const VersionEntry& version,
+                               std::uint32_t page_size_max, RecordLayout& layout) {
+  layout.blocks.clear();
+  layout.main_data_offset = 0;
+  layout.main_data_length = 0;
+  layout.top_level_xid.reset();
+  if (total_length < kRecordHeaderSize || total_length > kRecordLengthMax) return "impossible length";
+  if (head.size() < kRecordHeaderSize) return "truncated";
   head = head.first(std::min<std::size_t>(head.size(), total_length));
-  RecordLayout layout;
   HeaderReader reader(head.subspan(kRecordHeaderSize));
   std::uint64_t payload = 0;
   int last_block = -1;
   std::optional<RelationLocator> locator;
   // As DecodeXLogRecord: headers go on until the data that they promise fills the rest of the record.
-  auto header_bytes = [&] { return head.size() - reader.left(); };
+  const auto header_bytes = [&] { return head.size() - reader.left(); };
   while (header_bytes() + payload < total_length) {
-    auto id = TRY(reader.take<std::uint8_t>());
-    if (id == kIdDataShort || id == kIdDataLong) {
-      layout.main_data_length =
-          id == kIdDataShort ? TRY(reader.take<std::uint8_t>()) : TRY(reader.take<std::uint32_t>());
+    const auto id = reader.take<std::uint8_t>();
+    bool last = false;
+    if (reader.ran_out()) {
+      // told below
+    } else if (id == kIdDataShort || id == kIdDataLong) {
+      layout.main_data_length = id == kIdDataShort ? reader.take<std::uint8_t>() : reader.take<std::uint32_t>();
       payload += layout.main_data_length;
-      break;  // always the last header
-    }
-    if (id == kIdOrigin) {
-      TRY(reader.take<std::uint16_t>());
+      last = true;  // always the last header
+    } else if (id == kIdOrigin) {
+      reader.take<std::uint16_t>();
     } else if (id == kIdTopLevelXid && version.wal.has_toplevel_xid) {
-      layout.top_level_xid = TransactionId(TRY(reader.take<std::uint32_t>()));
+      layout.top_level_xid = TransactionId(reader.take<std::uint32_t>());
     } else if (id <= kMaxBlockId) {
-      if (static_cast<int>(id) <= last_block) return corrupt("blocks out of order");
+      if (static_cast<int>(id) <= last_block) return "blocks out of order";
       last_block = id;
-      payload += TRY(take_block(reader, version, page_size_max, locator, layout));
+      if (const char* problem = take_block(reader, version, page_size_max, locator, layout, payload)) return problem;
     } else {
-      return corrupt(fmt::format("unknown header {}", id));
+      return "an unknown header";
     }
+    if (reader.ran_out()) return "headers run past what was kept of it";
+    if (last) break;
   }
-  if (header_bytes() + payload != total_length) return corrupt("its headers do not add up to its length");
+  if (header_bytes() + payload != total_length) return "its headers do not add up to its length";
   layout.main_data_offset = total_length - layout.main_data_length;
+  return nullptr;
+}
+
+Result<RecordLayout> parse_record_layout(ByteView head, std::uint32_t total_length, const VersionEntry& version,
+                                         std::uint32_t page_size_max) {
+  RecordLayout layout;
+  if (const char* problem = read_record_layout(head, total_length, version, page_size_max, layout))
+    return Error(Errc::Corruption, fmt::format("WAL record: {}", problem));
   return layout;
 }
 

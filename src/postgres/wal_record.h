@@ -61,6 +61,8 @@ struct WalRecordHeader {
 /// @param bytes  at least kRecordHeaderSize
 WalRecordHeader parse_record_header(ByteView bytes);
 
+inline constexpr std::uint32_t kPageSizeMax = 32768;
+
 struct BlockReference {
   RelationFork where;
   BlockNumber block = 0;
@@ -80,6 +82,10 @@ struct RecordLayout {
 /// @param total_length  of the record
 /// @errors Corruption: headers that contradict each other or run past the record
 Result<RecordLayout> parse_record_layout(ByteView head, std::uint32_t total_length, const VersionEntry& version,
-                                         std::uint32_t page_size_max = 32768);
+                                         std::uint32_t page_size_max = kPageSizeMax);
+/// As above, for a hundred thousand records a segment: into `layout`, whose memory it reuses.
+/// @return what is wrong, or nullptr; `layout` is then undefined
+const char* read_record_layout(ByteView head, std::uint32_t total_length, const VersionEntry& version,
+                               std::uint32_t page_size_max, RecordLayout& layout);
 
 }  // namespace pgmint::postgres

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <map>
 
 #include "base/log.h"
+#include "base/scratch.h"
 #include "crypto/hash.h"
 #include "repository/layout.h"
 #include "repository/object_header.h"
@@ -20,22 +22,27 @@ namespace {
 constexpr std::size_t kFirstRead = 2048;
 /// Records are read from the store in stretches of at most this; a segment of the usual size is one stretch.
 constexpr std::uint64_t kWindow = std::uint64_t{32} << 20;
+/// Summaries of 16 MiB segments have some tens of kilobytes.
+constexpr std::size_t kSummaryRoom = 1 << 20;
 
-/// Memory that is not zeroed first and kept from file to file.
-class Scratch {
+/// Bytes in memory as a file.
+class MemoryPlain final : public WalPlain {
  public:
-  MutableByteView of(std::size_t size) {
-    if (size > capacity_) {
-      bytes_.reset();
-      bytes_ = std::make_unique_for_overwrite<std::byte[]>(size);
-      capacity_ = size;
-    }
-    return {bytes_.get(), size};
+  MemoryPlain(ByteView bytes, ByteView encoded_summary) : bytes_(bytes), summary_(encoded_summary) {}
+  std::uint64_t size() const override { return bytes_.size(); }
+  Status begin(bool) override {
+    at_ = 0;
+    return ok();
   }
+  Result<ByteView> next(std::size_t length) override {
+    at_ += length;
+    return bytes_.subspan(at_ - length, length);
+  }
+  Bytes summary() override { return to_bytes(summary_); }
 
  private:
-  std::unique_ptr<std::byte[]> bytes_;
-  std::size_t capacity_ = 0;
+  ByteView bytes_, summary_;
+  std::size_t at_ = 0;
 };
 
 std::string short_hex(const crypto::Digest& mac) { return to_hex(ByteView(mac).first(8)); }
@@ -118,9 +125,12 @@ struct WalArchive::State {
   }
 
   Result<std::optional<Look>> look(const std::string& file_name, const std::string& name);
-  Result<bool> compare(const Look& look, const std::string& file_name, const WalObjectInfo& wanted, ByteView plain);
-  Result<ByteView> seal(const std::string& file_name, const std::string& name, WalObjectInfo& info, ByteView plain,
-                        ByteView encoded_summary);
+  Result<crypto::Digest> mac_of(const std::string& file_name, const WalObjectInfo& info, WalPlain& plain);
+  /// @param wanted  with its MAC
+  Result<bool> compare(const Look& look, const std::string& file_name, const WalObjectInfo& wanted) const;
+  /// The object's bytes, in `sealed_scratch`; sets the MAC in `info`.
+  Result<ByteView> seal(const std::string& file_name, const std::string& name, WalObjectInfo& info, WalPlain& plain);
+  void seal_part(char part, ByteView prefix, const std::string& name, ByteView plain, MutableByteView out);
   Status open_records(const Look& look, const std::string& name, const std::function<Status(ByteView)>& sink);
   Result<Bytes> open_summary(const Look& look, const std::string& name);
 };
@@ -156,72 +166,97 @@ Result<std::optional<Look>> WalArchive::State::look(const std::string& file_name
   return found;
 }
 
-Result<bool> WalArchive::State::compare(const Look& look, const std::string& file_name, const WalObjectInfo& wanted,
-                                        ByteView plain) {
-  const auto prefix = encode_wal_prefix(cluster.context(), {wanted, 0, 0});
+Result<crypto::Digest> WalArchive::State::mac_of(const std::string& file_name, const WalObjectInfo& info, WalPlain& plain) {
+  TRY(plain.begin(false));
   mac->start();
-  mac->update(plain);
-  const auto digest = mac->finish(prefix, file_name);
-  if (crypto::equal_constant_time(digest, look.prefix.info.mac)) return true;
+  for (std::uint64_t left = info.raw_length; left != 0;) {
+    const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(kWalRecordSize, left));
+    mac->update(TRY(plain.next(length)));
+    left -= length;
+  }
+  return mac->finish(encode_wal_prefix(cluster.context(), {info, 0, 0}), file_name);
+}
+
+Result<bool> WalArchive::State::compare(const Look& look, const std::string& file_name, const WalObjectInfo& wanted) const {
+  if (crypto::equal_constant_time(wanted.mac, look.prefix.info.mac)) return true;
   return Error(Errc::Corruption,
                fmt::format("{} is archived already with other content: the stored file has {} bytes and MAC {}, this "
                            "one {} bytes and MAC {}",
-                           file_name, look.prefix.info.raw_length, short_hex(look.prefix.info.mac), plain.size(),
-                           short_hex(digest)),
+                           file_name, look.prefix.info.raw_length, short_hex(look.prefix.info.mac), wanted.raw_length,
+                           short_hex(wanted.mac)),
                Hint{"two servers archive into one cluster, or a server was reset or restored over itself: find out which "
                     "with pgmint wal status, and give the other one a cluster of its own. Nothing was overwritten"});
 }
 
 Result<ByteView> WalArchive::State::seal(const std::string& file_name, const std::string& name, WalObjectInfo& info,
-                                         ByteView plain, ByteView encoded_summary) {
+                                         WalPlain& plain) {
   info.epoch = cluster.keys().newest_epoch();
   crypto::Aead& data_key = *TRY(data_aead(info.epoch));
-  const std::size_t count = (plain.size() + kWalRecordSize - 1) / kWalRecordSize;
-  const std::size_t summary_size = encoded_summary.empty() ? 0 : encoded_summary.size() + crypto::kSealOverhead;
-  // Index and summary stand in front of the records but are known after them: room is left, and the object then starts
-  // somewhere inside it, so that the records never move.
-  const std::size_t room = kWalPrefixSize + wal_index_bound(count) + summary_size;
+  const auto count = static_cast<std::size_t>((info.raw_length + kWalRecordSize - 1) / kWalRecordSize);
+  // Index and summary stand in front of the records but are known after them: room is left for all but a very long summary,
+  // and the object then starts somewhere inside it, so that the records hardly ever move. Pages that nothing is written to
+  // cost nothing.
+  std::size_t room = kWalPrefixSize + wal_index_bound(count) + kSummaryRoom;
   const std::size_t slack = codec::Compressor::bound(kWalRecordSize);
-  const MutableByteView buffer = sealed_scratch.of(room + plain.size() + count * crypto::kSealOverhead + slack);
+  const auto body_max = static_cast<std::size_t>(info.raw_length) + count * crypto::kSealOverhead + slack;
+  MutableByteView buffer = sealed_scratch.of(room + body_max);
 
-  // The MAC belongs into the index's and summary's additional data only; records bind what stands before it.
-  WalPrefix prefix{info, 0, static_cast<std::uint32_t>(summary_size)};
-  auto prefix_bytes = encode_wal_prefix(cluster.context(), prefix);
-  mac->start();
+  // Records bind what stands before the MAC, which is known after them.
+  auto prefix_bytes = encode_wal_prefix(cluster.context(), {info, 0, 0});
   WalRecordAad aad(prefix_bytes, name);
   WalIndex index;
   index.records.reserve(count);
+  TRY(plain.begin(true));
+  mac->start();
   std::size_t at = room;
   for (std::size_t i = 0; i < count; ++i) {
-    const ByteView piece = plain.subspan(i * kWalRecordSize, std::min<std::size_t>(kWalRecordSize, plain.size() - i * kWalRecordSize));
+    const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(kWalRecordSize, info.raw_length - i * kWalRecordSize));
+    const ByteView piece = TRY(plain.next(length));
     mac->update(piece);
     const MutableByteView body = buffer.subspan(at + crypto::kNonceSize);
     const auto packed = compressor.compress(piece, body);
     const bool as_it_is = packed.codec == codec::CodecId::None;
-    const std::size_t size = as_it_is ? piece.size() : packed.size;
+    const std::size_t size = as_it_is ? length : packed.size;
     crypto::Nonce nonce;
     random().fill(nonce);
     std::ranges::copy(nonce, buffer.begin() + static_cast<std::ptrdiff_t>(at));
-    data_key.seal(nonce, aad.of(packed.codec, i + 1 == count, static_cast<std::uint32_t>(piece.size()), static_cast<std::uint32_t>(i)),
+    data_key.seal(nonce, aad.of(packed.codec, i + 1 == count, static_cast<std::uint32_t>(length), static_cast<std::uint32_t>(i)),
                   as_it_is ? piece : ByteView(body.first(size)), body);
     index.records.push_back({packed.codec, static_cast<std::uint32_t>(size + crypto::kSealOverhead)});
     at += size + crypto::kSealOverhead;
   }
-
   info.mac = mac->finish(prefix_bytes, file_name);
-  const Bytes index_plain = encode_wal_index(index);
-  prefix = {info, static_cast<std::uint32_t>(index_plain.size() + crypto::kSealOverhead), static_cast<std::uint32_t>(summary_size)};
-  prefix_bytes = encode_wal_prefix(cluster.context(), prefix);
-  const std::size_t start = room - summary_size - prefix.index_length - kWalPrefixSize;
-  std::ranges::copy(prefix_bytes, buffer.begin() + static_cast<std::ptrdiff_t>(start));
-  const Bytes i = map->seal_with_random_nonce(random(), wal_part_aad(prefix_bytes, 'I', name), index_plain);
-  PGMINT_ASSERT(i.size() == prefix.index_length);
-  std::ranges::copy(i, buffer.begin() + static_cast<std::ptrdiff_t>(start + kWalPrefixSize));
-  if (summary_size != 0) {
-    const Bytes s = map->seal_with_random_nonce(random(), wal_part_aad(prefix_bytes, 'S', name), encoded_summary);
-    std::ranges::copy(s, buffer.begin() + static_cast<std::ptrdiff_t>(room - summary_size));
+
+  Bytes encoded_summary = plain.summary();
+  if (encoded_summary.size() + crypto::kSealOverhead > kWalSummaryMax) {
+    log_warning("{}: its change summary of {} bytes is beyond the limit and is left out", file_name, encoded_summary.size());
+    encoded_summary.clear();
   }
-  return ByteView(buffer.subspan(start, at - start));
+  const std::size_t summary_size = encoded_summary.empty() ? 0 : encoded_summary.size() + crypto::kSealOverhead;
+  const Bytes index_plain = encode_wal_index(index);
+  const std::size_t index_size = index_plain.size() + crypto::kSealOverhead;
+  const std::size_t front = kWalPrefixSize + index_size + summary_size;
+  if (front > room) {
+    std::memmove(buffer.data() + front, buffer.data() + room, at - room);
+    at += front - room;
+    room = front;
+  }
+  prefix_bytes = encode_wal_prefix(
+      cluster.context(), {info, static_cast<std::uint32_t>(index_size), static_cast<std::uint32_t>(summary_size)});
+  const MutableByteView object = buffer.subspan(room - front, at - (room - front));
+  std::ranges::copy(prefix_bytes, object.begin());
+  seal_part('I', prefix_bytes, name, index_plain, object.subspan(kWalPrefixSize, index_size));
+  if (summary_size != 0) {
+    seal_part('S', prefix_bytes, name, encoded_summary, object.subspan(kWalPrefixSize + index_size, summary_size));
+  }
+  return ByteView(object);
+}
+
+void WalArchive::State::seal_part(char part, ByteView prefix, const std::string& name, ByteView plain, MutableByteView out) {
+  crypto::Nonce nonce;
+  random().fill(nonce);
+  std::ranges::copy(nonce, out.begin());
+  map->seal(nonce, wal_part_aad(prefix, part, name), plain, out.subspan(crypto::kNonceSize));
 }
 
 Status WalArchive::State::open_records(const Look& look, const std::string& name,
@@ -281,20 +316,20 @@ const WalIdentity& WalArchive::identity() const { return state_->identity; }
 namespace {
 
 Result<WalObjectInfo> describe_file(const WalIdentity& identity, const std::string& file_name, WalContent content,
-                                    std::uint32_t wal_segment_size, ByteView plain) {
+                                    std::uint32_t wal_segment_size, std::uint64_t size) {
   const auto said = wal_content_of(file_name);
   const bool of_segment = content == WalContent::Segment || content == WalContent::Partial;
   PGMINT_ASSERT(said == content && of_segment == (wal_segment_size != 0));
-  if (plain.size() > kWalPlainMax) return Error(Errc::ResourceLimit, "a WAL file of more than 1 GiB");
-  if (content == WalContent::Segment && plain.size() != wal_segment_size) {
-    return Error(Errc::Precondition, fmt::format("a WAL segment must have {} bytes and has {}", wal_segment_size, plain.size()));
+  if (size > kWalPlainMax) return Error(Errc::ResourceLimit, "a WAL file of more than 1 GiB");
+  if (content == WalContent::Segment && size != wal_segment_size) {
+    return Error(Errc::Precondition, fmt::format("a WAL segment must have {} bytes and has {}", wal_segment_size, size));
   }
   WalObjectInfo info;
   info.identity = identity;
   info.timeline = static_cast<std::uint32_t>(std::stoul(file_name.substr(0, 8), nullptr, 16));
   info.wal_segment_size = wal_segment_size;
   info.content = content;
-  info.raw_length = plain.size();
+  info.raw_length = size;
   return info;
 }
 
@@ -302,27 +337,23 @@ Result<WalObjectInfo> describe_file(const WalIdentity& identity, const std::stri
 
 Result<WalPut> WalArchive::put(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size,
                                ByteView plain, ByteView encoded_summary) {
-  return put_summarized(file_name, content, wal_segment_size, plain, [&] { return to_bytes(encoded_summary); });
+  MemoryPlain file(plain, encoded_summary);
+  return put(file_name, content, wal_segment_size, file);
 }
 
-Result<WalPut> WalArchive::put_summarized(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size,
-                                          ByteView plain, const std::function<Bytes()>& make_summary) {
+Result<WalPut> WalArchive::put(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size,
+                               WalPlain& plain) {
   State& s = *state_;
   const auto name = TRY(s.object_name(file_name));
-  auto info = TRY(describe_file(s.identity, file_name, content, wal_segment_size, plain));
+  // Looked for first: most of a put's work is compression, and what was pushed ahead needs none.
+  if (TRY(holds(file_name, content, wal_segment_size, plain))) return WalPut::Duplicate;
+  auto info = TRY(describe_file(s.identity, file_name, content, wal_segment_size, plain.size()));
+  const ByteView object = TRY(s.seal(file_name, name, info, plain));
   const auto existing = [&]() -> Result<bool> {
     auto look = TRY(s.look(file_name, name).context(file_name));
     if (!look) return false;
-    return s.compare(*look, file_name, info, plain);
+    return s.compare(*look, file_name, info);
   };
-  // Looked for first: most of a put's work is compression, and what was pushed ahead needs none.
-  if (TRY(existing())) return WalPut::Duplicate;
-  Bytes encoded_summary = make_summary();
-  if (encoded_summary.size() + crypto::kSealOverhead > kWalSummaryMax) {
-    log_warning("{}: its change summary of {} bytes is beyond the limit and is left out", file_name, encoded_summary.size());
-    encoded_summary.clear();
-  }
-  const ByteView object = TRY(s.seal(file_name, name, info, plain, encoded_summary));
   auto created = s.store().create(name, object);
   if (created && *created == storage::Created::Yes) return WalPut::Stored;
   if (created) {
@@ -339,12 +370,19 @@ Result<WalPut> WalArchive::put_summarized(const std::string& file_name, WalConte
 
 Result<bool> WalArchive::holds(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size,
                                ByteView plain) {
+  MemoryPlain file(plain, {});
+  return holds(file_name, content, wal_segment_size, file);
+}
+
+Result<bool> WalArchive::holds(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size,
+                               WalPlain& plain) {
   State& s = *state_;
   const auto name = TRY(s.object_name(file_name));
-  const auto info = TRY(describe_file(s.identity, file_name, content, wal_segment_size, plain));
-  auto look = TRY(s.look(file_name, name).context(file_name));
+  auto info = TRY(describe_file(s.identity, file_name, content, wal_segment_size, plain.size()));
+  const auto look = TRY(s.look(file_name, name).context(file_name));
   if (!look) return false;
-  return s.compare(*look, file_name, info, plain);
+  info.mac = TRY(s.mac_of(file_name, info, plain));
+  return s.compare(*look, file_name, info);
 }
 
 Result<std::optional<Bytes>> WalArchive::get(const std::string& file_name) {

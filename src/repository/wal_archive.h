@@ -35,6 +35,19 @@ struct WalObjectInfo {
 
 enum class WalPut { Stored, Duplicate };
 
+/// What is to be archived: a file of known length, read from front to end, perhaps more than once.
+class WalPlain {
+ public:
+  virtual ~WalPlain() = default;
+  virtual std::uint64_t size() const = 0;
+  /// A reading starts at the first byte. `to_store`: it will be stored, not only compared, and its summary be asked for.
+  virtual Status begin(bool to_store) = 0;
+  /// The next `length` bytes, borrowed until the next call. @errors Io (it became shorter); whatever makes it unfit
+  virtual Result<ByteView> next(std::size_t length) = 0;
+  /// After the last byte that is to be stored: the encoded change summary; empty: none.
+  virtual Bytes summary() = 0;
+};
+
 /// Not thread-safe: one per worker. Borrows the cluster.
 class WalArchive {
  public:
@@ -48,12 +61,12 @@ class WalArchive {
   /// Unknown, Key, Precondition (not as long as a segment is)
   Result<WalPut> put(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size, ByteView plain,
                      ByteView encoded_summary);
-  /// As above; the summary is made only when the file is not there yet.
-  Result<WalPut> put_summarized(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size,
-                                ByteView plain, const std::function<Bytes()>& make_summary);
+  /// As above, read piece by piece, so that neither a whole plaintext is in memory nor its bytes are fetched from there twice.
+  Result<WalPut> put(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size, WalPlain& plain);
   /// True when an object of that name holds exactly `plain`, false when there is none: the name's header, authenticated, and
   /// size are looked at, and the MAC compared; the records are not read. @errors as put
   Result<bool> holds(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size, ByteView plain);
+  Result<bool> holds(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size, WalPlain& plain);
   /// The whole file; absence as a value. @errors Corruption, Storage, Key
   Result<std::optional<Bytes>> get(const std::string& file_name);
   /// The same in pieces, in order, so that memory is bounded by one window of 32 MiB; false: absent. Every piece is authentic

@@ -69,6 +69,68 @@ TEST_F(WalArchiveTest, TheMacIsTheOneThatTheFormatTells) {
   EXPECT_TRUE(std::ranges::equal(mac, ByteView(stored).subspan(96, 32)));
 }
 
+/// A summary longer than the room that is left for it in front of the records.
+TEST_F(WalArchiveTest, KeepsAVeryLongSummary) {
+  const auto plain = segment();
+  const Bytes summary = testing::make_plain(repo.random, 3 * kMiB);
+  store_segment(kFirst, plain, summary);
+  EXPECT_EQ(**archive.summary(kFirst), summary);
+  EXPECT_EQ(**archive.get(kFirst), plain);
+  EXPECT_TRUE(archive.check(kFirst, true));
+  store_segment(kSecond, plain, Bytes(kWalSummaryMax));
+  EXPECT_FALSE(*archive.summary(kSecond));
+  EXPECT_EQ(**archive.get(kSecond), plain);
+}
+
+/// Counts how often it is read, and for what.
+struct CountedPlain final : WalPlain {
+  explicit CountedPlain(ByteView b) : bytes(b) {}
+  std::uint64_t size() const override { return bytes.size(); }
+  Status begin(bool to_store) override {
+    at = 0;
+    ++(to_store ? stored : compared);
+    return ok();
+  }
+  Result<ByteView> next(std::size_t length) override {
+    if (at + length > fails_at) return Error(Errc::Io, "it became shorter");
+    at += length;
+    return bytes.subspan(at - length, length);
+  }
+  Bytes summary() override {
+    EXPECT_EQ(at, bytes.size());
+    return to_bytes(as_bytes("summary"));
+  }
+  ByteView bytes;
+  std::size_t at = 0, fails_at = ~std::size_t{0};
+  int stored = 0, compared = 0;
+};
+
+TEST_F(WalArchiveTest, ReadsAFileOnceToStoreItAndOnceToCompareIt) {
+  const auto plain = segment();
+  CountedPlain file(plain);
+  EXPECT_FALSE(*archive.holds(kFirst, WalContent::Segment, kMiB, file));
+  EXPECT_EQ(file.compared, 0);
+  EXPECT_EQ(*archive.put(kFirst, WalContent::Segment, kMiB, file), WalPut::Stored);
+  EXPECT_EQ(file.stored, 1);
+  EXPECT_EQ(file.compared, 0);
+  EXPECT_EQ(*archive.put(kFirst, WalContent::Segment, kMiB, file), WalPut::Duplicate);
+  EXPECT_EQ(file.stored, 1);
+  EXPECT_EQ(file.compared, 1);
+  EXPECT_EQ(**archive.get(kFirst), plain);
+  EXPECT_EQ(as_text(**archive.summary(kFirst)), "summary");
+}
+
+TEST_F(WalArchiveTest, AFileThatCannotBeReadToItsEndStoresNothing) {
+  const auto plain = segment();
+  CountedPlain file(plain);
+  file.fails_at = kMiB - 1;
+  const auto before = store.snapshot();
+  EXPECT_EQ(archive.put(kFirst, WalContent::Segment, kMiB, file).failure().code(), Errc::Io);
+  EXPECT_EQ(store.snapshot(), before);
+  store_segment(kFirst, plain);
+  EXPECT_EQ(archive.put(kFirst, WalContent::Segment, kMiB, file).failure().code(), Errc::Io);
+}
+
 TEST_F(WalArchiveTest, KeepsEveryKindOfFile) {
   const Bytes partial = segment();
   ASSERT_TRUE(archive.put(kFirst + ".partial", WalContent::Partial, kMiB, partial, {}));

@@ -9,6 +9,7 @@
 
 #include "base/guarded.h"
 #include "base/log.h"
+#include "base/scratch.h"
 #include "base/task_group.h"
 #include "postgres/control_file.h"
 #include "postgres/wal_record.h"
@@ -84,59 +85,109 @@ Result<std::optional<postgres::ControlFile>> control_beside(const fs::path& wal_
   return std::nullopt;
 }
 
+/// One file of pg_wal while it is compared or stored: read in pieces that stay in the core's cache for everybody who looks at
+/// them, checked as what is going to be stored (it may have been replaced since it was looked at), and summarised.
+class WalFile final : public repository::WalPlain {
+ public:
+  static Result<WalFile> open(const fs::path& path, const std::string& file_name, SystemIdentifier expected, Scratch& room) {
+    WalFile file(TRY(open_wal(path)), path.string(), file_name, room);
+    if (file.size() > (is_segment(file.content_) ? kSegmentMax : kSmallFileMax)) {
+      return Error(Errc::Precondition, fmt::format("{} has the impossible size of {} bytes", file.path_, file.size()));
+    }
+    if (!is_segment(file.content_)) return file;
+    const auto header = TRY(file.check_start(TRY(file.read(postgres::kWalLongHeaderSize)), expected).context(file_name));
+    file.segment_size_ = header.segment_size.bytes();
+    file.expected_ = expected;
+    return file;
+  }
+
+  const std::string& file_name() const { return file_name_; }
+  WalContent content() const { return content_; }
+  std::uint32_t segment_size() const { return segment_size_; }
+  std::uint64_t size() const override { return wal_.size; }
+
+  Status begin(bool to_store) override {
+    at_ = 0;
+    to_store_ = to_store;
+    summarizer_.reset();
+    if (!to_store || content_ != WalContent::Segment) return ok();
+    const auto size = TRY(WalSegmentSize::of(segment_size_));
+    const auto name = postgres::parse_wal_file_name(file_name_, size);
+    PGMINT_ASSERT(name.has_value());
+    summarizer_.emplace(name->timeline, name->segment, size);
+    return ok();
+  }
+
+  Result<ByteView> next(std::size_t length) override {
+    const ByteView piece = TRY(read(length));
+    if (to_store_ && at_ == 0 && is_segment(content_)) {
+      const auto header = TRY(check_start(piece, expected_).context(file_name_));
+      if (header.segment_size.bytes() != segment_size_) {
+        return Error(Errc::Precondition, fmt::format("{} was replaced while it was read", path_));
+      }
+    }
+    if (summarizer_) summarizer_->feed(piece);
+    at_ += length;
+    return piece;
+  }
+
+  Bytes summary() override {
+    if (!summarizer_) return {};
+    return postgres::encode_summary(std::move(*summarizer_).finish());
+  }
+
+ private:
+  WalFile(OpenWal wal, std::string path, std::string file_name, Scratch& room)
+      : wal_(std::move(wal)),
+        path_(std::move(path)),
+        file_name_(std::move(file_name)),
+        content_(*repository::wal_content_of(file_name_)),
+        room_(&room) {}
+
+  Result<ByteView> read(std::size_t length) {
+    const MutableByteView piece = room_->of(length);
+    const std::size_t got = TRY(read_at(wal_.fd, piece, at_, path_));
+    if (got == length) return ByteView(piece);
+    if (at_ == 0 && is_segment(content_) && wal_.size < length) {
+      return Error(Errc::Precondition, fmt::format("{} has only {} bytes", path_, wal_.size));
+    }
+    return Error(Errc::Io, fmt::format("{} became shorter while it was read", path_));
+  }
+
+  Result<postgres::WalSegmentHeader> check_start(ByteView first, std::optional<SystemIdentifier> expected) const {
+    return check_first_page(first, wal_.size, file_name_, expected);
+  }
+
+  OpenWal wal_;
+  std::string path_, file_name_;
+  WalContent content_;
+  Scratch* room_;
+  std::uint32_t segment_size_ = 0;
+  std::optional<SystemIdentifier> expected_;
+  std::uint64_t at_ = 0;
+  bool to_store_ = false;
+  std::optional<postgres::SegmentSummarizer> summarizer_;
+};
+
 /// Pushes files of one cluster one after the other, reusing its buffers. One per thread.
 class Pusher {
  public:
   Pusher(repository::Cluster& cluster, const repository::WalIdentity& identity, codec::CodecChoice codec)
       : archive_(cluster, identity, codec) {}
 
-  /// Reads the file and checks it as what is going to be stored: it may have been replaced since it was looked at.
-  Status load(const fs::path& path, const std::string& file_name, SystemIdentifier expected) {
-    auto wal = TRY(open_wal(path));
-    file_name_ = file_name;
-    content_ = *repository::wal_content_of(file_name);
-    if (wal.size > (is_segment(content_) ? kSegmentMax : kSmallFileMax)) {
-      return Error(Errc::Precondition, fmt::format("{} has the impossible size of {} bytes", path.string(), wal.size));
-    }
-    if (wal.size > capacity_) {
-      buffer_ = std::make_unique_for_overwrite<std::byte[]>(wal.size);
-      capacity_ = wal.size;
-    }
-    size_ = wal.size;
-    if (TRY(read_at(wal.fd, {buffer_.get(), size_}, 0, path.string())) != size_) {
-      return Error(Errc::Io, fmt::format("{} became shorter while it was read", path.string()));
-    }
-    segment_size_ = 0;
-    if (!is_segment(content_)) return ok();
-    const auto header = TRY(check_first_page(plain(), size_, file_name, expected).context(file_name));
-    segment_size_ = header.segment_size.bytes();
-    return ok();
+  /// What it opens is good until the next call.
+  Result<WalFile> open(const fs::path& path, const std::string& file_name, SystemIdentifier expected) {
+    return WalFile::open(path, file_name, expected, room_);
   }
-  std::uint64_t size() const { return size_; }
-
   Result<bool> is_stored(const std::string& file_name) { return TRY(archive_.info(file_name)).has_value(); }
-  Result<bool> holds() { return archive_.holds(file_name_, content_, segment_size_, plain()); }
-
-  Result<WalPut> put() {
-    return archive_.put_summarized(file_name_, content_, segment_size_, plain(), [&]() -> Bytes {
-      if (content_ != WalContent::Segment) return {};
-      const auto size = WalSegmentSize::of(segment_size_);
-      PGMINT_ASSERT(size.has_value());
-      const auto name = postgres::parse_wal_file_name(file_name_, *size);
-      PGMINT_ASSERT(name.has_value());
-      return postgres::encode_summary(postgres::summarize_segment(plain(), name->timeline, name->segment, *size));
-    });
+  Result<bool> holds(WalFile& file) {
+    return archive_.holds(file.file_name(), file.content(), file.segment_size(), file);
   }
+  Result<WalPut> put(WalFile& file) { return archive_.put(file.file_name(), file.content(), file.segment_size(), file); }
 
  private:
-  ByteView plain() const { return {buffer_.get(), size_}; }
-
   repository::WalArchive archive_;
-  std::string file_name_;
-  WalContent content_{};
-  std::uint32_t segment_size_ = 0;
-  std::unique_ptr<std::byte[]> buffer_;
-  std::size_t size_ = 0, capacity_ = 0;
+  Scratch room_;
 };
 
 /// Segments that wait in archive_status, oldest first, without `but`. What cannot be listed is not pushed ahead.
@@ -195,8 +246,8 @@ struct AheadCounts {
 void push_ahead(Pusher& pusher, const PushSource& source, AheadList& list, AheadCounts& counts) {
   while (auto name = list.next()) {
     const auto result = [&]() -> Result<WalPut> {
-      TRY(pusher.load(source.wal_directory / *name, *name, source.system_identifier));
-      return pusher.put();
+      auto file = TRY(pusher.open(source.wal_directory / *name, *name, source.system_identifier));
+      return pusher.put(file);
     }();
     counts.note(*name, result);
     // What fails for one will fail for the next; the rest waits for its turn.
@@ -211,8 +262,8 @@ void heal_history(Pusher& pusher, const PushSource& source) {
   const auto path = source.wal_directory / file_name;
   const auto healed = [&]() -> Result<bool> {
     if (TRY(pusher.is_stored(file_name)) || !TRY(stat_if_exists(path))) return false;
-    TRY(pusher.load(path, file_name, source.system_identifier));
-    return TRY(pusher.put()) == WalPut::Stored;
+    auto file = TRY(pusher.open(path, file_name, source.system_identifier));
+    return TRY(pusher.put(file)) == WalPut::Stored;
   }();
   if (!healed) {
     log_warning("{} could not be stored: {}", file_name, healed.failure().describe());
@@ -279,10 +330,10 @@ Result<PushReport> push(repository::Cluster& cluster, const repository::WalIdent
   Pusher pusher(cluster, identity, request.codec);
 
   PushReport report;
-  TRY(pusher.load(source.path, source.file_name, source.system_identifier));
-  report.raw_bytes = pusher.size();
+  auto file = TRY(pusher.open(source.path, source.file_name, source.system_identifier));
+  report.raw_bytes = file.size();
   // What an earlier run pushed ahead needs nothing but the comparison: no listing, no threads.
-  if (TRY(pusher.holds())) {
+  if (TRY(pusher.holds(file))) {
     report.outcome = WalPut::Duplicate;
     return report;
   }
@@ -300,7 +351,7 @@ Result<PushReport> push(repository::Cluster& cluster, const repository::WalIdent
       return ok();
     });
   }
-  auto outcome = pusher.put();
+  auto outcome = pusher.put(file);
   if (!outcome) list.stop();
   push_ahead(pusher, source, list, counts);
   if (outcome && source.name.kind == WalFileKind::Segment && source.name.timeline > postgres::TimelineId(1)) {
