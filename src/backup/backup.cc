@@ -10,6 +10,7 @@
 #include "backup/copy_plan.h"
 #include "backup/describe.h"
 #include "backup/extra_files.h"
+#include "backup/last_record.h"
 #include "backup/preflight.h"
 #include "backup/progress_reporter.h"
 #include "backup/run.h"
@@ -257,6 +258,14 @@ class Run {
                                control_.min_recovery_timeline.value()),
                    Hint{"start the backup again"});
     stopped_.stop_lsn = std::max(stopped_.stop_lsn, control_.min_recovery_point);
+    auto last = last_needed_record(request_.data_directory, started_.timeline, started_.start_lsn, stopped_.stop_lsn,
+                                   control_.wal_segment_size);
+    if (last)
+      consistent_after_ = *last;
+    else
+      warn(fmt::format(
+          "where this backup is consistent was not found ({}): restoring it with --immediate may need more WAL",
+          last.failure().describe()));
     auto switched = server_.switch_wal_on_primary(control_.system_identifier);
     if (switched && *switched) return ok();
     if (!switched)
@@ -374,6 +383,8 @@ class Run {
     add("icu_version", facts_.icu_version);
     // A restore counts these as present.
     for (const auto& segment : report_.carried_wal) add("carried_wal", segment);
+    // Where a restore with --immediate lets recovery end.
+    if (consistent_after_) add(std::string(repository::kConsistentAfterSetting), postgres::format(*consistent_after_));
     for (const auto& database : facts_.databases) {
       add("database", database.name);
       add("database_collation", fmt::format("{}={} {}", database.name, database.collate, database.collation_version));
@@ -423,6 +434,7 @@ class Run {
   repository::FileEntry control_entry_;
   postgres::BackupStop stopped_;
   bool carry_ = false;
+  std::optional<postgres::Lsn> consistent_after_;  ///< of a standby's backup
   Described described_;
   TimePoint looked_{};
 };

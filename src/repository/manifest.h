@@ -51,6 +51,9 @@ struct BadPage {
   std::uint8_t reason = 0;
 };
 
+/// A setting of a standby's backup: start of the last WAL record that it needs, as "0/5000060".
+inline constexpr std::string_view kConsistentAfterSetting = "consistent_after";
+
 struct ManifestRoot {
   SessionId session;
   std::string name;

@@ -7,6 +7,7 @@
 #include "postgres/control_file.h"
 #include "repository/layout.h"
 #include "repository/pack.h"
+#include "restore/recovery_settings.h"
 
 namespace pgmint::restore {
 namespace {
@@ -198,6 +199,14 @@ Result<Judged> consider(const Wal& wal, const ManifestRoot& root, const RestoreR
                              missing.empty() ? "unknown" : repository::describe(missing.front(), wal.inventory.segment_size())),
                  Hint{"if the server still has that segment in pg_wal, push it: pgmint wal push PATH; else choose another backup with --backup"});
   }
+  // PostgreSQL notices that it is consistent when it reads a record behind that. A standby's backup has none where its primary
+  // has written nothing since its own start: no record to name (recovery_target), none carried, none archived.
+  if (request.target.kind == TargetKind::Immediate && root.from_standby &&
+      recovery_target(request.target, root).kind == TargetKind::Immediate &&
+      !wal.inventory.has(TimelineId(root.timeline), postgres::segment_of(stop, wal.inventory.segment_size())))
+    return Error(Errc::Precondition,
+                 fmt::format("PostgreSQL would not stop as soon as backup {} is consistent: no WAL behind it has been archived", root.name),
+                 Hint{fmt::format("as long as that is so, --latest brings the same state: pgmint restore --backup {} --latest", root.name)});
   // A transaction that began before the backup may have ended before it too; an older backup is certain to see its commit.
   if (request.target.kind == TargetKind::Xid && !request.backup && xid_precedes(request.target.xid, TRY(next_xid_of(request, root)))) {
     judged.verdict = {Reach::BeforeBackup, fmt::format("transaction {} began before backup {}", request.target.xid, root.name)};

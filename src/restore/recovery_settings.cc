@@ -13,6 +13,20 @@ std::string_view action_name(Action action) {
   return "promote";
 }
 
+Target recovery_target(const Target& wanted, const repository::ManifestRoot& root) {
+  if (wanted.kind != TargetKind::Immediate) return wanted;
+  for (const auto& [name, value] : root.settings) {
+    if (name != repository::kConsistentAfterSetting) continue;
+    const auto lsn = postgres::parse_lsn(value);
+    if (!lsn) break;
+    Target target = wanted;
+    target.kind = TargetKind::Lsn;
+    target.lsn = *lsn;
+    return target;
+  }
+  return wanted;
+}
+
 std::vector<postgres::Setting> recovery_settings(const Target& target, Action action, postgres::TimelineId timeline,
                                                  const std::string& restore_command, bool clone) {
   std::vector<postgres::Setting> settings;

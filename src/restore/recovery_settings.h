@@ -6,6 +6,10 @@
 
 namespace pgmint::restore {
 
+/// Where PostgreSQL is told to stop. As soon as consistent: for a standby's backup the record that its manifest names, since
+/// recovery_target = 'immediate' waits for another one, which an idle primary does not write.
+Target recovery_target(const Target& wanted, const repository::ManifestRoot& root);
+
 /// What goes at the end of postgresql.auto.conf. @param timeline  written as a number, never "latest"
 std::vector<postgres::Setting> recovery_settings(const Target& target, Action action, postgres::TimelineId timeline,
                                                  const std::string& restore_command, bool clone);

@@ -25,6 +25,19 @@ TEST(RecoverySettings, ExactlyOneTargetIsNamed) {
     EXPECT_FALSE(value_of(settings, other)) << other;
 }
 
+TEST(RecoverySettings, ImmediateIsThePlaceThatAStandbysBackupNames) {
+  Target immediate;
+  immediate.kind = TargetKind::Immediate;
+  repository::ManifestRoot root;
+  EXPECT_EQ(recovery_target(immediate, root).kind, TargetKind::Immediate) << "a primary's backup always has a record behind it";
+  root.settings.emplace_back("consistent_after", "0/5000060");
+  const auto settings = recovery_settings(recovery_target(immediate, root), Action::Promote, postgres::TimelineId(1), "x", false);
+  EXPECT_EQ(value_of(settings, "recovery_target_lsn"), "0/5000060");
+  EXPECT_EQ(value_of(settings, "recovery_target_inclusive"), "on") << "that record is needed";
+  EXPECT_FALSE(value_of(settings, "recovery_target"));
+  EXPECT_EQ(recovery_target({}, root).kind, TargetKind::Latest) << "other targets stay what they are";
+}
+
 TEST(RecoverySettings, ACloneIsCutOffFromItsOrigin) {
   const auto settings = recovery_settings({}, Action::Promote, postgres::TimelineId(1), "x", true);
   EXPECT_EQ(value_of(settings, "archive_mode"), "off");

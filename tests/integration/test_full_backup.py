@@ -236,8 +236,7 @@ def test_backup_of_a_standby_while_the_primary_writes(make):
     clone.amcheck()
 
 
-@pytest.mark.parametrize("target", ["--latest", pytest.param("--immediate", marks=pytest.mark.xfail(
-    reason="the WAL ends where the backup becomes consistent; PostgreSQL looks at recovery_target = 'immediate' only at a next record, and refuses"))])
+@pytest.mark.parametrize("target", ["--latest", "--immediate"])
 def test_backup_of_a_standby_under_an_idle_primary_ends(make, target):
     """POSTGRES.md 6: nothing switches WAL there, so a plain wait for the archiver would never end."""
     cluster, tool = make.pair(rows=500)
@@ -254,6 +253,30 @@ def test_backup_of_a_standby_under_an_idle_primary_ends(make, target):
         pytest.fail(f"an idle primary blocks the backup of its standby\n{outcome}")
     clone = clone_of(make, tool, target).start().wait_promoted(timeout=10)
     assert clone.digest() == expected
+    if target == "--immediate":  # and no later, once there is more to replay
+        cluster.add_rows("t", 10)
+        cluster.archive_now()
+        assert clone_of(make, tool, target).start().wait_promoted(timeout=10).digest() == expected
+
+
+def test_backup_of_a_standby_whose_primary_has_written_nothing_since_its_start(make):
+    """The checkpoint that the backup starts from, of the primary's shutdown, is the last record there is."""
+    cluster, tool = make.pair(rows=500)
+    standby = make_standby(make, cluster)
+    cluster.archive_now()
+    cluster.restart()
+    wait_until(lambda: standby.one("select pg_last_wal_replay_lsn() = %s::pg_lsn", cluster.lsn()), "the standby has replayed all")
+    expected = cluster.digest()
+    standby.sql("checkpoint")
+    tool.clusters["main"].update(data_directory=standby.data, connection=standby.connection)
+    tool.write()
+    tool.run("backup", "--type", "full", "--wal-timeout", "20", timeout=60)
+    assert clone_of(make, tool, "--latest").start().wait_promoted(timeout=10).digest() == expected
+    # PostgreSQL would read no record after which it could find that it is consistent, and refuse to come up.
+    tool.refuses("restore", "--to", make.folder("refused") / "data", "--immediate", code=4, naming="--latest")
+    cluster.add_rows("t", 10)
+    cluster.archive_now()
+    assert clone_of(make, tool, "--immediate").start().wait_promoted(timeout=10).digest() == expected
 
 
 def test_promotion_during_the_backup_of_a_standby_discards_it(make):
