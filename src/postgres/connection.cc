@@ -1,5 +1,6 @@
 #include "postgres/connection.h"
 
+#include <dlfcn.h>
 #include <fmt/format.h>
 #include <libpq-fe.h>
 #include <poll.h>
@@ -20,12 +21,54 @@ constexpr auto kPollSlice = 200ms;  // how long a cancellation may go unnoticed
 constexpr std::size_t kNoticesMax = 100;
 constexpr int kRowsMax = 10'000'000;
 
+// libpq is loaded when the first connection is opened. It brings 18 libraries along (Kerberos, LDAP, TLS), whose start costs more
+// than all else that an archive_command does before it reads its file.
+#define PGMINT_LIBPQ_FUNCTIONS(X)                                                                                   \
+  X(PQcancel) X(PQclear) X(PQconnectPoll) X(PQconnectStartParams) X(PQconninfoFree) X(PQconninfoParse)              \
+  X(PQconsumeInput) X(PQerrorMessage) X(PQfinish) X(PQflush) X(PQfname) X(PQfreeCancel) X(PQfreemem) X(PQgetCancel) \
+  X(PQgetResult) X(PQgetisnull) X(PQgetlength) X(PQgetvalue) X(PQisBusy) X(PQnfields) X(PQntuples)                  \
+  X(PQresultErrorField) X(PQresultErrorMessage) X(PQresultStatus) X(PQsendQueryParams) X(PQserverVersion)           \
+  X(PQsetErrorVerbosity) X(PQsetNoticeReceiver) X(PQsetnonblocking) X(PQsocket) X(PQstatus) X(PQtransactionStatus)
+
+/// Its functions under their own names, or why there are none.
+struct Libpq {
+#define PGMINT_LIBPQ_MEMBER(name) decltype(&::name) name = nullptr;
+  PGMINT_LIBPQ_FUNCTIONS(PGMINT_LIBPQ_MEMBER)
+#undef PGMINT_LIBPQ_MEMBER
+  std::string problem{};  ///< empty: all are there
+};
+
+Libpq load_libpq() {
+  constexpr const char* kLibrary = "libpq.so.5";  // its name since PostgreSQL 8.1
+  Libpq loaded;
+  // Never closed: it may leave thread-local state and exit handlers behind.
+  void* const library = ::dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
+  const auto find = [&](const char* name) -> void* {
+    void* const found = library != nullptr ? ::dlsym(library, name) : nullptr;
+    if (found == nullptr && loaded.problem.empty()) {
+      const char* reason = ::dlerror();
+      loaded.problem = reason != nullptr ? reason : kLibrary;
+    }
+    return found;
+  };
+#define PGMINT_LIBPQ_LOAD(name) loaded.name = reinterpret_cast<decltype(loaded.name)>(find(#name));
+  PGMINT_LIBPQ_FUNCTIONS(PGMINT_LIBPQ_LOAD)
+#undef PGMINT_LIBPQ_LOAD
+  return loaded;
+}
+
+/// Loaded once for the process. Whoever opens a connection asks for `problem` first.
+const Libpq& libpq() {
+  static const Libpq loaded = load_libpq();
+  return loaded;
+}
+
 struct ResultDeleter {
-  void operator()(PGresult* result) const { PQclear(result); }
+  void operator()(PGresult* result) const { libpq().PQclear(result); }
 };
 using ResultHandle = std::unique_ptr<PGresult, ResultDeleter>;
 struct OptionsDeleter {
-  void operator()(PQconninfoOption* options) const { PQconninfoFree(options); }
+  void operator()(PQconninfoOption* options) const { libpq().PQconninfoFree(options); }
 };
 using OptionsHandle = std::unique_ptr<PQconninfoOption, OptionsDeleter>;
 
@@ -91,12 +134,12 @@ Error postgres_error(std::string message, std::string sqlstate) {
 
 Error result_error(const PGresult* result) {
   auto field = [&](int code) {
-    const char* text = PQresultErrorField(result, code);
+    const char* text = libpq().PQresultErrorField(result, code);
     return std::string(text == nullptr ? "" : text);
   };
   std::string message = one_line(field(PG_DIAG_MESSAGE_PRIMARY));
   if (auto detail = field(PG_DIAG_MESSAGE_DETAIL); !detail.empty()) message += "; " + one_line(detail);
-  if (message.empty()) message = one_line(PQresultErrorMessage(result));
+  if (message.empty()) message = one_line(libpq().PQresultErrorMessage(result));
   return postgres_error(std::move(message), field(PG_DIAG_SQLSTATE));
 }
 
@@ -108,10 +151,12 @@ struct Connection::State {
   const VersionEntry* version = nullptr;
   std::vector<std::string> notices;
 
-  ~State() { PQfinish(connection); }
+  ~State() {
+    if (connection != nullptr) libpq().PQfinish(connection);
+  }
 
   Error lost() const {
-    std::string message = one_line(PQerrorMessage(connection));
+    std::string message = one_line(libpq().PQerrorMessage(connection));
     std::string sqlstate = take_sqlstate(message);
     return postgres_error(message.empty() ? "the connection is gone" : std::move(message), std::move(sqlstate));
   }
@@ -131,7 +176,7 @@ struct Connection::State {
                        Hint{"is the server reachable? see host and port in connection"});
         slice = std::min(slice, left);
       }
-      pollfd ready{.fd = PQsocket(connection), .events = events, .revents = 0};
+      pollfd ready{.fd = libpq().PQsocket(connection), .events = events, .revents = 0};
       if (ready.fd < 0) return lost();
       int count = ::poll(&ready, 1, static_cast<int>(slice.count()));
       if (count > 0) return ok();
@@ -140,12 +185,12 @@ struct Connection::State {
   }
 
   void cancel_on_server() {
-    if (PQtransactionStatus(connection) != PQTRANS_ACTIVE) return;
-    PGcancel* request = PQgetCancel(connection);
+    if (libpq().PQtransactionStatus(connection) != PQTRANS_ACTIVE) return;
+    PGcancel* request = libpq().PQgetCancel(connection);
     char ignored[256];
     // Best effort: the connection is closed next, which ends the query as well.
-    if (request != nullptr) PQcancel(request, ignored, sizeof ignored);
-    PQfreeCancel(request);
+    if (request != nullptr) libpq().PQcancel(request, ignored, sizeof ignored);
+    libpq().PQfreeCancel(request);
   }
 
   /// libpq's own loop, with our waits.
@@ -155,22 +200,22 @@ struct Connection::State {
       if (next == PGRES_POLLING_OK) return ok();
       if (next == PGRES_POLLING_FAILED) return lost();
       TRY(wait(next == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline));
-      next = PQconnectPoll(connection);
+      next = libpq().PQconnectPoll(connection);
     }
   }
 
   Status send(const std::string& sql, const std::vector<std::optional<std::string>>& parameters) {
     std::vector<const char*> values;
     for (const auto& p : parameters) values.push_back(p ? p->c_str() : nullptr);
-    if (PQsendQueryParams(connection, sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr,
+    if (libpq().PQsendQueryParams(connection, sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr,
                           nullptr, 0) == 0)
       return lost();
     for (;;) {
-      int pending = PQflush(connection);
+      int pending = libpq().PQflush(connection);
       if (pending == 0) return ok();
       if (pending < 0) return lost();
       TRY(wait(POLLIN | POLLOUT));
-      if (PQconsumeInput(connection) == 0) return lost();
+      if (libpq().PQconsumeInput(connection) == 0) return lost();
     }
   }
 
@@ -179,20 +224,20 @@ struct Connection::State {
     ResultHandle last;
     std::optional<Error> failed;
     for (;;) {
-      while (PQisBusy(connection) != 0) {
+      while (libpq().PQisBusy(connection) != 0) {
         TRY(wait(POLLIN));
-        if (PQconsumeInput(connection) == 0) return lost();
+        if (libpq().PQconsumeInput(connection) == 0) return lost();
       }
-      ResultHandle result(PQgetResult(connection));
+      ResultHandle result(libpq().PQgetResult(connection));
       if (!result) break;
-      auto status = PQresultStatus(result.get());
+      auto status = libpq().PQresultStatus(result.get());
       if (status == PGRES_FATAL_ERROR && !failed) failed = result_error(result.get());
       if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH)
         return Error(Errc::Internal, "a COPY through query()");
       last = std::move(result);
     }
     if (failed) return *failed;
-    if (!last || PQstatus(connection) == CONNECTION_BAD) return lost();
+    if (!last || libpq().PQstatus(connection) == CONNECTION_BAD) return lost();
     return last;
   }
 };
@@ -202,8 +247,8 @@ namespace {
 /// What the conninfo says, with our defaults where it is silent and our database on top.
 Result<std::vector<std::pair<std::string, std::string>>> connection_parameters(const ConnectOptions& options) {
   char* problem = nullptr;
-  OptionsHandle parsed(PQconninfoParse(options.conninfo.c_str(), &problem));
-  PQfreemem(problem);  // not shown: it quotes pieces of the text, which may be pieces of a password
+  OptionsHandle parsed(libpq().PQconninfoParse(options.conninfo.c_str(), &problem));
+  libpq().PQfreemem(problem);  // not shown: it quotes pieces of the text, which may be pieces of a password
   if (!parsed)
     return Error(
         Errc::Configuration, "connection is not a libpq connection string",
@@ -229,7 +274,7 @@ Result<std::vector<std::pair<std::string, std::string>>> connection_parameters(c
 
 void collect_notice(void* argument, const PGresult* notice) {
   auto& notices = *static_cast<std::vector<std::string>*>(argument);
-  const char* text = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+  const char* text = libpq().PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
   if (text != nullptr && notices.size() < kNoticesMax) notices.push_back(one_line(text));
 }
 
@@ -248,6 +293,9 @@ Connection& Connection::operator=(Connection&&) noexcept = default;
 Connection::~Connection() = default;
 
 Result<Connection> Connection::open(const ConnectOptions& options, const CancelToken* cancel) {
+  if (!libpq().problem.empty())
+    return Error(Errc::Configuration, fmt::format("PostgreSQL's client library cannot be used: {}", libpq().problem),
+                 Hint{"install it: apt-get install libpq5"});
   auto parameters = TRY(connection_parameters(options));
   std::vector<const char*> names, values;
   for (const auto& [name, value] : parameters) {
@@ -258,14 +306,14 @@ Result<Connection> Connection::open(const ConnectOptions& options, const CancelT
   values.push_back(nullptr);
   auto state = std::make_unique<State>();
   state->cancel = cancel;
-  state->connection = PQconnectStartParams(names.data(), values.data(), 0);
+  state->connection = libpq().PQconnectStartParams(names.data(), values.data(), 0);
   if (state->connection == nullptr) return Error(Errc::ResourceLimit, "out of memory for a connection");
-  if (PQstatus(state->connection) == CONNECTION_BAD) return state->lost();
-  PQsetErrorVerbosity(state->connection, PQERRORS_VERBOSE);
-  PQsetNoticeReceiver(state->connection, collect_notice, &state->notices);
+  if (libpq().PQstatus(state->connection) == CONNECTION_BAD) return state->lost();
+  libpq().PQsetErrorVerbosity(state->connection, PQERRORS_VERBOSE);
+  libpq().PQsetNoticeReceiver(state->connection, collect_notice, &state->notices);
   TRY(state->finish_connecting(std::chrono::steady_clock::now() + options.connect_timeout));
-  if (PQsetnonblocking(state->connection, 1) != 0) return state->lost();
-  int version = PQserverVersion(state->connection);
+  if (libpq().PQsetnonblocking(state->connection, 1) != 0) return state->lost();
+  int version = libpq().PQserverVersion(state->connection);
   state->version = find_version(version / 10000);
   if (state->version == nullptr)
     return Error(Errc::Precondition,
@@ -278,20 +326,20 @@ Result<Connection> Connection::open(const ConnectOptions& options, const CancelT
 Result<Rows> Connection::query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters) {
   TRY(state_->send(sql, parameters));
   ResultHandle result = TRY(state_->receive());
-  const int row_count = PQntuples(result.get());
-  const int column_count = PQnfields(result.get());
+  const int row_count = libpq().PQntuples(result.get());
+  const int column_count = libpq().PQnfields(result.get());
   if (row_count > kRowsMax) return Error(Errc::ResourceLimit, fmt::format("a query gave {} rows", row_count));
   Rows rows;
-  for (int column = 0; column < column_count; ++column) rows.columns.emplace_back(PQfname(result.get(), column));
+  for (int column = 0; column < column_count; ++column) rows.columns.emplace_back(libpq().PQfname(result.get(), column));
   rows.rows.reserve(static_cast<std::size_t>(row_count));
   for (int r = 0; r < row_count; ++r) {
     Row row;
     for (int column = 0; column < column_count; ++column) {
-      if (PQgetisnull(result.get(), r, column) != 0) {
+      if (libpq().PQgetisnull(result.get(), r, column) != 0) {
         row.emplace_back(std::nullopt);
       } else {
-        auto length = static_cast<std::size_t>(PQgetlength(result.get(), r, column));
-        row.emplace_back(std::string(PQgetvalue(result.get(), r, column), length));
+        auto length = static_cast<std::size_t>(libpq().PQgetlength(result.get(), r, column));
+        row.emplace_back(std::string(libpq().PQgetvalue(result.get(), r, column), length));
       }
     }
     rows.rows.push_back(std::move(row));
@@ -313,7 +361,7 @@ Status Connection::execute(const std::string& sql) {
 }
 
 int Connection::server_version_num() const {
-  return PQserverVersion(state_->connection);
+  return libpq().PQserverVersion(state_->connection);
 }
 const VersionEntry& Connection::version() const {
   return *state_->version;
@@ -325,12 +373,12 @@ std::vector<std::string> Connection::take_notices() {
 bool Connection::alive() {
   // A server that ends a session sends its reason first; only the read after that finds the end of the stream.
   for (int reads = 0; reads < 8; ++reads) {
-    pollfd ready{.fd = PQsocket(state_->connection), .events = POLLIN, .revents = 0};
+    pollfd ready{.fd = libpq().PQsocket(state_->connection), .events = POLLIN, .revents = 0};
     if (ready.fd < 0) return false;
     if (::poll(&ready, 1, 0) <= 0) break;
-    if (PQconsumeInput(state_->connection) == 0) return false;
+    if (libpq().PQconsumeInput(state_->connection) == 0) return false;
   }
-  return PQstatus(state_->connection) == CONNECTION_OK;
+  return libpq().PQstatus(state_->connection) == CONNECTION_OK;
 }
 
 std::optional<std::string> sqlstate_of(const Error& error) {
