@@ -6,8 +6,8 @@
 #include <atomic>
 #include <charconv>
 
-#include "base/clock.h"
 #include "base/queue.h"
+#include "base/scratch.h"
 #include "base/task_group.h"
 #include "codec/crc32c.h"
 #include "repository/layout.h"
@@ -146,34 +146,51 @@ class Verification {
 
   // --- every byte ----------------------------------------------------------------------------------------------------------
 
+  /// What one worker keeps from pack to pack.
+  struct Worker {
+    RecordOpener opener;
+    Scratch pack, plain;
+  };
+
   Status read_packs() {
     BoundedQueue<PackSummary> queue(16);
+    BoundedQueue<std::uint64_t> done(64);  // bytes of each pack that was read
     TaskGroup group(options_.cancel);
-    group.on_failure([&] { queue.cancel(); });
+    group.on_failure([&] {
+      queue.cancel();
+      done.cancel();
+    });
     std::atomic<unsigned> working{std::max(1u, options_.workers)};
     const unsigned workers = working.load();
     for (unsigned i = 0; i < workers; ++i)
       group.spawn([&]() -> Status {
         auto status = [&]() -> Status {
-          RecordOpener opener(cluster_.context(), cluster_.keys());
+          Worker worker{RecordOpener(cluster_.context(), cluster_.keys()), {}, {}};
           while (auto pack = queue.pop()) {
             TRY(group.check());
-            TRY(read_pack(*pack, opener));
+            TRY(read_pack(*pack, worker));
+            done.push(pack->size);
           }
           return ok();
         }();
-        --working;
+        if (--working == 0) done.close();
         return status;
       });
     group.spawn([&]() -> Status {
+      // The largest first, so that the workers end at about the same time.
+      std::vector<PackSummary> wanted;
       for (const auto& [id, pack] : packs_)
-        if (!broken_.contains(id) && !queue.push(pack)) break;
+        if (!broken_.contains(id)) wanted.push_back(pack);
+      std::stable_sort(wanted.begin(), wanted.end(), [](const auto& a, const auto& b) { return a.size > b.size; });
+      for (const auto& pack : wanted)
+        if (!queue.push(pack)) break;
       queue.close();
       return group.check();
     });
-    while (working.load() > 0) {
-      system_clock().sleep(std::chrono::milliseconds(20));
-      if (options_.progress) options_.progress(bytes_read_.load(), report_.pack_bytes);
+    std::uint64_t bytes_read = 0;
+    while (const auto bytes = done.pop()) {
+      bytes_read += *bytes;
+      if (options_.progress) options_.progress(bytes_read, report_.pack_bytes);
     }
     TRY(group.join());
     shared_.with([&](Shared& shared) {
@@ -185,55 +202,65 @@ class Verification {
     return ok();
   }
 
-  Status read_pack(const PackSummary& pack, RecordOpener& opener) {
+  Status read_pack(const PackSummary& pack, Worker& worker) {
     const auto name = pack_name(cluster_.id(), pack.id);
     auto bad = [&](std::string problem) {
       shared_.with([&](Shared& shared) {
         shared.findings.push_back({Finding::Severity::Damage, name, std::move(problem), backups_of_.at(pack.id)});
         shared.broken.insert(pack.id);
       });
+      return ok();
     };
-    auto object = cluster_.store().read(name, pack.size);
-    if (!object && !is_damage(object.failure())) return std::move(object).failure();
-    if (!object || !*object) {
-      bad(object ? "the pack is missing" : object.failure().describe());
-      return ok();
+    const auto data = worker.pack.of(pack.size);
+    if (auto read = cluster_.store().read_range(name, 0, data); !read) {
+      if (!is_damage(read.failure())) return read;
+      return bad(read.failure().code() == Errc::NotFound ? "the pack is missing" : read.failure().describe());
     }
-    Bytes& data = **object;
-    bytes_read_.fetch_add(data.size(), std::memory_order_relaxed);
-    if (data.size() != pack.size || crypto::sha256(data) != pack.sha256) {
-      bad("its content is not what was committed (SHA-256)");
-      return ok();
-    }
-    auto lines = parse_pack(data, cluster_.context(), pack.id, cluster_.keys().maintenance_key);
-    if (!lines) {
-      bad(lines.failure().describe());
-      return ok();
-    }
+    // Each record goes through SHA-256, is opened and decompressed while it is in the core's cache. What was committed is the
+    // hash: a pack with another one is not looked into further.
+    crypto::Sha256 hash;
+    std::size_t hashed = 0;
+    const auto hash_to = [&](std::size_t end) {
+      hash.update(ByteView(data).subspan(hashed, end - hashed));
+      hashed = end;
+    };
+    const auto lines = parse_pack(data, cluster_.context(), pack.id, cluster_.keys().maintenance_key);
+    std::string problem = lines ? "" : lines.failure().describe();
     RecordMarks marks;
-    marks.reserve(lines->size());
-    std::uint64_t offset = kPackHeaderSize;
-    Bytes plain;
-    for (const auto& line : *lines) {
-      RecordLocation l{pack.id, offset, line.stored_length, line.raw_length, line.type, line.codec, line.epoch, {}};
-      const auto stored = MutableByteView(data).subspan(offset, line.stored_length);
-      std::memcpy(l.nonce.data(), stored.data(), l.nonce.size());
-      marks.push_back(mark_of(offset, line.stored_length, l.nonce));
-      if (cluster_.keys().can_read_data()) {
-        plain.resize(std::max<std::size_t>(plain.size(), line.raw_length));
-        if (auto opened = opener.open(l, stored, MutableByteView(plain).first(line.raw_length)); !opened) {
-          if (!is_damage(opened.failure())) return opened;
-          bad(fmt::format("record at {}: {}", offset, opened.failure().describe()));
-          return ok();
-        }
-      }
-      offset += line.stored_length;
-    }
+    if (lines) TRY(open_records(pack, *lines, data, worker, marks, hash_to, problem));
+    hash_to(data.size());
+    if (hash.finish() != pack.sha256) return bad("its content is not what was committed (SHA-256)");
+    if (!problem.empty()) return bad(std::move(problem));
     std::sort(marks.begin(), marks.end());
     shared_.with([&](Shared& shared) {
       shared.records += lines->size();
       shared.marks.emplace(pack.id, std::move(marks));
     });
+    return ok();
+  }
+
+  /// Opens every record of a pack in place, each after `hash_to` has seen it, up to the first that is damaged, which `problem`
+  /// then tells. @errors Key
+  template <class HashTo>
+  Status open_records(const PackSummary& pack, const std::vector<PackFooterLine>& lines, MutableByteView data, Worker& worker,
+                      RecordMarks& marks, const HashTo& hash_to, std::string& problem) {
+    marks.reserve(lines.size());
+    const bool readable = cluster_.keys().can_read_data();
+    std::uint64_t offset = kPackHeaderSize;
+    for (const auto& line : lines) {
+      RecordLocation l{pack.id, offset, line.stored_length, line.raw_length, line.type, line.codec, line.epoch, {}};
+      const auto stored = data.subspan(offset, line.stored_length);
+      std::memcpy(l.nonce.data(), stored.data(), l.nonce.size());
+      marks.push_back(mark_of(offset, line.stored_length, l.nonce));
+      offset += line.stored_length;
+      hash_to(offset);
+      if (!readable) continue;
+      auto opened = worker.opener.open(l, stored, worker.plain.of(line.raw_length));
+      if (opened) continue;
+      if (!is_damage(opened.failure())) return opened;
+      problem = fmt::format("record at {}: {}", l.offset, opened.failure().describe());
+      return ok();
+    }
     return ok();
   }
 
@@ -329,7 +356,6 @@ class Verification {
   std::map<PackId, std::vector<std::string>> backups_of_;
   std::set<PackId> broken_;
   std::map<PackId, RecordMarks> marks_;
-  std::atomic<std::uint64_t> bytes_read_{0};
   Guarded<Shared> shared_;
 };
 

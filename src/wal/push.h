@@ -35,7 +35,7 @@ struct PushRequest {
   PushSource source;
   codec::CodecChoice codec{};
   unsigned ahead_max = 32;                      ///< further ready segments that one run may push; 0: none
-  unsigned workers = 2;
+  unsigned workers = 3;                         ///< two that compute, and one that waits for its disk meanwhile
   std::chrono::milliseconds ahead_time{2000};   ///< no further segment is begun after this, so that the archiver is not kept
   const CancelToken* cancel = nullptr;
   Clock* clock = &system_clock();
