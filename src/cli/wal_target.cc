@@ -131,8 +131,10 @@ Result<WalTarget> wal_target_for_push(Context& context, postgres::SystemIdentifi
   return WalTarget{std::move(cluster), identity};
 }
 
-Result<WalTarget> wal_target_for_get(Context& context, const std::optional<std::string>& name,
-                                     std::optional<postgres::SystemIdentifier> identifier) {
+namespace {
+
+Result<WalTarget> look_up_for_get(Context& context, const std::optional<std::string>& name,
+                                  std::optional<postgres::SystemIdentifier> identifier) {
   auto& repository = *TRY(context.repository());
   // Without pg_control in sight (typed by hand) the only configured cluster is meant.
   auto found = name && repository::ClusterId::parse(*name) ? cluster_without_log(context, name)
@@ -162,6 +164,25 @@ Result<WalTarget> wal_target_for_get(Context& context, const std::optional<std::
                              cluster->state().cluster_name(), cluster->state().system_id()),
                  Hint{"the directory belongs to another cluster: --cluster NAME"});
   return WalTarget{std::move(cluster), *identity};
+}
+
+}  // namespace
+
+Result<WalTarget> wal_target_for_get(Context& context, const std::optional<std::string>& name,
+                                     std::optional<postgres::SystemIdentifier> identifier) {
+  if (!identifier) return look_up_for_get(context, name, identifier);
+  auto& repository = *TRY(context.repository());
+  // The memory is a shortcut: whatever is wrong with it, the long way tells.
+  const auto file = memory_file(context, "get-" + name.value_or(""), *identifier);
+  if (const auto known = file ? recall(*file, *identifier) : std::nullopt) {
+    const auto still = log_stands_still(repository.environment().store, *known);
+    auto cluster = still && *still ? repository.open_cluster(known->cluster) : Result<ClusterPtr>(ClusterPtr());
+    if (cluster && *cluster) return WalTarget{std::move(*cluster), known->identity};
+  }
+  auto target = TRY(look_up_for_get(context, name, identifier));
+  // What a damaged log could not tell was guessed, and is not worth remembering.
+  if (file && target.cluster->state().has_genesis()) remember(*file, *target.cluster, target.identity);
+  return target;
 }
 
 }  // namespace pgmint::cli

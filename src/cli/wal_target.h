@@ -22,7 +22,7 @@ Result<WalTarget> wal_target_for_push(Context& context, postgres::SystemIdentifi
                                       const fs::path& directory);
 
 /// For a server that recovers in `directory`. A damaged log does not stop it: then the newest incarnation that has WAL
-/// is taken. @errors as above, but nothing is made
+/// is taken. Remembered in the same way, since recovery asks for every segment. @errors as above, but nothing is made
 Result<WalTarget> wal_target_for_get(Context& context, const std::optional<std::string>& cluster,
                                      std::optional<postgres::SystemIdentifier> identifier);
 
