@@ -18,7 +18,7 @@ ALL_VERSIONS = (13, 15, 17, 18)
 
 
 def pytest_addoption(parser):
-    parser.addoption("--pg-versions", default="", help="comma-separated majors; default: 15 and whatever else is installed")
+    parser.addoption("--pg-versions", default="", help="comma-separated majors, the first for every test; default: 15 for every test, and whatever else is installed")
 
 
 def pytest_configure(config):
@@ -41,6 +41,14 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture(scope="session")
+def base_version(pytestconfig):
+    """The major of every test that does not ask for one: 15, or the first of --pg-versions."""
+    chosen = versions(pytestconfig)
+    assert chosen, "no PostgreSQL is installed: scripts/setup.sh test"
+    return chosen[0] if pytestconfig.getoption("--pg-versions") or 15 not in chosen else 15
+
+
+@pytest.fixture(scope="session")
 def work():
     folder = WorkFolder()
     yield folder
@@ -48,10 +56,10 @@ def work():
 
 
 class Makers:
-    """Makes clusters and configurations, and remembers them so that nothing outlives the test."""
+    """Makes clusters, of `version` unless told, and configurations; remembers them so that nothing outlives the test."""
 
-    def __init__(self, work):
-        self.work, self.clusters, self.homes = work, [], []
+    def __init__(self, work, version):
+        self.work, self.version, self.clusters, self.homes = work, version, [], []
 
     def folder(self, name):
         """An empty folder of the owner, removed at the end."""
@@ -59,8 +67,8 @@ class Makers:
         self.homes.append(path)
         return path
 
-    def cluster(self, name="main", version=15, start=True, archive=None, data=None, **initdb):
-        made = Cluster(self.work, name, version, data=data)
+    def cluster(self, name="main", version=None, start=True, archive=None, data=None, **initdb):
+        made = Cluster(self.work, name, version or self.version, data=data)
         self.clusters.append(made)
         self.homes.append(made.home)
         if data is None:
@@ -71,7 +79,7 @@ class Makers:
                 made.start()
         return made
 
-    def opened(self, data, version=15, name="restored"):
+    def opened(self, data, version=None, name="restored"):
         """A server over a directory that exists, such as a restored one; not started yet."""
         return self.cluster(name, version, data=data)
 
@@ -80,7 +88,7 @@ class Makers:
         self.homes.append(made.home)
         return made
 
-    def pair(self, version=15, rows=2000, init=True, pgmint=None, name="main", **initdb):
+    def pair(self, version=None, rows=2000, init=True, pgmint=None, name="main", **initdb):
         """A cluster that archives through a configured pgmint; table t holds `rows` rows."""
         made = self.cluster(name, version, start=False, **initdb)
         tool = pgmint or self.pgmint()
@@ -103,15 +111,15 @@ class Makers:
 
 
 @pytest.fixture
-def make(work):
-    makers = Makers(work)
+def make(work, base_version):
+    makers = Makers(work, base_version)
     yield makers
     makers.end()
 
 
 @pytest.fixture(scope="module")
-def make_shared(work):
-    makers = Makers(work)
+def make_shared(work, base_version):
+    makers = Makers(work, base_version)
     yield makers
     makers.end()
 
