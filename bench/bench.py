@@ -325,7 +325,12 @@ def ready_segments(server, count):
         server.sql("truncate wal_filler")
     server.sql("drop table wal_filler")
     server.stop()
-    return sorted(p.name[:-6] for p in status.glob("*.ready") if len(p.name) == 30)[:count]
+    ready = sorted(p.name[:-6] for p in status.glob("*.ready"))
+    names = [name for name in ready if len(name) == 24][:count]
+    # Whatever takes ready segments ahead would take these too, and its time would be counted without them.
+    for name in set(ready) - set(names):
+        (status / f"{name}.ready").rename(status / f"{name}.done")
+    return names
 
 
 def push_all(server, command, names):

@@ -246,6 +246,8 @@ struct AheadCounts {
 void push_ahead(Pusher& pusher, const PushSource& source, AheadList& list, AheadCounts& counts) {
   while (auto name = list.next()) {
     const auto result = [&]() -> Result<WalPut> {
+      // Its own run will compare it.
+      if (TRY(pusher.is_stored(*name))) return WalPut::Duplicate;
       auto file = TRY(pusher.open(source.wal_directory / *name, *name, source.system_identifier));
       return pusher.put(file);
     }();

@@ -159,6 +159,17 @@ TEST_F(PushTest, WhatWasPushedAheadIsComparedBeforeItIsAcknowledged) {
   EXPECT_EQ(own.failure().code(), Errc::Corruption);
 }
 
+TEST_F(PushTest, WhatIsStoredAheadAlreadyIsLeftToItsOwnRun) {
+  const auto next = add_ready(1, 8);
+  ASSERT_TRUE(push_path("pg_wal/" + next, 0));
+  add_ready(1, 7);
+  write(data / "pg_wal" / next, make_segment(1, 8, kSystemId, 5));  // its own run would refuse it
+  const auto report = push_path("pg_wal/" + name_of(1, 7));
+  ASSERT_TRUE(report) << report.failure().describe();
+  EXPECT_EQ(report->ahead_present, 1u);
+  EXPECT_EQ(report->ahead_failed, 0u);
+}
+
 TEST_F(PushTest, ABadSegmentAheadDoesNotFailTheRequest) {
   add_ready(1, 7);
   write(data / "pg_wal" / name_of(1, 8), make_segment(1, 8, kSystemId + 1));
