@@ -27,6 +27,7 @@ Result<int> run_push(Context& context) {
   request.source = std::move(source);
   request.codec = TRY(configured_codec(context));
   if (configuration.wal.batch) request.ahead_max = *configuration.wal.batch;
+  request.spool_directory = TRY(context.state_directory());
   request.cancel = &context.cancel();
   const auto report = TRY(wal::push(*target.cluster, target.identity, request));
   const bool stored = report.outcome == repository::WalPut::Stored;

@@ -1,13 +1,15 @@
 #include "repository/wal_archive.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
-#include <cstring>
 #include <map>
 
+#include "base/file.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/scratch.h"
 #include "crypto/hash.h"
 #include "repository/layout.h"
@@ -24,6 +26,9 @@ constexpr std::size_t kFirstRead = 2048;
 constexpr std::uint64_t kWindow = std::uint64_t{32} << 20;
 /// Summaries of 16 MiB segments have some tens of kilobytes.
 constexpr std::size_t kSummaryRoom = 1 << 20;
+/// Files above this are not sealed in memory but pass through a spool file, a stretch at a time.
+constexpr std::uint64_t kSpoolAbove = std::uint64_t{32} << 20;
+constexpr std::size_t kSpoolStretch = std::size_t{4} << 20;
 
 /// Bytes in memory as a file.
 class MemoryPlain final : public WalPlain {
@@ -46,6 +51,28 @@ class MemoryPlain final : public WalPlain {
 };
 
 std::string short_hex(const crypto::Digest& mac) { return to_hex(ByteView(mac).first(8)); }
+
+/// A nameless file below `directory` that goes with the process. What is written to it is sealed already.
+Result<Fd> open_spool(const fs::path& directory) {
+  std::error_code ignored;
+  const fs::path where = directory.empty() ? fs::temp_directory_path(ignored) : directory;
+  TRY(create_directories(where, 0700).context("spool for a long WAL file"));
+  if (auto fd = open_file(where, O_TMPFILE | O_RDWR)) return fd;
+  // Some file systems, NFS among them, make no file without a name.
+  ByteArray<8> nonce;
+  system_random().fill(nonce);
+  const fs::path path = where / ("wal-spool-" + to_hex(nonce));
+  auto fd = TRY(open_file(path, O_RDWR | O_CREAT | O_EXCL).context("spool for a long WAL file"));
+  fs::remove(path, ignored);
+  return fd;
+}
+
+/// A whole object: in memory, or its front there and its records in a spool file.
+struct SealedObject {
+  ByteView in_memory;
+  std::optional<Fd> spool;
+  std::uint64_t spooled = 0;
+};
 
 /// An object whose prefix, index and size were found authentic and consistent.
 struct Look {
@@ -82,9 +109,10 @@ class PlainMac {
 }  // namespace
 
 struct WalArchive::State {
-  State(Cluster& c, WalIdentity i, codec::CodecChoice codec)
+  State(Cluster& c, WalIdentity i, codec::CodecChoice codec, fs::path spool)
       : cluster(c),
         identity(i),
+        spool_directory(std::move(spool)),
         compressor(codec) {
     if (!c.keys().map_key.is_zero()) map.emplace(c.keys().map_key);
     if (!c.keys().mac_key.is_zero()) mac.emplace(c.keys().mac_key);
@@ -92,12 +120,13 @@ struct WalArchive::State {
 
   Cluster& cluster;
   WalIdentity identity;
+  fs::path spool_directory;
   std::optional<PlainMac> mac;
   std::optional<crypto::Aead> map;
   std::map<Epoch, crypto::Aead> data;
   codec::Compressor compressor;
   codec::Decompressor decompressor;
-  Scratch sealed_scratch, plain_scratch;
+  Scratch sealed_scratch, plain_scratch, long_scratch;
 
   storage::BlobStore& store() const { return cluster.store(); }
   RandomSource& random() const { return cluster.repository().environment().random; }
@@ -128,8 +157,9 @@ struct WalArchive::State {
   Result<crypto::Digest> mac_of(const std::string& file_name, const WalObjectInfo& info, WalPlain& plain);
   /// @param wanted  with its MAC
   Result<bool> compare(const Look& look, const std::string& file_name, const WalObjectInfo& wanted) const;
-  /// The object's bytes, in `sealed_scratch`; sets the MAC in `info`.
-  Result<ByteView> seal(const std::string& file_name, const std::string& name, WalObjectInfo& info, WalPlain& plain);
+  /// What is in memory is good until the next call; sets the MAC in `info`.
+  Result<SealedObject> seal(const std::string& file_name, const std::string& name, WalObjectInfo& info, WalPlain& plain);
+  Result<storage::Created> create(const std::string& name, const SealedObject& object);
   void seal_part(char part, ByteView prefix, const std::string& name, ByteView plain, MutableByteView out);
   Status open_records(const Look& look, const std::string& name, const std::function<Status(ByteView)>& sink);
   Result<Bytes> open_summary(const Look& look, const std::string& name);
@@ -188,7 +218,7 @@ Result<bool> WalArchive::State::compare(const Look& look, const std::string& fil
                     "with pgmint wal status, and give the other one a cluster of its own. Nothing was overwritten"});
 }
 
-Result<ByteView> WalArchive::State::seal(const std::string& file_name, const std::string& name, WalObjectInfo& info,
+Result<SealedObject> WalArchive::State::seal(const std::string& file_name, const std::string& name, WalObjectInfo& info,
                                          WalPlain& plain) {
   info.epoch = cluster.keys().newest_epoch();
   crypto::Aead& data_key = *TRY(data_aead(info.epoch));
@@ -196,10 +226,20 @@ Result<ByteView> WalArchive::State::seal(const std::string& file_name, const std
   // Index and summary stand in front of the records but are known after them: room is left for all but a very long summary,
   // and the object then starts somewhere inside it, so that the records hardly ever move. Pages that nothing is written to
   // cost nothing.
-  std::size_t room = kWalPrefixSize + wal_index_bound(count) + kSummaryRoom;
-  const std::size_t slack = codec::Compressor::bound(kWalRecordSize);
-  const auto body_max = static_cast<std::size_t>(info.raw_length) + count * crypto::kSealOverhead + slack;
-  MutableByteView buffer = sealed_scratch.of(room + body_max);
+  SealedObject sealed;
+  if (info.raw_length > kSpoolAbove) sealed.spool = TRY(open_spool(spool_directory));
+  const std::size_t room = kWalPrefixSize + wal_index_bound(count) + kSummaryRoom;
+  const std::size_t slack = crypto::kSealOverhead + codec::Compressor::bound(kWalRecordSize);
+  const auto body_max =
+      sealed.spool ? kSpoolStretch : static_cast<std::size_t>(info.raw_length) + count * crypto::kSealOverhead;
+  const MutableByteView buffer = sealed_scratch.of(room + body_max + slack);
+  std::size_t at = room;
+  const auto spool = [&]() -> Status {
+    TRY(write_all(*sealed.spool, buffer.subspan(room, at - room), "spool"));
+    sealed.spooled += at - room;
+    at = room;
+    return ok();
+  };
 
   // Records bind what stands before the MAC, which is known after them.
   auto prefix_bytes = encode_wal_prefix(cluster.context(), {info, 0, 0});
@@ -208,7 +248,6 @@ Result<ByteView> WalArchive::State::seal(const std::string& file_name, const std
   index.records.reserve(count);
   TRY(plain.begin(true));
   mac->start();
-  std::size_t at = room;
   for (std::size_t i = 0; i < count; ++i) {
     const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(kWalRecordSize, info.raw_length - i * kWalRecordSize));
     const ByteView piece = TRY(plain.next(length));
@@ -224,7 +263,9 @@ Result<ByteView> WalArchive::State::seal(const std::string& file_name, const std
                   as_it_is ? piece : ByteView(body.first(size)), body);
     index.records.push_back({packed.codec, static_cast<std::uint32_t>(size + crypto::kSealOverhead)});
     at += size + crypto::kSealOverhead;
+    if (sealed.spool && at - room >= kSpoolStretch) TRY(spool());
   }
+  if (sealed.spool) TRY(spool());
   info.mac = mac->finish(prefix_bytes, file_name);
 
   Bytes encoded_summary = plain.summary();
@@ -236,20 +277,36 @@ Result<ByteView> WalArchive::State::seal(const std::string& file_name, const std
   const Bytes index_plain = encode_wal_index(index);
   const std::size_t index_size = index_plain.size() + crypto::kSealOverhead;
   const std::size_t front = kWalPrefixSize + index_size + summary_size;
-  if (front > room) {
-    std::memmove(buffer.data() + front, buffer.data() + room, at - room);
-    at += front - room;
-    room = front;
-  }
   prefix_bytes = encode_wal_prefix(
       cluster.context(), {info, static_cast<std::uint32_t>(index_size), static_cast<std::uint32_t>(summary_size)});
-  const MutableByteView object = buffer.subspan(room - front, at - (room - front));
+  const MutableByteView records = buffer.subspan(room, at - room);
+  MutableByteView object;
+  if (front <= room) {
+    object = buffer.subspan(room - front, front + records.size());
+  } else {
+    object = long_scratch.of(front + records.size());
+    std::ranges::copy(records, object.begin() + static_cast<std::ptrdiff_t>(front));
+  }
   std::ranges::copy(prefix_bytes, object.begin());
   seal_part('I', prefix_bytes, name, index_plain, object.subspan(kWalPrefixSize, index_size));
   if (summary_size != 0) {
     seal_part('S', prefix_bytes, name, encoded_summary, object.subspan(kWalPrefixSize + index_size, summary_size));
   }
-  return ByteView(object);
+  sealed.in_memory = object;
+  return sealed;
+}
+
+Result<storage::Created> WalArchive::State::create(const std::string& name, const SealedObject& object) {
+  if (!object.spool) return store().create(name, object.in_memory);
+  const ByteView front = object.in_memory;
+  const std::uint64_t size = front.size() + object.spooled;
+  return store().create_from(name, {size, [&](std::uint64_t offset) -> Result<ByteView> {
+                                      if (offset < front.size()) return front.subspan(offset);
+                                      const auto piece = plain_scratch.of(std::min<std::uint64_t>(kSpoolStretch, size - offset));
+                                      const auto got = TRY(read_at(*object.spool, piece, offset - front.size(), "spool"));
+                                      if (got != piece.size()) return Error(Errc::Io, "the spool became shorter");
+                                      return ByteView(piece);
+                                    }});
 }
 
 void WalArchive::State::seal_part(char part, ByteView prefix, const std::string& name, ByteView plain, MutableByteView out) {
@@ -307,8 +364,8 @@ Result<Bytes> WalArchive::State::open_summary(const Look& look, const std::strin
   return map->open_with_nonce(wal_part_aad(look.prefix_bytes, 'S', name), stored).context("summary");
 }
 
-WalArchive::WalArchive(Cluster& cluster, WalIdentity identity, codec::CodecChoice codec)
-    : state_(std::make_unique<State>(cluster, identity, codec)) {}
+WalArchive::WalArchive(Cluster& cluster, WalIdentity identity, codec::CodecChoice codec, fs::path spool_directory)
+    : state_(std::make_unique<State>(cluster, identity, codec, std::move(spool_directory))) {}
 WalArchive::WalArchive(WalArchive&&) noexcept = default;
 WalArchive::~WalArchive() = default;
 const WalIdentity& WalArchive::identity() const { return state_->identity; }
@@ -348,13 +405,13 @@ Result<WalPut> WalArchive::put(const std::string& file_name, WalContent content,
   // Looked for first: most of a put's work is compression, and what was pushed ahead needs none.
   if (TRY(holds(file_name, content, wal_segment_size, plain))) return WalPut::Duplicate;
   auto info = TRY(describe_file(s.identity, file_name, content, wal_segment_size, plain.size()));
-  const ByteView object = TRY(s.seal(file_name, name, info, plain));
+  const SealedObject object = TRY(s.seal(file_name, name, info, plain));
   const auto existing = [&]() -> Result<bool> {
     auto look = TRY(s.look(file_name, name).context(file_name));
     if (!look) return false;
     return s.compare(*look, file_name, info);
   };
-  auto created = s.store().create(name, object);
+  auto created = s.create(name, object);
   if (created && *created == storage::Created::Yes) return WalPut::Stored;
   if (created) {
     if (TRY(existing())) return WalPut::Duplicate;

@@ -1,6 +1,7 @@
 // WAL objects in a repository: sealed, MACed, create-if-absent. Format: docs/format/wal.md.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
@@ -51,7 +52,9 @@ class WalPlain {
 /// Not thread-safe: one per worker. Borrows the cluster.
 class WalArchive {
  public:
-  WalArchive(Cluster& cluster, WalIdentity identity, codec::CodecChoice codec = {});
+  /// @param spool_directory  where a file above 32 MiB passes through on its way into the store, sealed and nameless; empty:
+  ///        the directory for temporary files
+  WalArchive(Cluster& cluster, WalIdentity identity, codec::CodecChoice codec = {}, std::filesystem::path spool_directory = {});
   WalArchive(WalArchive&&) noexcept;
   ~WalArchive();
   const WalIdentity& identity() const;

@@ -82,6 +82,32 @@ TEST_F(WalArchiveTest, KeepsAVeryLongSummary) {
   EXPECT_EQ(**archive.get(kSecond), plain);
 }
 
+/// Records that do not shrink leave no slack behind them for a summary to move them into.
+TEST_F(WalArchiveTest, KeepsAVeryLongSummaryOfWhatDoesNotCompress) {
+  Bytes plain(4 * kMiB);
+  repo.random.fill(plain);
+  Bytes summary(3 * kMiB);
+  repo.random.fill(summary);
+  store_segment(kFirst, plain, summary);
+  EXPECT_EQ(**archive.summary(kFirst), summary);
+  EXPECT_EQ(**archive.get(kFirst), plain);
+}
+
+/// Above 32 MiB through the spool.
+TEST_F(WalArchiveTest, KeepsLongSegments) {
+  Bytes plain(64 * kMiB);
+  SeededRandom random(seed);
+  for (std::size_t at = 0; at < plain.size(); at += kMiB) random.fill(MutableByteView(plain).subspan(at, kMiB / 8));
+  store_segment(kFirst, plain, as_bytes("summary"));
+  EXPECT_TRUE(archive.check(kFirst, true));
+  EXPECT_EQ(**archive.get(kFirst), plain);
+  EXPECT_EQ(as_text(**archive.summary(kFirst)), "summary");
+  EXPECT_EQ(*archive.put(kFirst, WalContent::Segment, 64 * kMiB, plain, {}), WalPut::Duplicate);
+  WalArchive nowhere(*repo.cluster, identity, {}, "/proc/nonexistent");
+  EXPECT_FALSE(nowhere.put(kSecond, WalContent::Segment, 64 * kMiB, plain, {}));
+  EXPECT_FALSE(*archive.info(kSecond));
+}
+
 /// Counts how often it is read, and for what.
 struct CountedPlain final : WalPlain {
   explicit CountedPlain(ByteView b) : bytes(b) {}

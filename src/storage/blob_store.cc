@@ -38,6 +38,14 @@ Error malformed(std::string_view what, std::string_view text) {
 
 }  // namespace
 
+Result<Created> BlobStore::create_from(const std::string& name, const BlobStream& stream) {
+  Bytes whole;
+  whole.reserve(static_cast<std::size_t>(stream.size));
+  while (whole.size() < stream.size) append(whole, TRY(stream.piece(whole.size())));
+  PGMINT_ASSERT(whole.size() == stream.size);
+  return create(name, whole);
+}
+
 bool valid_blob_name(std::string_view name) { return valid_parts(name, false); }
 bool valid_blob_prefix(std::string_view prefix) { return valid_parts(prefix, true); }
 bool valid_parts_prefix(std::string_view prefix) {

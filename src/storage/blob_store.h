@@ -21,6 +21,13 @@ struct BlobInfo {
   std::uint64_t size = 0;
 };
 
+/// The bytes of an object that is too long for memory.
+struct BlobStream {
+  std::uint64_t size = 0;
+  /// Some bytes from `offset` on, at least one and none beyond `size`, borrowed until the next call. Asked for from front to end.
+  std::function<Result<ByteView>(std::uint64_t offset)> piece;
+};
+
 enum class Created {
   Yes,           ///< this call created the object, durably
   AlreadyExists  ///< somebody created it before; nothing was changed
@@ -38,6 +45,10 @@ class BlobStore {
   /// Creates `name` with exactly these bytes, atomically: a reader sees all of it or nothing, and when Created::Yes is
   /// returned the object survives a power cut. One attempt; never resends by itself.
   virtual Result<Created> create(const std::string& name, ByteView data) = 0;
+
+  /// As create(), for what is too long for memory. A store that cannot write piece by piece gathers the object and creates it.
+  /// @errors also what `piece` returns; nothing was created then
+  virtual Result<Created> create_from(const std::string& name, const BlobStream& stream);
 
   /// Whole object, absence as a value. `limit`: a larger object is Errc::ResourceLimit, not read.
   virtual Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) = 0;

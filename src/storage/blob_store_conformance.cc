@@ -52,6 +52,36 @@ TEST_P(BlobStoreConformance, CreatesAndReadsBack) {
   EXPECT_EQ((*info)->size, 5u);
 }
 
+TEST_P(BlobStoreConformance, CreatesFromPieces) {
+  const Bytes data = pattern(100'000, 3);
+  std::uint64_t expected = 0;
+  const auto in_pieces_of = [&](std::size_t size, std::uint64_t fails_at = ~std::uint64_t{0}) {
+    expected = 0;
+    return BlobStream{data.size(), [&, size, fails_at](std::uint64_t offset) -> Result<ByteView> {
+                        EXPECT_EQ(offset, expected);
+                        if (offset >= fails_at) return Error(Errc::Io, "a piece is missing");
+                        const auto piece = ByteView(data).subspan(offset, std::min<std::size_t>(size, data.size() - offset));
+                        expected = offset + piece.size();
+                        return piece;
+                      }};
+  };
+  auto failed = store.create_from("a/failed", in_pieces_of(30'000, 60'000));
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.failure().code(), Errc::Io);
+  EXPECT_FALSE(*store.stat("a/failed"));
+  for (const std::size_t size : {30'000u, 100'000u}) {
+    const auto name = fmt::format("a/{}", size);
+    auto created = store.create_from(name, in_pieces_of(size));
+    ASSERT_TRUE(created) << created.failure().describe();
+    EXPECT_EQ(*created, Created::Yes);
+    EXPECT_EQ(**store.read(name, kLimit), data);
+    EXPECT_EQ(*store.create_from(name, in_pieces_of(size)), Created::AlreadyExists);
+  }
+  EXPECT_EQ(*store.create_from("a/empty", BlobStream{0, nullptr}), Created::Yes);
+  EXPECT_EQ(text_of(store, "a/empty"), "");
+  EXPECT_EQ(names(store, "a/"), (Names{"a/100000", "a/30000", "a/empty"}));
+}
+
 TEST_P(BlobStoreConformance, AbsenceIsAValue) {
   put(store, "a/b");
   for (const char* name : {"nothing", "a/c", "a", "a/b/c", "x/y/z"}) {

@@ -14,6 +14,10 @@ class CancelStore final : public ForwardingStore {
     TRY(cancel_.check());
     return inner().create(name, data);
   }
+  Result<Created> create_from(const std::string& name, const BlobStream& stream) override {
+    TRY(cancel_.check());
+    return inner().create_from(name, stream);
+  }
   Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override {
     TRY(cancel_.check());
     return inner().read(name, limit);

@@ -26,7 +26,7 @@ int sync_with(const PosixOptions& options, int fd) { return options.sync ? optio
 
 /// The temporary, complete and durable but for its name. The descriptor stays open: its link count tells later whether
 /// a link that was reported as failed has happened.
-Result<Fd> write_temporary(const Fd& directory, const std::string& temporary, ByteView data,
+Result<Fd> write_temporary(const Fd& directory, const std::string& temporary, const BlobStream& stream,
                            const PosixOptions& options, std::string_view what) {
   Fd fd(::openat(directory.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, options.file_mode));
   if (!fd.valid()) return posix_error(errno, fmt::format("create {}", what));
@@ -35,7 +35,12 @@ Result<Fd> write_temporary(const Fd& directory, const std::string& temporary, By
   if ((st.st_mode & 07777) != options.file_mode && ::fchmod(fd.get(), options.file_mode) != 0)
     return posix_error(errno, fmt::format("chmod {}", what));
   // All at once: starting the writeback early with sync_file_range was measured and gains nothing (ADR 0004).
-  if (auto written = write_all(fd, data, what); !written) return as_storage_error(std::move(written).failure());
+  for (std::uint64_t at = 0; at < stream.size;) {
+    const ByteView piece = TRY(stream.piece(at));
+    PGMINT_ASSERT(!piece.empty() && piece.size() <= stream.size - at);
+    if (auto written = write_all(fd, piece, what); !written) return as_storage_error(std::move(written).failure());
+    at += piece.size();
+  }
   // fsync, not fdatasync: the file is new, so its size must be committed either way and nothing is saved.
   if (sync_with(options, fd.get()) != 0)
     return std::move(posix_error(errno, fmt::format("fsync {}", what)))
@@ -112,13 +117,13 @@ bool is_temporary_name(std::string_view leaf) {
 Error posix_error(int error_number, std::string_view what) { return errno_error(error_number, what, Errc::Storage); }
 Error as_storage_error(Error error) { return error.code() == Errc::Io ? std::move(error).with_code(Errc::Storage) : error; }
 
-Result<Created> publish_file(const Fd& directory, const std::string& leaf, ByteView data, const PosixOptions& options,
-                             std::string_view what) {
+Result<Created> publish_file(const Fd& directory, const std::string& leaf, const BlobStream& stream,
+                             const PosixOptions& options, std::string_view what) {
   // Saves writing what cannot be published; the decision is still the rename's.
   if (TRY(object_exists(directory, leaf, what))) return already_exists(directory, options, what);
 
   TemporaryName temporary{directory, temporary_name()};
-  auto file = TRY(write_temporary(directory, temporary.name, data, options, what));
+  auto file = TRY(write_temporary(directory, temporary.name, stream, options, what));
   auto named = TRY(name_file(directory, file, temporary.name, leaf, options.force_link, what));
   if (named == Named::Exists) {
     if (TRY(object_exists(directory, leaf, what))) return already_exists(directory, options, what);

@@ -17,11 +17,11 @@ Error posix_error(int error_number, std::string_view what);
 /// An Io error of base/file.h happened in the repository; other kinds stay what they are.
 Error as_storage_error(Error error);
 
-/// Writes `data` to a temporary beside `leaf` in the open `directory`, fsyncs, names it `leaf` unless that exists, and
+/// Writes `stream` to a temporary beside `leaf` in the open `directory`, fsyncs, names it `leaf` unless that exists, and
 /// fsyncs the directory. `what` is for messages. AlreadyExists too is durable when returned.
 /// @errors Storage (nothing published), Unknown (named, but the directory's fsync failed), Key,
 ///         Precondition (the file system can neither rename without replacing nor make hard links)
-Result<Created> publish_file(const Fd& directory, const std::string& leaf, ByteView data, const PosixOptions& options,
-                             std::string_view what);
+Result<Created> publish_file(const Fd& directory, const std::string& leaf, const BlobStream& stream,
+                             const PosixOptions& options, std::string_view what);
 
 }  // namespace pgmint::storage

@@ -29,6 +29,7 @@ class PosixStore final : public BlobStore {
         open_files_(options_.open_files_max) {}
 
   Result<Created> create(const std::string& name, ByteView data) override;
+  Result<Created> create_from(const std::string& name, const BlobStream& stream) override;
   Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override;
   Status read_range(const std::string& name, std::uint64_t offset, MutableByteView out) override;
   Result<std::optional<BlobInfo>> stat(const std::string& name) override;
@@ -125,6 +126,10 @@ Status PosixStore::sync_name(const std::string& directory, const std::string& pa
 }
 
 Result<Created> PosixStore::create(const std::string& name, ByteView data) {
+  return create_from(name, {data.size(), [data](std::uint64_t offset) -> Result<ByteView> { return data.subspan(offset); }});
+}
+
+Result<Created> PosixStore::create_from(const std::string& name, const BlobStream& stream) {
   TRY(check_blob_name(name));
   TRY(check_not_doubtful(name));
   const auto directory = parent_of(name);
@@ -140,7 +145,7 @@ Result<Created> PosixStore::create(const std::string& name, ByteView data) {
     auto error = std::move(fd).failure();
     return error.code() == Errc::NotFound ? std::move(error).with_code(Errc::Storage) : std::move(error);
   }
-  auto created = publish_file(*fd, leaf_of(name), data, options_, shown(name));
+  auto created = publish_file(*fd, leaf_of(name), stream, options_, shown(name));
   if (!created && created.failure().code() == Errc::Unknown) mark_doubtful(name);
   return created;
 }

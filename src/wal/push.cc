@@ -172,8 +172,8 @@ class WalFile final : public repository::WalPlain {
 /// Pushes files of one cluster one after the other, reusing its buffers. One per thread.
 class Pusher {
  public:
-  Pusher(repository::Cluster& cluster, const repository::WalIdentity& identity, codec::CodecChoice codec)
-      : archive_(cluster, identity, codec) {}
+  Pusher(repository::Cluster& cluster, const repository::WalIdentity& identity, const PushRequest& request)
+      : archive_(cluster, identity, request.codec, request.spool_directory) {}
 
   /// What it opens is good until the next call.
   Result<WalFile> open(const fs::path& path, const std::string& file_name, SystemIdentifier expected) {
@@ -329,7 +329,7 @@ Result<PushReport> push(repository::Cluster& cluster, const repository::WalIdent
   if (request.cancel != nullptr) TRY(request.cancel->check());
   Clock& clock = *request.clock;
   const TimePoint until = clock.now() + request.ahead_time;
-  Pusher pusher(cluster, identity, request.codec);
+  Pusher pusher(cluster, identity, request);
 
   PushReport report;
   auto file = TRY(pusher.open(source.path, source.file_name, source.system_identifier));
@@ -348,7 +348,7 @@ Result<PushReport> push(repository::Cluster& cluster, const repository::WalIdent
   TaskGroup others;
   for (unsigned i = 1; i < request.workers; ++i) {
     others.spawn([&] {
-      Pusher own(cluster, identity, request.codec);
+      Pusher own(cluster, identity, request);
       push_ahead(own, source, list, counts);
       return ok();
     });

@@ -37,6 +37,7 @@ struct PushRequest {
   unsigned ahead_max = 32;                      ///< further ready segments that one run may push; 0: none
   unsigned workers = 3;                         ///< two that compute, and one that waits for its disk meanwhile
   std::chrono::milliseconds ahead_time{2000};   ///< no further segment is begun after this, so that the archiver is not kept
+  fs::path spool_directory;                     ///< as WalArchive's
   const CancelToken* cancel = nullptr;
   Clock* clock = &system_clock();
 };
