@@ -1,6 +1,7 @@
 """WAL in and out: push, get, status; what is the same, what conflicts, what is missing."""
 import os
 import re
+import shutil
 
 import pytest
 
@@ -43,6 +44,27 @@ def test_push_then_get_gives_the_same_bytes(make, manual):
     assert copy.read_bytes() == (cluster.data / "pg_wal" / name).read_bytes()
     tool.run("wal", "get", name, "copied-here", cwd=cluster.home)  # relative, as recovery asks
     assert (cluster.home / "copied-here").read_bytes() == copy.read_bytes()
+
+
+def test_push_and_get_read_the_log_again_only_when_it_has_grown(manual):
+    """PostgreSQL runs them for every segment; a long log must not make each of them long."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    cluster, tool = manual
+    name = cluster.switch_wal()
+    trace = tool.home / "trace"
+
+    def log_entries_read(*arguments):
+        trace.unlink(missing_ok=True)
+        tool.run("wal", *arguments, cwd=cluster.data, prefix=["strace", "-f", "-qqq", "-o", trace, "-e", "trace=openat"])
+        return [line for line in trace.read_text().splitlines() if re.search(r'/log/[0-9a-f]{8}/[0-9a-f]{16}"', line)]
+
+    push, get = ("push", f"pg_wal/{name}"), ("get", name, tool.home / "copy")
+    assert log_entries_read(*push) and log_entries_read(*get)
+    assert not log_entries_read(*push) and not log_entries_read(*get)
+    tool.run("key", "add", "--file", tool.home / "second.key")  # the log names every slot
+    assert log_entries_read(*push) and log_entries_read(*get)
+    assert not log_entries_read(*push) and not log_entries_read(*get)
 
 
 def test_push_accepts_an_absolute_path_too(manual):
