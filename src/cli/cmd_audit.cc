@@ -121,6 +121,7 @@ const CommandSpec& audit_list_command() {
       .exits = {},
       .examples = {{"pgmint audit list main", "Who backed up, held, released, collected."}},
       .see_also = {"audit verify"},
+      .only_reads = true,
       .run = run_list,
   };
   return command;
@@ -140,6 +141,7 @@ const CommandSpec& audit_verify_command() {
       .exits = {{8, "There are void entries, or the chain is broken."}},
       .examples = {{"pgmint audit verify", "As an auditor would run it."}},
       .see_also = {"audit list", "verify"},
+      .only_reads = true,
       .run = run_verify,
   };
   return command;

@@ -89,6 +89,7 @@ const CommandSpec& list_command() {
       .exits = {{8, "A backup's manifest is damaged; the listing is complete otherwise."}},
       .examples = {{"pgmint list", "What there is, and how far back one can go."}},
       .see_also = {"show", "restore", "status"},
+      .only_reads = true,
       .run = run,
   };
   return command;

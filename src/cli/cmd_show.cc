@@ -123,6 +123,7 @@ const CommandSpec& show_command() {
       .exits = {{1, "There is no such backup."}},
       .examples = {{"pgmint show 20261122T084001Z-full", "One backup in detail."}},
       .see_also = {"list", "restore"},
+      .only_reads = true,
       .run = run,
   };
   return command;

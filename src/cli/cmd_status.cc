@@ -89,6 +89,7 @@ const CommandSpec& status_command() {
       .exits = {{10, "An objective is breached; the problems are named."}},
       .examples = {{"pgmint status --json", "For a monitoring system: alert on exit 10."}},
       .see_also = {"doctor", "list", "wal status"},
+      .only_reads = true,
       .run = run,
   };
   return command;

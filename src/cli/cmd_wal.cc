@@ -250,6 +250,7 @@ const CommandSpec& wal_status_command() {
       .examples = {{"pgmint wal status main",
                     "Missing WAL is named here; verify, status and doctor fail because of it."}},
       .see_also = {"wal push", "status", "verify"},
+      .only_reads = true,
       .run = run_status,
   };
   return command;

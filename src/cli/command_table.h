@@ -52,10 +52,11 @@ struct CommandSpec {
   std::vector<ExitSpec> exits;  ///< beside those that every command has
   std::vector<ExampleSpec> examples;
   std::vector<std::string_view> see_also;  ///< verbs
+  /// It changes nothing in the repository: a signal ends it at its next request to the store.
+  bool only_reads = false;
   /// Returns the exit code: 0, or that of an answer that is no failure (nothing found, damage found, objective
   /// breached).
   Result<int> (*run)(Context&) = nullptr;
-  /// Runs by itself, without configuration: parsing fails or succeeds, nothing else is prepared.
 };
 
 /// In the order of the manual.

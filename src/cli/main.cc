@@ -28,8 +28,12 @@ Status choose_log_level(Context& context) {
 
 Result<int> run_command(Context& context) {
   TRY(choose_log_level(context));
-  // Cancelled wins: whatever a command made of a signal, the caller hears that it was the signal.
-  auto result = context.arguments().command->run(context);
+  const auto& command = *context.arguments().command;
+  if (command.only_reads) context.stop_at_next_request();
+  auto result = command.run(context);
+  // Whatever it made of the requests that were refused, the caller hears that it was the signal: half a look must not
+  // pass for a whole one.
+  if (command.only_reads) TRY(context.cancel().check());
   TRY(context.output().finish());
   return result;
 }

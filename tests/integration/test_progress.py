@@ -113,6 +113,20 @@ def test_interrupt_stops_at_once_with_130_and_the_next_run_works(make, sizeable,
     tool.run(*["backup", "--type", "full"] if verb == "backup" else ["restore", "--to", make.folder("t") / "data"] if verb == "restore" else ["verify", "--read-data"])
 
 
+@pytest.mark.parametrize("verb", ["list", "status", "wal status", "audit list", "audit verify"])
+def test_interrupt_of_what_only_reads_answers_130_and_nothing_else(sizeable, verb):
+    _, tool = sizeable
+    undisturbed = tool.run(*verb.split(), "--json", code=(0, 10))
+    process = tool.start(*verb.split(), "--json", prefix=["strace", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=openat", "-e", "inject=openat:delay_enter=100000"])
+    wait_until(lambda: children_of(process.pid) and catches(children_of(process.pid)[0], signal.SIGINT), "it runs")
+    os.kill(children_of(process.pid)[0], signal.SIGINT)
+    asked = time.monotonic()
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, f"{process.returncode}\n{err}"
+    assert time.monotonic() - asked < 3
+    assert json.loads(out)["error"]["code"] == "cancelled" and undisturbed.json
+
+
 def test_interrupt_while_waiting_for_wal_stops_at_once(make):
     cluster, tool = make.pair(rows=100)
     cluster.sql("alter system set archive_command = 'false'")
