@@ -91,10 +91,11 @@ Result<std::vector<StoredSlot>> read_slots(storage::BlobStore& store, const Repo
     if (!object) continue;
     auto info = parse_slot(*object, std::string_view(blob.name).substr(kKeysPrefix.size()), repository);
     if (!info) {
-      if (info.failure().code() != Errc::Corruption) return std::move(info).failure();
+      // One slot that is damaged, or that a newer pgmint made, must not keep the others from opening the repository.
+      if (info.failure().code() != Errc::Corruption && info.failure().code() != Errc::Precondition) return std::move(info).failure();
       SlotInfo damaged;
       damaged.name = blob.name.substr(kKeysPrefix.size());
-      damaged.note = "damaged: " + info.failure().describe();
+      damaged.note = (info.failure().code() == Errc::Corruption ? "damaged: " : "not usable: ") + info.failure().describe();
       slots.push_back({std::move(damaged), {}});
       continue;
     }

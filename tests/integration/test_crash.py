@@ -14,7 +14,7 @@ import pytest
 from harness.cluster import Background
 from harness.faults import PowerCutDisk, small_filesystem, strace
 from harness.pgmint import end, wait_for_phase
-from harness.places import owner_folder, run, wait_until
+from harness.places import give_to_owner, owner_folder, run, wait_until
 from test_clone_safety import clone_of
 
 STORE_CALLS = "fsync,fdatasync,renameat2,linkat,link,unlink,unlinkat,rename,mkdir,mkdirat"
@@ -205,11 +205,20 @@ def test_repository_full_is_said_and_survived(make):
         cluster.start().make_table("t", 2000)
         tool.backup()
         before = tool.names()
-        # Random bytes do not compress: 40 MB cannot fit in what is left.
-        cluster.sql("create extension pgcrypto")
-        cluster.sql("create table noise as select gen_random_bytes(1000) as b from generate_series(1, 40000)")
+        # Random bytes do not compress: 40 MB cannot fit in what is left. First in a file, of which WAL knows nothing.
+        noise = cluster.data / "noise"
+        noise.write_bytes(random.randbytes(40 << 20))
+        give_to_owner(noise)
         outcome = tool.run("backup", "--type", "full", code=6, timeout=120)
         assert "space" in outcome.err.lower()
+        assert tool.names() == before
+        tool.run("verify", "--read-data", code=(0, 8))
+        noise.unlink()
+        # Then in a table: its WAL fills the repository, and a backup that could not end is not begun.
+        cluster.sql("create extension pgcrypto")
+        cluster.sql("create table noise as select gen_random_bytes(1000) as b from generate_series(1, 40000)")
+        wait_until(lambda: cluster.one("select failed_count from pg_stat_archiver") > 0, "the archiver fails")
+        tool.refuses("backup", "--type", "full", code=4, naming="archiving fails", timeout=120)
         assert tool.names() == before
         tool.run("verify", "--read-data", code=(0, 8))
         cluster.sql("drop table noise")
