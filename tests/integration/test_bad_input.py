@@ -170,7 +170,7 @@ def test_server_down(make):
 
 def test_wrong_password_and_the_password_is_never_printed(make):
     cluster, tool = make.pair(rows=10)
-    cluster.sql("create role keeper superuser login password 'right-one'")
+    cluster.sql("set password_encryption = 'scram-sha-256'; create role keeper superuser login password 'right-one'")  # 13: md5 unless told
     hba = cluster.data / "pg_hba.conf"
     hba.write_text("local all postgres trust\nlocal all keeper scram-sha-256\n")
     cluster.reload()
