@@ -199,6 +199,7 @@ TEST_F(BackupTest, ADamagedPageKeepsTheBackupAndAnswersEight) {
   pages[77 * testing::kBlock + 5000] ^= std::byte{1};
   made.file("base/5/16384", pages);
   const auto report = run_well();
+  EXPECT_TRUE(report.checksums_enabled);
   EXPECT_EQ(report.exit_code(), 8);
   ASSERT_EQ(report.bad_pages.size(), 1U);
   EXPECT_EQ(report.bad_pages[0].path, "base/5/16384");
@@ -208,6 +209,19 @@ TEST_F(BackupTest, ADamagedPageKeepsTheBackupAndAnswersEight) {
   EXPECT_EQ(root.bad_pages[0].block, 77U);
   EXPECT_FALSE(root.warnings.empty());
   EXPECT_EQ(content(entries(report).at({FileArea::Data, "base/5/16384"})), pages);
+}
+
+TEST_F(BackupTest, WithoutChecksumsOnlyAnImpossibleHeaderIsDamage) {
+  made.file("global/pg_control", testing::make_control_file(false));
+  auto pages = testing::make_pages(random, 150);
+  pages[77 * testing::kBlock + 5000] ^= std::byte{1};
+  testing::put_u16(pages, 99 * testing::kBlock + 12, testing::kBlock);  // lower above upper
+  made.file("base/5/16384", pages);
+  const auto report = run_well();
+  EXPECT_FALSE(report.checksums_enabled);
+  EXPECT_EQ(report.exit_code(), 8);
+  ASSERT_EQ(report.bad_pages.size(), 1U);
+  EXPECT_EQ(report.bad_pages[0].block, 99U);
 }
 
 TEST_F(BackupTest, TwoBackupsWithinASecondHaveDifferentNames) {

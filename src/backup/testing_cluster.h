@@ -16,6 +16,7 @@
 #include "backup/server.h"
 #include "backup/source.h"
 #include "base/random.h"
+#include "codec/crc32c.h"
 #include "postgres/control_file.h"
 #include "postgres/page.h"
 #include "storage/temporary_directory.h"
@@ -54,13 +55,25 @@ inline Bytes make_pages(SeededRandom& random, std::size_t count, postgres::Block
   return pages;
 }
 
-/// A directory that a scan takes for PostgreSQL 15's, with checksums on.
+/// pg_control of a real PostgreSQL 15, which had page checksums off, with `checksums` as asked for.
+inline Bytes make_control_file(bool checksums) {
+  auto raw = read_file("tests/golden/postgres/pg_control.15", 1 << 20).value();
+  const auto control = postgres::parse_control_file(raw).value();
+  put_u32(raw, control.version->control.data_checksum_version, checksums ? 1 : 0);
+  const auto crc = codec::crc32c(ByteView(raw).first(control.version->control.crc));
+  put_u32(raw, control.version->control.crc, crc);
+  return raw;
+}
+
+enum class Checksums { On, Off };
+
+/// A directory that a scan takes for PostgreSQL 15's.
 class MadeCluster {
  public:
-  MadeCluster() {
+  explicit MadeCluster(Checksums checksums = Checksums::On) {
     file("PG_VERSION", as_bytes("15\n"));
     file("postgresql.auto.conf", as_bytes("# none\n"));
-    control_ = read_file("tests/golden/postgres/pg_control.15", 1 << 20).value();
+    control_ = make_control_file(checksums == Checksums::On);
     file("global/pg_control", control_);
     for (auto name : {"global/pg_filenode.map", "base/5/PG_VERSION", "base/5/pg_filenode.map"})
       file(name, as_bytes("map"));

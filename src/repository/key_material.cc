@@ -24,7 +24,9 @@ RoleBundle RoleBundle::clone() const {
   copy.role = role;
   copy.repository_mac_key = repository_mac_key.clone();
   copy.root_key = root_key.clone();
+  copy.root_generation = root_generation;
   copy.actor_seed = actor_seed.clone();
+  for (const auto& seed : past_actor_seeds) copy.past_actor_seeds.push_back(seed.clone());
   copy.maintenance_kek = maintenance_kek.clone();
   copy.host_cluster = host_cluster;
   copy.cluster_kek = cluster_kek.clone();

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <optional>
+#include <vector>
 
 #include "crypto/secret.h"
 #include "crypto/signature.h"
@@ -20,7 +21,10 @@ struct RoleBundle {
   Role role = Role::Root;
   crypto::Key256 repository_mac_key;
   crypto::Key256 root_key;          ///< root only, else zero
+  std::uint32_t root_generation = 0;  ///< root only, from 1: one more with each rotation
   crypto::Key256 actor_seed;
+  /// Root only: of the root actors before this one, oldest first.
+  std::vector<crypto::Key256> past_actor_seeds;
   crypto::Key256 maintenance_kek;   ///< root and maintenance, else zero
   ClusterId host_cluster{};         ///< host only
   crypto::Key256 cluster_kek;       ///< host only, else zero

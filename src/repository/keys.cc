@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kBundleMax = 16 << 10;
 constexpr std::size_t kMacSize = 32;
+constexpr std::size_t kPastActorsMax = 256;
 
 /// Slots and rings end in an HMAC under the repository MAC key, so that every role can tell a damaged one, also where its own
 /// secret does not fit.
@@ -41,6 +42,10 @@ Bytes encode_bundle(const RoleBundle& bundle) {
     out.add(11, bundle.host_cluster.bytes);
     out.add(13, bundle.cluster_kek.bytes());
   }
+  if (bundle.role == Role::Root) {
+    for (const auto& seed : bundle.past_actor_seeds) out.add(15, seed.bytes());
+    out.u32(17, bundle.root_generation);
+  }
   return out.take();
 }
 
@@ -48,7 +53,7 @@ Result<crypto::Key256> get_key(const FieldReader& in, std::uint64_t tag) { retur
 
 Result<RoleBundle> parse_bundle(ByteView raw) {
   codec::BinaryReader in(raw, "key bundle");
-  auto f = TRY(FieldReader::parse(in, "key bundle", {1, 3, 5, 7, 9, 11, 13}));
+  auto f = TRY(FieldReader::parse(in, "key bundle", {1, 3, 5, 7, 9, 11, 13, 15, 17}));
   TRY(in.expect_end());
   RoleBundle bundle;
   const auto role = TRY(f.u8(1));
@@ -61,6 +66,12 @@ Result<RoleBundle> parse_bundle(ByteView raw) {
   if (bundle.role == Role::Host) {
     bundle.host_cluster.bytes = TRY(f.array<16>(11));
     bundle.cluster_kek = TRY(get_key(f, 13));
+  }
+  if (bundle.role == Role::Root) {
+    bundle.root_generation = TRY(f.u32(17));
+    const auto seeds = f.all(15);
+    if (seeds.size() > kPastActorsMax) return in.corrupt("too many root actors");
+    for (auto seed : seeds) bundle.past_actor_seeds.push_back(TRY(crypto::Key256::from_bytes(seed)));
   }
   return bundle;
 }
@@ -77,7 +88,7 @@ Result<ParsedSlot> parse_slot_parts(ByteView object, std::string_view slot, cons
   TRY(expect_header(object, ObjectKind::KeySlot, repository, {}));
   const auto body = object.subspan(kHeaderSize);
   codec::BinaryReader in(body, "key slot");
-  auto f = TRY(FieldReader::parse(in, "key slot", {1, 2, 3, 4, 5, 6, 7}));
+  auto f = TRY(FieldReader::parse(in, "key slot", {1, 2, 3, 4, 5, 6, 7, 8}));
   parsed.clear_size = kHeaderSize + in.position();
   parsed.wrapped = TRY(in.bytes(kBundleMax));
   TRY(in.raw(kMacSize));
@@ -93,6 +104,7 @@ Result<ParsedSlot> parse_slot_parts(ByteView object, std::string_view slot, cons
   info.note = TRY(f.optional_text(4));
   if (f.has(6)) info.actor = TRY(f.array<32>(6));
   info.commitment = TRY(f.array<32>(5));
+  if (f.has(8)) info.root_generation = TRY(f.u32(8));
   if (info.provider == KeyProvider::Passphrase) {
     codec::BinaryReader parameters_in(TRY(f.value(7)), "passphrase parameters");
     auto parameters = TRY(FieldReader::parse(parameters_in, "passphrase parameters", {1, 3}));
@@ -185,6 +197,7 @@ Result<NewSlot> make_slot(const RepositoryId& repository, const RoleBundle& bund
     parameters.add(3, salt);
     clear.add(7, parameters.take());
   }
+  if (bundle.role == Role::Root) clear.u32(8, bundle.root_generation);
   NewSlot slot;
   slot.object = to_bytes(encode_header({ObjectKind::KeySlot, Epoch(0), repository, {}, {}}));
   append(slot.object, clear.take());
@@ -223,35 +236,61 @@ Result<std::optional<RoleBundle>> open_slot(ByteView object, const SlotInfo& inf
   crypto::wipe(*plain);
   auto opened = TRY(std::move(bundle));
   if (!mac_fits(object, opened.repository_mac_key)) return Error(Errc::Corruption, fmt::format("key slot {} is damaged", info.name));
-  if (opened.role != info.role) return Error(Errc::Corruption, fmt::format("key slot {} opens another role than it says", info.name));
+  if (opened.role != info.role || opened.root_generation != info.root_generation)
+    return Error(Errc::Corruption, fmt::format("key slot {} opens something else than it says", info.name));
   return std::optional<RoleBundle>(std::move(opened));
 }
 
 Bytes make_keyring(const RepositoryId& repository, const ClusterId& cluster, Epoch epoch, const ClusterKeys& keys,
-                   const RoleBundle& root, RandomSource& random) {
-  PGMINT_ASSERT(root.role == Role::Root);
+                   const RingRecipients& recipients, RandomSource& random) {
+  PGMINT_ASSERT(!recipients.root_keys.empty());
   const auto name = keyring_name(cluster, epoch);
-  FieldWriter recipients;
-  add_recipient(recipients, name, Role::Root, root.root_key, encode_ring(keys, true), random);
-  add_recipient(recipients, name, Role::Host, keys.cluster_kek, encode_ring(keys, false), random);
+  FieldWriter list;
+  for (const auto* root_key : recipients.root_keys) add_recipient(list, name, Role::Root, *root_key, encode_ring(keys, true), random);
+  add_recipient(list, name, Role::Host, keys.cluster_kek, encode_ring(keys, false), random);
   FieldWriter maintenance;
   maintenance.add(5, keys.maintenance_key.bytes());
-  add_recipient(recipients, name, Role::Maintenance, root.maintenance_kek, maintenance.take(), random);
+  add_recipient(list, name, Role::Maintenance, recipients.maintenance_kek, maintenance.take(), random);
   Bytes object = to_bytes(encode_header({ObjectKind::KeyRing, epoch, repository, cluster, {}}));
-  append(object, recipients.take());
-  append_mac(object, root.repository_mac_key);
+  append(object, list.take());
+  append_mac(object, recipients.repository_mac_key);
   return object;
+}
+
+namespace {
+
+/// The authenticated field list of a ring.
+Result<FieldReader> read_ring(ByteView object, const RepositoryId& repository, const ClusterId& cluster, Epoch epoch,
+                              const crypto::Key256& repository_mac_key) {
+  const auto name = keyring_name(cluster, epoch);
+  const auto header = TRY(expect_header(object, ObjectKind::KeyRing, repository, cluster));
+  if (object.size() < kHeaderSize + kMacSize || !mac_fits(object, repository_mac_key))
+    return Error(Errc::Corruption, fmt::format("{} is damaged", name));
+  if (header.epoch != epoch) return Error(Errc::Corruption, fmt::format("{}: another key ring stands under this name", name));
+  codec::BinaryReader in(object.subspan(kHeaderSize, object.size() - kHeaderSize - kMacSize), "key ring");
+  auto recipients = TRY(FieldReader::parse(in, "key ring", {1}));
+  TRY(in.expect_end());
+  return recipients;
+}
+
+}  // namespace
+
+Result<std::vector<crypto::Digest>> ring_roots(ByteView object, const RepositoryId& repository, const ClusterId& cluster,
+                                               Epoch epoch, const crypto::Key256& repository_mac_key) {
+  const auto recipients = TRY(read_ring(object, repository, cluster, epoch, repository_mac_key));
+  std::vector<crypto::Digest> roots;
+  for (auto value : recipients.all(1)) {
+    codec::BinaryReader v(value, "key ring recipient");
+    const auto recipient = TRY(v.u8());
+    if (recipient == static_cast<std::uint8_t>(Role::Root)) roots.push_back(TRY(v.array<32>()));
+  }
+  return roots;
 }
 
 Result<ClusterKeys> open_keyring(ByteView object, const RepositoryId& repository, const ClusterId& cluster, Epoch epoch,
                                  const RoleBundle& bundle) {
   const auto name = keyring_name(cluster, epoch);
-  const auto header = TRY(expect_header(object, ObjectKind::KeyRing, repository, cluster));
-  if (!mac_fits(object, bundle.repository_mac_key)) return Error(Errc::Corruption, fmt::format("{} is damaged", name));
-  if (header.epoch != epoch) return Error(Errc::Corruption, fmt::format("{}: another key ring stands under this name", name));
-  codec::BinaryReader in(object.subspan(kHeaderSize, object.size() - kHeaderSize - kMacSize), "key ring");
-  auto recipients = TRY(FieldReader::parse(in, "key ring", {1}));
-  TRY(in.expect_end());
+  const auto recipients = TRY(read_ring(object, repository, cluster, epoch, bundle.repository_mac_key));
   const crypto::Key256& wrapping = bundle.role == Role::Root   ? bundle.root_key
                                    : bundle.role == Role::Host ? bundle.cluster_kek
                                                                : bundle.maintenance_kek;

@@ -28,6 +28,7 @@ struct SlotInfo {
   Role role{};
   TimePoint created{};
   std::string note;
+  std::uint32_t root_generation = 0;  ///< 0 where the role is not root
   crypto::PublicKey actor{};
   crypto::ScryptCost scrypt{};
   Bytes salt;
@@ -50,11 +51,20 @@ Result<SlotInfo> parse_slot(ByteView object, std::string_view slot, const Reposi
 /// nullopt: the secret does not fit this slot. @errors Corruption (fits, but the bundle is damaged)
 Result<std::optional<RoleBundle>> open_slot(ByteView object, const SlotInfo& info, const Unlock& unlock);
 
-/// The object keyring/<epoch>: `keys` for root (under root_key), host (under keys.cluster_kek) and maintenance (under maintenance_kek).
+/// The object keyring/<epoch>: `keys` for root (under each of `root_keys`), host (under keys.cluster_kek) and maintenance (under
+/// `maintenance_kek`), authenticated for every role by `repository_mac_key`.
+struct RingRecipients {
+  std::vector<const crypto::Key256*> root_keys;
+  const crypto::Key256& maintenance_kek;
+  const crypto::Key256& repository_mac_key;
+};
 Bytes make_keyring(const RepositoryId& repository, const ClusterId& cluster, Epoch epoch, const ClusterKeys& keys,
-                   const RoleBundle& root, RandomSource& random);
+                   const RingRecipients& recipients, RandomSource& random);
 /// What `bundle` may know. @errors Key (no recipient for it), Corruption
 Result<ClusterKeys> open_keyring(ByteView object, const RepositoryId& repository, const ClusterId& cluster, Epoch epoch,
                                  const RoleBundle& bundle);
+/// Commitments of the root keys that a ring is for. @errors Corruption (also when it is not authentic)
+Result<std::vector<crypto::Digest>> ring_roots(ByteView object, const RepositoryId& repository, const ClusterId& cluster,
+                                               Epoch epoch, const crypto::Key256& repository_mac_key);
 
 }  // namespace pgmint::repository

@@ -103,7 +103,7 @@ TEST_F(KeysTest, EveryFlippedByteOfASlotIsNoticedAndOpensNothing) {
 TEST_F(KeysTest, EachRoleFindsInTheRingWhatItMayKnow) {
   const auto cluster = random.id<ClusterId>();
   auto keys = testing::make_cluster_keys(random, 2);
-  const auto ring = make_keyring(repository, cluster, Epoch(2), keys, root, random);
+  const auto ring = make_keyring(repository, cluster, Epoch(2), keys, {{&root.root_key}, root.maintenance_kek, root.repository_mac_key}, random);
   auto as_root = open_keyring(ring, repository, cluster, Epoch(2), root);
   ASSERT_TRUE(as_root);
   EXPECT_TRUE(same(as_root->cluster_kek, keys.cluster_kek));

@@ -110,11 +110,16 @@ class Rebuild {
     TRY(read_roots(facts));
     if (!salvage.state.has_genesis()) identify(facts);
 
+    // Who may open a generation is who was root where the log breaks off: it need not be the root of today.
+    const auto* signer = repository_.signing_key_among(salvage.state.has_genesis() ? salvage.state.roots() : std::set{repository_.format().root});
+    if (signer == nullptr)
+      return Error(Errc::Precondition, "the root of this key slot was not in force where the log breaks off",
+                   Hint{"try another root slot: pgmint key list shows them"});
     GenesisEntry genesis;
     genesis.cluster_name = facts.name;
     genesis.system_id = facts.system_id;
     genesis.incarnation = facts.incarnation;
-    genesis.root_key = repository_.signing_key().public_key();
+    genesis.root_key = signer->public_key();
     genesis.previous_generation = salvage.last_object;
     for (auto& [id, known] : facts.live) {
       if (known.hold) genesis.holds.push_back({id, *known.hold});
@@ -126,10 +131,10 @@ class Rebuild {
     genesis.floors = facts.floors;
     genesis.known_sessions.assign(facts.sessions.begin(), facts.sessions.end());
     std::sort(report_.recovered.begin(), report_.recovered.end());
-    auto opened = cluster_.log().open_generation(cluster_.actor(), std::move(genesis));
-    if (!opened && opened.failure().code() == Errc::Precondition)
-      return std::move(opened).failure().with_hint({"only a root key that the log has not revoked may open a new one: try another root slot"});
-    TRY(std::move(opened));
+    Actor actor = cluster_.actor();
+    actor.key = signer;
+    TRY(cluster_.log().open_generation(actor, std::move(genesis)));
+    TRY(install_root(actor));
     report_.generation = cluster_.state().generation();
     seen_ = std::move(salvage.objects);
     return ok();
@@ -145,6 +150,16 @@ class Rebuild {
   const RebuildReport& report() const { return report_; }
 
  private:
+  /// The root of today takes the place of the one that had to sign.
+  Status install_root(const Actor& signer) {
+    const auto& root = repository_.signing_key().public_key();
+    if (signer.key->public_key() == root) return ok();
+    if (!cluster_.state().actors().contains(root))
+      TRY(cluster_.log().append(signer, EntryContent(enrolment(Role::Root, root, "root"))));
+    TRY(cluster_.log().append(cluster_.actor(), EntryContent(RevokeEntry{signer.key->public_key()})));
+    return ok();
+  }
+
   Status list_packs() {
     packs_.clear();
     return cluster_.store().list(packs_prefix(cluster_.id()), "", [&](const storage::BlobInfo& info) -> Status {
@@ -278,6 +293,13 @@ class Rebuild {
   RebuildReport report_;
 };
 
+/// The old log's notes are in it no more: what stands now is what must not vanish.
+Status note_all_keys(Repository& repository, Cluster& cluster) {
+  for (const auto& slot : TRY(repository.slots())) TRY(note_keys(cluster, kKeySlotAdded, slot.name));
+  for (auto epoch : TRY(ring_epochs(cluster.store(), cluster.id()))) TRY(note_keys(cluster, kKeyRingMade, std::to_string(epoch.value())));
+  return ok();
+}
+
 }  // namespace
 
 Result<RebuildReport> rebuild_log(Repository& repository, const ClusterId& id, const std::string& name_if_lost) {
@@ -292,6 +314,7 @@ Result<RebuildReport> rebuild_log(Repository& repository, const ClusterId& id, c
     // their entry, so that either they have seen this one, or their entry is seen here.
     if (!TRY(rebuild.still_whole())) continue;
     const auto& report = rebuild.report();
+    TRY(note_all_keys(repository, *cluster));
     TRY(cluster->log().append(cluster->actor(), AuditEntry{"log rebuilt", fmt::format("{} backups, {} left out", report.recovered.size(),
                                                                                        report.unreadable.size() + report.incomplete.size())}));
     return report;

@@ -7,15 +7,11 @@
 #include <vector>
 
 #include "repository/format_file.h"
+#include "repository/key_objects.h"
 #include "repository/keys.h"
 #include "repository/log.h"
 
 namespace pgmint::repository {
-
-/// Events of AUDIT entries that name keys; the detail starts with the slot's name or the ring's epoch.
-inline constexpr std::string_view kKeySlotAdded = "key slot added";
-inline constexpr std::string_view kKeySlotRemoved = "key slot removed";
-inline constexpr std::string_view kKeyRingMade = "key ring";
 
 /// What every part of a repository needs from outside. All borrowed.
 struct Environment {
@@ -39,6 +35,7 @@ class Cluster {
   storage::BlobStore& store() const;
   Log& log() { return *log_; }
   const LogState& state() const { return log_->state(); }
+  /// Who signs: the newest key of this opener that is enrolled in the log as it was last read.
   Actor actor() const;
   Repository& repository() const { return repository_; }
 
@@ -51,22 +48,31 @@ class Cluster {
   std::unique_ptr<Log> log_;
 };
 
+/// What one slot gave.
+struct OpenedSlot {
+  std::string name;
+  RoleBundle bundle;
+};
+
 class Repository {
  public:
-  /// Creates `format`, one root slot for each of `slots` (all open the same bundle), nothing else.
-  /// @errors Precondition (there is a repository, or the place is not empty), Storage, Key
+  /// Creates `format`, one root slot for each of `slots` (all open the same bundle), nothing else. Slots without a format and
+  /// without clusters are what an interrupted creation left: they are no obstacle, and go.
+  /// @errors Precondition (there is a repository, or one that lost its format), Storage, Key
   struct Slot { Unlock unlock; std::string note; };
   static Result<std::unique_ptr<Repository>> create(Environment environment, std::vector<Slot> slots,
                                                     crypto::ScryptCost cost = {});
-  /// Tries `unlocks` in order on every slot they could fit. @errors NotFound (no repository there; hint: pgmint init),
-  /// Key (nothing fits; names the slots there are), Corruption, Storage
+  /// Tries `unlocks` on every slot they could fit; while a rotation of the root key is not finished several may be needed.
+  /// @errors NotFound (no repository there; hint: pgmint init), Key (nothing fits; names the slots there are), Corruption, Storage
   static Result<std::unique_ptr<Repository>> open(Environment environment, std::vector<Unlock> unlocks);
 
   const FormatFile& format() const { return format_; }
-  const RoleBundle& bundle() const { return bundle_; }
-  const std::string& opened_slot() const { return opened_slot_; }
+  const RoleBundle& bundle() const { return opened_.front().bundle; }
+  const std::string& opened_slot() const { return opened_.front().name; }
   Environment& environment() { return environment_; }
-  const crypto::SigningKey& signing_key() const { return *signing_key_; }
+  /// The newest key of this opener that is among `allowed`; nullptr when none is. A root knows those of its predecessors too.
+  const crypto::SigningKey* signing_key_among(const std::set<crypto::PublicKey>& allowed) const;
+  const crypto::SigningKey& signing_key() const { return *signing_keys_.front(); }
 
   /// Ids below c/, sorted; of those that this role may open, with `refresh`ed logs.
   Result<std::vector<std::unique_ptr<Cluster>>> clusters();
@@ -75,31 +81,51 @@ class Repository {
   Result<std::unique_ptr<Cluster>> find_cluster(const std::string& name, std::optional<std::uint64_t> system_id);
   /// The cluster whose current identity is `system_id`; nullptr when none.
   Result<std::unique_ptr<Cluster>> find_by_system_id(std::uint64_t system_id);
-  /// Creates key ring and genesis of a new cluster. Root role only. @errors Key, Storage
+  /// Creates key ring and genesis of a new cluster. Root role only.
+  /// @errors Key, Precondition (a rotation of the root key is not finished), Busy (one began meanwhile), Storage
   Result<std::unique_ptr<Cluster>> create_cluster(const std::string& name, std::uint64_t system_id);
   /// Opens without reading the log (`wal push`, `--from-manifest`).
   Result<std::unique_ptr<Cluster>> open_cluster(const ClusterId& id);
 
   Result<std::vector<SlotInfo>> slots();
+
+  // key_changes.cc. Whatever point they are cut off at, every secret that opened the repository before opens it still.
+
   /// Adds a slot for `role`; a host or maintenance slot gets an actor of its own, enrolled in the log(s) that it may write.
-  /// @errors Key (needs a root role), Precondition
+  /// @errors Key (needs a root role), Precondition (a rotation of the root key is not finished), Busy (one began meanwhile)
   Result<std::string> add_slot(const Unlock& unlock, Role role, std::string note, const Cluster* host_cluster,
                                crypto::ScryptCost cost = {});
-  /// @errors NotFound, Precondition (the last root slot)
+  /// Also ends a removal that was cut off. @errors NotFound, Precondition (the last root slot)
   Status remove_slot(const std::string& slot);
-  /// One more data key for `cluster`; returns its epoch. @errors Key (root only), Storage
+  /// One more data key for `cluster`; returns its epoch. @errors Key (root only), Busy (another change at the same time),
+  /// Precondition (a rotation of the root key is not finished)
   Result<Epoch> rotate_data_key(Cluster& cluster);
   /// A new root key and root actor: every ring and every root slot that `unlocks` can open is written anew; root slots that it
-  /// cannot open are named and refuse the rotation unless `drop_unopened`. @errors Key, Precondition
+  /// cannot open are named and refuse the rotation unless `drop_unopened`. @errors Key (nothing opens any), Precondition (no
+  /// cluster yet, or unopened slots), Busy (another change at the same time; this one was undone)
   Status rotate_root(std::vector<Slot> unlocks, bool drop_unopened);
 
  private:
+  class RootRotation;
   explicit Repository(Environment environment) : environment_(std::move(environment)) {}
+  void derive_signing_keys();
+  std::vector<const RoleBundle*> bundles() const;
+  /// Every root key that this opener knows.
+  RingRecipients recipients() const;
+  Status need_root(std::string_view what) const;
+  /// @errors Precondition: root slots of another generation stand
+  Status need_finished_rotation();
+
   Environment environment_;
   FormatFile format_;
-  RoleBundle bundle_;
-  std::string opened_slot_;
-  std::unique_ptr<crypto::SigningKey> signing_key_;
+  std::vector<OpenedSlot> opened_;  ///< newest root generation first; several only while a rotation is unfinished
+  std::vector<std::unique_ptr<crypto::SigningKey>> signing_keys_;  ///< of opened_, then of earlier roots, newest first
 };
+
+/// What verify later looks for: each slot and ring that was made or removed is named in the log (docs/format/keys.md).
+Status note_keys(Cluster& cluster, std::string_view event, std::string detail);
+
+/// The entry that lets the actor of a slot write what its role may.
+EnrolEntry enrolment(Role role, const crypto::PublicKey& actor, std::string label);
 
 }  // namespace pgmint::repository

@@ -20,6 +20,7 @@ inline RoleBundle make_root_bundle(RandomSource& random) {
   RoleBundle bundle;
   bundle.repository_mac_key = crypto::Key256::generate(random);
   bundle.root_key = crypto::Key256::generate(random);
+  bundle.root_generation = 1;
   bundle.actor_seed = crypto::Key256::generate(random);
   bundle.maintenance_kek = crypto::Key256::generate(random);
   return bundle;

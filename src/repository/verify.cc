@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 
 #include "base/queue.h"
 #include "base/scratch.h"
@@ -54,6 +53,10 @@ class Verification {
     report_.findings.push_back({Finding::Severity::Damage, std::move(object), std::move(problem), std::move(backups)});
   }
 
+  void warning(std::string object, std::string problem) {
+    report_.findings.push_back({Finding::Severity::Warning, std::move(object), std::move(problem), {}});
+  }
+
   /// Errors that mean "this object is bad" become findings; all others end the run.
   static bool is_damage(const Error& error) { return error.code() == Errc::Corruption || error.code() == Errc::NotFound || error.code() == Errc::ResourceLimit; }
 
@@ -75,36 +78,30 @@ class Verification {
   /// Slots and rings against what the log says was made.
   Status check_keys() {
     auto& repository = cluster_.repository();
-    std::set<std::string> slots;
-    std::set<std::uint32_t> rings;
-    TRY(cluster_.log().for_each([&](std::uint64_t, const Result<LogEntry>& entry) -> Status {
-      if (!entry) return ok();
-      const auto* audit = std::get_if<AuditEntry>(&entry->content);
-      if (audit == nullptr) return ok();
-      const auto name = audit->detail.substr(0, audit->detail.find(' '));
-      if (audit->event == kKeySlotAdded) slots.insert(name);
-      if (audit->event == kKeySlotRemoved) slots.erase(name);
-      if (audit->event == kKeyRingMade) {
-        std::uint32_t epoch = 0;
-        std::from_chars(name.data(), name.data() + name.size(), epoch);
-        rings.insert(epoch);
-      }
-      return ok();
-    }));
-    for (const auto& blob : TRY(storage::list_all(cluster_.store(), std::string(kKeysPrefix)))) {
-      auto object = TRY(cluster_.store().read(blob.name, 64 << 10));
-      slots.erase(blob.name.substr(kKeysPrefix.size()));
-      if (object && !slot_is_authentic(*object, repository.bundle().repository_mac_key)) damage(blob.name, "the key slot is damaged, or somebody without the key wrote it");
+    auto& store = cluster_.store();
+    const auto& id = repository.format().repository;
+    auto noted = TRY(noted_keys(cluster_.log()));
+    std::vector<std::string> foreign;
+    for (const auto& slot : TRY(read_slots(store, id, &foreign))) {
+      const auto name = slot_name(slot.info.name);
+      noted.slots.erase(slot.info.name);
+      if (noted.removed_slots.contains(slot.info.name))
+        warning(name, fmt::format("the removal of this key slot was cut off: pgmint key remove {}", slot.info.name));
+      if (slot.object.empty()) damage(name, slot.info.note);
+      else if (!slot_is_authentic(slot.object, repository.bundle().repository_mac_key))
+        damage(name, "the key slot is damaged, or somebody without the key wrote it");
     }
-    for (const auto& slot : slots) damage(slot_name(slot), "the key slot is missing: its secret opens nothing any more");
-    for (auto epoch : rings) {
+    for (const auto& name : foreign)
+      if (!noted.slots.contains(name.substr(kKeysPrefix.size()))) warning(name, "the key slot is of another repository: an init that was cut off left it");
+    for (const auto& slot : noted.slots) damage(slot_name(slot), "the key slot is missing: its secret opens nothing any more");
+    for (auto epoch : noted.rings) {
       const auto name = keyring_name(cluster_.id(), Epoch(epoch));
-      auto object = TRY(cluster_.store().read(name, 1 << 20));
+      auto object = TRY(store.read(name, 1 << 20));
       if (!object) {
         damage(name, "the key ring is missing");
         continue;
       }
-      auto opened = open_keyring(*object, repository.format().repository, cluster_.id(), Epoch(epoch), repository.bundle());
+      auto opened = open_keyring(*object, id, cluster_.id(), Epoch(epoch), repository.bundle());
       if (!opened && is_damage(opened.failure())) damage(name, opened.failure().describe());
     }
     return ok();

@@ -33,7 +33,8 @@ class Damage : public ::testing::Test {
     world.seen = std::make_unique<Remembered>(head_);
     auto built = build(world);
     ASSERT_TRUE(built) << built.failure().describe();
-    for (const auto& object : *storage::list_all(*store, "")) objects_[object.name] = **store->read(object.name, object.size);
+    const auto listed = storage::list_all(*store, "").value();
+    for (const auto& object : listed) objects_[object.name] = **store->read(object.name, object.size);
     std::string why;
     ASSERT_TRUE(verifies(world, &why)) << why;
   }
@@ -46,7 +47,9 @@ class Damage : public ::testing::Test {
     auto head = head_;
     world.seen = std::make_unique<Remembered>(head);
     EXPECT_FALSE(verifies(world, nullptr)) << what;
-    if (auto contents = read_backup(world)) EXPECT_EQ(*contents, expected_contents()) << what;
+    if (auto contents = read_backup(world)) {
+      EXPECT_EQ(*contents, expected_contents()) << what;
+    }
     if (auto wal = read_wal(world)) {
       for (const auto& [name, content] : *wal) EXPECT_EQ(content, expected_wal(name)) << what;
     }

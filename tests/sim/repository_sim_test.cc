@@ -1,0 +1,467 @@
+// The repository's own code on a store that misbehaves, with the power cut at each operation: keys are changed, clusters and
+// backups made, and whatever is left, every secret opens everything and nothing that was confirmed is lost.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "repository/collect.h"
+#include "repository/layout.h"
+#include "repository/manifest.h"
+#include "repository/pack.h"
+#include "repository/repository.h"
+#include "repository/session.h"
+#include "repository/verify.h"
+#include "repository/wal_archive.h"
+#include "sim/scenario.h"
+#include "storage/retry_store.h"
+
+namespace pgmint::sim {
+namespace {
+
+using namespace repository;
+using storage::BlobStore;
+
+constexpr std::uint64_t kSystemId = 7123456789012345678ull;
+
+/// Passes on what the simulation gives, repeated as the program does.
+class Passing final : public storage::BlobStore {
+ public:
+  explicit Passing(BlobStore& to) : to_(to) {}
+  Result<storage::Created> create(const std::string& name, ByteView data) override { return to_.create(name, data); }
+  Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override { return to_.read(name, limit); }
+  Status read_range(const std::string& name, std::uint64_t offset, MutableByteView out) override { return to_.read_range(name, offset, out); }
+  Result<std::optional<storage::BlobInfo>> stat(const std::string& name) override { return to_.stat(name); }
+  Status list(const std::string& prefix, const std::string& after, const std::function<Status(const storage::BlobInfo&)>& visit) override {
+    return to_.list(prefix, after, visit);
+  }
+  Result<std::vector<std::string>> list_parts(const std::string& prefix) override { return to_.list_parts(prefix); }
+  Status remove(const std::string& name) override { return to_.remove(name); }
+  std::string describe() const override { return to_.describe(); }
+
+ private:
+  BlobStore& to_;
+};
+
+/// One process: what a Repository borrows.
+struct Process {
+  Process(SimWorld& world, BlobStore& raw)
+      : store(storage::make_retry_store(std::make_unique<Passing>(raw), {}, world.clock(), world.random())),
+        environment{*store, world.clock(), world.random(), *seen, "sim@host", "sim"} {}
+  std::unique_ptr<BlobStore> store;
+  std::unique_ptr<SeenMemory> seen = make_no_memory();
+  Environment environment;
+};
+
+// ---------------------------------------------------------------- secrets
+
+enum class Secret : std::uint8_t { File = 1, Recovery, Added };
+
+Unlock unlock(Secret secret) {
+  Bytes raw(32, static_cast<std::byte>(secret));
+  Unlock result;
+  result.provider = secret == Secret::Recovery ? KeyProvider::Recovery : KeyProvider::KeyFile;
+  result.key = *crypto::Key256::from_bytes(raw);
+  return result;
+}
+std::vector<Repository::Slot> slots_for(std::initializer_list<Secret> secrets) {
+  std::vector<Repository::Slot> slots;
+  for (auto secret : secrets) slots.push_back({unlock(secret), ""});
+  return slots;
+}
+Result<std::unique_ptr<Repository>> open_with(Process& process, Secret secret) {
+  std::vector<Unlock> unlocks;
+  unlocks.push_back(unlock(secret));
+  return Repository::open(process.environment, std::move(unlocks));
+}
+
+// ---------------------------------------------------------------- small files as evidence
+
+std::string evidence_name(std::uint32_t n) { return fmt::format("{:08X}.history", n + 2); }
+std::string evidence_text(std::uint32_t n) { return fmt::format("1\t0/{:X}000000\tevidence\n", n + 1); }
+WalArchive evidence(Cluster& cluster) { return {cluster, {cluster.state().system_id(), Incarnation(1)}}; }
+
+/// Stores file `n` under the newest data key that this opener knows.
+Status leave_evidence(Cluster& cluster, std::uint32_t n) {
+  const auto text = evidence_text(n);
+  TRY(evidence(cluster).put(evidence_name(n), WalContent::History, 0, as_bytes(text), {}));
+  return ok();
+}
+Status find_evidence(Cluster& cluster, std::uint32_t n) {
+  const auto got = TRY(evidence(cluster).get(evidence_name(n)));
+  if (!got || as_text(*got) != evidence_text(n)) return Error(Errc::NotFound, fmt::format("{} is lost", evidence_name(n)));
+  return ok();
+}
+
+/// What a process that succeeded has left, to be asked for later. Beside the repository, where nothing looks.
+Status confirm(BlobStore& store, const std::string& what) {
+  TRY(store.create("confirmed/" + what, {}));
+  return ok();
+}
+
+/// One of two that change the same thing at once may be refused, and says so.
+Scenario::Process or_refused(Scenario::Process process) {
+  return [process](SimWorld& world, BlobStore& raw) -> Status {
+    auto done = process(world, raw);
+    if (!done && (done.failure().code() == Errc::Busy || done.failure().code() == Errc::Precondition || done.failure().code() == Errc::Key)) return ok();
+    return done;
+  };
+}
+
+/// Every secret opens every cluster, reads all that was stored with any of them, and may write. `next` numbers new files.
+Status everything_opens(Process& process, std::initializer_list<Secret> secrets, std::uint32_t next, std::size_t clusters_min = 1) {
+  std::uint32_t stored = next;
+  for (auto secret : secrets) {
+    auto repository = TRY(open_with(process, secret).context("opening"));
+    const auto clusters = TRY(repository->clusters());
+    if (clusters.size() < clusters_min) return Error(Errc::NotFound, "a cluster is lost");
+    for (const auto& cluster : clusters) {
+      TRY(find_evidence(*cluster, 0).context(cluster->state().cluster_name()));
+      TRY(leave_evidence(*cluster, stored).context(cluster->state().cluster_name()));
+      TRY(cluster->log().append(cluster->actor(), EntryContent(AuditEntry{"sim", ""})).context(cluster->state().cluster_name()));
+      const auto report = TRY(verify(*cluster, {}));
+      for (const auto& finding : report.findings)
+        if (finding.severity == Finding::Severity::Damage) return Error(Errc::Corruption, finding.object + ": " + finding.problem);
+    }
+    ++stored;
+  }
+  for (auto secret : secrets) {
+    auto repository = TRY(open_with(process, secret));
+    for (const auto& cluster : TRY(repository->clusters()))
+      for (auto n = next; n < stored; ++n) TRY(find_evidence(*cluster, n).context("what another secret stored"));
+  }
+  return ok();
+}
+
+Status prepare(SimWorld& world, BlobStore& raw) {
+  Process process(world, raw);
+  auto repository = TRY(Repository::create(process.environment, slots_for({Secret::File, Secret::Recovery})));
+  for (const auto* name : {"main", "other"}) {
+    auto cluster = TRY(repository->create_cluster(name, kSystemId + (*name == 'o')));
+    TRY(leave_evidence(*cluster, 0));
+  }
+  return ok();
+}
+
+Scenario::Process rotate_root(std::initializer_list<Secret> secrets, Secret with = Secret::File) {
+  return [secrets = std::vector(secrets), with](SimWorld& world, BlobStore& raw) -> Status {
+    Process process(world, raw);
+    auto repository = TRY(open_with(process, with));
+    std::vector<Repository::Slot> slots;
+    for (auto secret : secrets) slots.push_back({unlock(secret), ""});
+    return repository->rotate_root(std::move(slots), false);
+  };
+}
+Scenario::Process rotate_data() {
+  return [](SimWorld& world, BlobStore& raw) -> Status {
+    Process process(world, raw);
+    auto repository = TRY(open_with(process, Secret::File));
+    for (const auto& cluster : TRY(repository->clusters())) {
+      TRY(repository->rotate_data_key(*cluster));
+      // A writer of this very moment: what it stores must outlive every change that is under way.
+      auto again = TRY(repository->open_cluster(cluster->id()));
+      TRY(again->log().refresh());
+      TRY(leave_evidence(*again, 1000));
+      TRY(confirm(raw, cluster->id().hex()));
+    }
+    return ok();
+  };
+}
+/// Whatever a rotation of the data keys has stored under a new one is still read, by everybody.
+Status confirmed_evidence(Process& process, BlobStore& raw) {
+  for (auto secret : {Secret::File, Secret::Recovery}) {
+    auto repository = TRY(open_with(process, secret));
+    for (const auto& cluster : TRY(repository->clusters()))
+      if (TRY(raw.stat("confirmed/" + cluster->id().hex()))) TRY(find_evidence(*cluster, 1000).context("sealed with a new data key"));
+  }
+  return ok();
+}
+
+/// The rotation is run again and ends; after that one generation of slots stands, and the keys can be changed.
+Status finish_and_recheck(Process& process, SimWorld& world, BlobStore& raw, std::uint32_t next) {
+  TRY(rotate_root({Secret::File, Secret::Recovery}, Secret::Recovery)(world, raw).context("rotating again"));
+  TRY(everything_opens(process, {Secret::File, Secret::Recovery}, next));
+  auto repository = TRY(open_with(process, Secret::File));
+  for (const auto& slot : TRY(repository->slots()))
+    if (slot.root_generation != repository->bundle().root_generation) return Error(Errc::Internal, "an old slot stands");
+  for (const auto& cluster : TRY(repository->clusters())) TRY(repository->rotate_data_key(*cluster).context("after it"));
+  return ok();
+}
+
+Scenario rotation() {
+  return {"rotate the root key", prepare, {rotate_root({Secret::File, Secret::Recovery})},
+          [](SimWorld& world, BlobStore& raw, const Aftermath& after) -> Status {
+            Process process(world, raw);
+            TRY(everything_opens(process, {Secret::File, Secret::Recovery}, after.settled ? 20 : 10, 2));
+            return finish_and_recheck(process, world, raw, after.settled ? 40 : 30);
+          }};
+}
+Scenario two_rotations() {
+  auto scenario = rotation();
+  scenario.name = "rotate the root key twice at once";
+  scenario.actors = {or_refused(scenario.actors[0]), or_refused(rotate_root({Secret::Recovery, Secret::File}, Secret::Recovery))};
+  return scenario;
+}
+Scenario both_rotations() {
+  auto scenario = rotation();
+  scenario.name = "rotate root and data keys at once";
+  scenario.actors = {or_refused(scenario.actors[0]), or_refused(rotate_data())};
+  const auto check = scenario.check;
+  scenario.check = [check](SimWorld& world, BlobStore& raw, const Aftermath& after) -> Status {
+    Process process(world, raw);
+    TRY(confirmed_evidence(process, raw));
+    TRY(check(world, raw, after));
+    return confirmed_evidence(process, raw).context("after another rotation");
+  };
+  return scenario;
+}
+Scenario two_data_rotations() {
+  return {"rotate the data keys twice at once", prepare, {rotate_data(), rotate_data()},
+          [](SimWorld& world, BlobStore& raw, const Aftermath& after) -> Status {
+            Process process(world, raw);
+            TRY(everything_opens(process, {Secret::File, Secret::Recovery}, after.settled ? 20 : 10, 2));
+            return confirmed_evidence(process, raw);
+          }};
+}
+
+Scenario::Process create_cluster() {
+  return [](SimWorld& world, BlobStore& raw) -> Status {
+    Process process(world, raw);
+    auto repository = TRY(open_with(process, Secret::File));
+    auto cluster = TRY(repository->find_cluster("new", std::nullopt));
+    if (!cluster) cluster = TRY(repository->create_cluster("new", 99));
+    return leave_evidence(*cluster, 0);
+  };
+}
+Scenario creation_beside_rotation() {
+  auto scenario = rotation();
+  scenario.name = "create a cluster while the root key is rotated";
+  scenario.actors = {or_refused(scenario.actors[0]), or_refused(create_cluster())};
+  scenario.check = [](SimWorld& world, BlobStore& raw, const Aftermath& after) -> Status {
+    Process process(world, raw);
+    // What was cut off is done again; then the cluster is there for every secret.
+    TRY(rotate_root({Secret::File, Secret::Recovery}, Secret::Recovery)(world, raw));
+    TRY(create_cluster()(world, raw));
+    return everything_opens(process, {Secret::File, Secret::Recovery}, after.settled ? 20 : 10, 3);
+  };
+  return scenario;
+}
+Scenario creation() {
+  return {"create a cluster", prepare, {create_cluster()}, [](SimWorld& world, BlobStore& raw, const Aftermath& after) -> Status {
+            Process process(world, raw);
+            TRY(create_cluster()(world, raw));
+            return everything_opens(process, {Secret::File, Secret::Recovery}, after.settled ? 20 : 10, 3);
+          }};
+}
+
+Scenario::Process remove_secret(Secret going, Secret with) {
+  return [=](SimWorld& world, BlobStore& raw) -> Status {
+    Process process(world, raw);
+    auto repository = TRY(open_with(process, with));
+    for (const auto& slot : TRY(repository->slots()))
+      if (slot.provider == unlock(going).provider) TRY(repository->remove_slot(slot.name));
+    return ok();
+  };
+}
+Scenario removal() {
+  return {"remove a slot", prepare, {remove_secret(Secret::Recovery, Secret::File)},
+          [](SimWorld& world, BlobStore& raw, const Aftermath& after) -> Status {
+            Process process(world, raw);
+            TRY(everything_opens(process, {Secret::File}, after.settled ? 20 : 10, 2));
+            TRY(remove_secret(Secret::Recovery, Secret::File)(world, raw).context("removing again"));
+            TRY(everything_opens(process, {Secret::File}, after.settled ? 40 : 30, 2));
+            auto opened = open_with(process, Secret::Recovery);
+            if (opened || opened.failure().code() != Errc::Key) return Error(Errc::Internal, "the removed secret still opens");
+            return ok();
+          }};
+}
+Scenario mutual_removal() {
+  return {"two remove each other's slot", prepare,
+          {or_refused(remove_secret(Secret::Recovery, Secret::File)), or_refused(remove_secret(Secret::File, Secret::Recovery))},
+          [](SimWorld& world, BlobStore& raw, const Aftermath& after) -> Status {
+            Process process(world, raw);
+            const auto opens = [&](Secret secret) { return open_with(process, secret).has_value(); };
+            if (!opens(Secret::File) && !opens(Secret::Recovery)) return Error(Errc::Key, "nobody can open the repository any more");
+            return everything_opens(process, {opens(Secret::File) ? Secret::File : Secret::Recovery}, after.settled ? 20 : 10, 2);
+          }};
+}
+
+Scenario::Process add_secret(Role role) {
+  return [role](SimWorld& world, BlobStore& raw) -> Status {
+    Process process(world, raw);
+    if (open_with(process, Secret::Added)) return ok();
+    auto repository = TRY(open_with(process, Secret::Recovery));
+    auto cluster = TRY(repository->find_cluster("main", kSystemId));
+    TRY(repository->add_slot(unlock(Secret::Added), role, "", cluster.get()));
+    return ok();
+  };
+}
+Scenario addition(Role role) {
+  return {fmt::format("add a {} slot", role_name(role)), prepare, {add_secret(role)},
+          [role](SimWorld& world, BlobStore& raw, const Aftermath& after) -> Status {
+            Process process(world, raw);
+            TRY(everything_opens(process, {Secret::File, Secret::Recovery}, after.settled ? 20 : 10, 2));
+            TRY(add_secret(role)(world, raw).context("adding again"));
+            auto repository = TRY(open_with(process, Secret::Added));
+            for (const auto& cluster : TRY(repository->clusters()))
+              TRY(cluster->log().append(cluster->actor(), EntryContent(AuditEntry{"sim", ""})).context("with the added key"));
+            return ok();
+          }};
+}
+
+Scenario::Process initialise() {
+  return [](SimWorld& world, BlobStore& raw) -> Status {
+    Process process(world, raw);
+    auto made = Repository::create(process.environment, slots_for({Secret::File, Secret::Recovery}));
+    if (!made && made.failure().code() == Errc::Precondition && open_with(process, Secret::File)) return ok();
+    if (!made) return std::move(made).failure();
+    return ok();
+  };
+}
+Scenario initialisation(std::size_t actors) {
+  return {fmt::format("{} at init", actors), {}, std::vector<Scenario::Process>(actors, initialise()),
+          [](SimWorld& world, BlobStore& raw, const Aftermath& after) -> Status {
+            Process process(world, raw);
+            TRY(initialise()(world, raw).context("init again"));
+            auto repository = TRY(open_with(process, Secret::File));
+            auto cluster = TRY(repository->find_cluster("main", std::nullopt));
+            if (!cluster) cluster = TRY(repository->create_cluster("main", kSystemId));
+            TRY(leave_evidence(*cluster, 0));
+            return everything_opens(process, {Secret::File, Secret::Recovery}, after.settled ? 20 : 10);
+          }};
+}
+
+// ---------------------------------------------------------------- backups
+
+/// A backup of one bundled file; its name has to be new each time.
+Status back_up(Cluster& cluster, const std::string& name, ByteView content) {
+  auto session = TRY(WriteSession::begin(cluster, std::nullopt));
+  auto& environment = cluster.repository().environment();
+  RecordSealer sealer(cluster.context(), cluster.keys(), {codec::CodecId::Zstd, 1}, environment.random);
+  PackWriter data(cluster.context(), session->next_pack(), PackKind::Base, cluster.keys().newest_epoch(), sealer, cluster.keys().maintenance_key, environment.random);
+  PackWriter maps(cluster.context(), session->next_pack(), PackKind::Map, cluster.keys().newest_epoch(), sealer, cluster.keys().maintenance_key, environment.random);
+  const auto bundle = TRY(data.append(RecordType::Bundle, content));
+  FileEntry entry;
+  entry.path = "PG_VERSION";
+  entry.kind = FileKind::Bundled;
+  entry.mode = 0600;
+  entry.size = content.size();
+  entry.content = BundleMember{bundle, 0, sealer.fingerprint(bundle_member_nonce(bundle.nonce, 0), content)};
+  ManifestTreeWriter tree([&](ByteView node) { return maps.append(RecordType::ManifestNode, node); });
+  TRY(tree.add(std::move(entry)));
+  const auto finished = TRY(std::move(tree).finish());
+  TRY(session->upload(std::move(data).finish()));
+  TRY(session->upload(std::move(maps).finish()));
+  ManifestRoot root;
+  root.session = session->id();
+  root.name = name;
+  root.system_id = cluster.state().system_id();
+  root.incarnation = Incarnation(1);
+  root.timeline = 1;
+  root.pg_major = 15;
+  root.block_size = 8192;
+  root.blocks_per_segment = 131072;
+  root.wal_segment_size = 1 << 20;
+  root.extent_size = 8192;
+  root.tree = finished.root;
+  root.tree_depth = finished.depth;
+  return session->commit(root, {});
+}
+
+/// Every listed backup has all its bytes, and they open.
+Status listed_backups_are_whole(Process& process) {
+  auto repository = TRY(open_with(process, Secret::File));
+  for (const auto& cluster : TRY(repository->clusters())) {
+    VerifyOptions options;
+    options.read_data = true;
+    options.workers = 1;
+    const auto report = TRY(verify(*cluster, options));
+    if (report.damaged()) return Error(Errc::Corruption, report.findings.front().object + ": " + report.findings.front().problem);
+  }
+  return ok();
+}
+
+Scenario::Process backup_process(std::string name) {
+  return [name](SimWorld& world, BlobStore& raw) -> Status {
+    Process process(world, raw);
+    auto repository = TRY(open_with(process, Secret::File));
+    auto cluster = TRY(repository->find_cluster("main", kSystemId));
+    if (cluster->state().find(name) != nullptr) return ok();
+    return back_up(*cluster, name, as_bytes("15\n"));
+  };
+}
+/// Long after: leases have ended, so that what was cut off may go.
+Scenario::Process collection() {
+  return [](SimWorld& world, BlobStore& raw) -> Status {
+    Process process(world, raw);
+    auto repository = TRY(open_with(process, Secret::File));
+    auto cluster = TRY(repository->find_cluster("main", kSystemId));
+    TRY(collect(*cluster));
+    return ok();
+  };
+}
+Scenario backups_and_collection() {
+  return {"back up and collect at once", prepare, {backup_process("first"), backup_process("second"), collection()},
+          [](SimWorld& world, BlobStore& raw, const Aftermath& after) -> Status {
+            Process process(world, raw);
+            TRY(listed_backups_are_whole(process));
+            {
+              auto repository = TRY(open_with(process, Secret::File));
+              auto cluster = TRY(repository->find_cluster("main", kSystemId));
+              for (std::size_t actor = 0; actor < 2; ++actor)
+                if (after.finished[actor] && cluster->state().find(actor == 0 ? "first" : "second") == nullptr)
+                  return Error(Errc::NotFound, "a backup that succeeded is not listed");
+            }
+            world.clock().sleep(std::chrono::hours(24 * 9));
+            TRY(collection()(world, raw).context("collecting"));
+            TRY(listed_backups_are_whole(process).context("after collection"));
+            TRY(backup_process("later")(world, raw).context("the next backup"));
+            return listed_backups_are_whole(process).context("after the next backup");
+          }};
+}
+
+// ---------------------------------------------------------------- runs
+
+void expect_survives_cuts(const Scenario& scenario, std::uint64_t stride) {
+  if (const char* asked = std::getenv("PGMINT_TEST_STRIDE")) stride = std::strtoull(asked, nullptr, 10);
+  for (auto seed : test_seeds(1)) {
+    const auto counts = cut_power_everywhere(scenario, seed, stride);
+    ASSERT_TRUE(counts) << counts.failure().describe();
+    ::testing::Test::RecordProperty("runs", std::to_string(counts->runs));
+    EXPECT_GT(counts->runs, 10U);
+  }
+}
+void expect_survives_days(const Scenario& scenario, std::size_t seeds) {
+  const auto counts = survive_bad_days(scenario, test_seeds(seeds), SimFaults::rough());
+  ASSERT_TRUE(counts) << counts.failure().describe();
+  EXPECT_GT(counts->finished, 0U);
+}
+
+/// Of the cuts each run takes every stride-th, beginning with a random one; PGMINT_TEST_STRIDE sets it for all (nightly: 1).
+struct Named {
+  std::string name;
+  Scenario (*make)();
+  std::uint64_t stride;
+  std::size_t seeds;
+};
+void PrintTo(const Named& named, std::ostream* out) { *out << named.name; }
+struct RepositorySim : ::testing::TestWithParam<Named> {};
+
+TEST_P(RepositorySim, SurvivesThePowerCutEverywhere) { expect_survives_cuts(GetParam().make(), GetParam().stride); }
+TEST_P(RepositorySim, SurvivesBadDays) { expect_survives_days(GetParam().make(), GetParam().seeds); }
+
+INSTANTIATE_TEST_SUITE_P(
+    Repository, RepositorySim,
+    ::testing::Values(Named{"Rotation", rotation, 13, 6}, Named{"TwoRotations", two_rotations, 61, 6},
+                      Named{"RootAndData", both_rotations, 31, 6}, Named{"TwoDataRotations", two_data_rotations, 11, 10},
+                      Named{"CreationBesideRotation", creation_beside_rotation, 41, 6}, Named{"Creation", creation, 5, 10},
+                      Named{"Removal", removal, 3, 10}, Named{"MutualRemoval", mutual_removal, 5, 10},
+                      Named{"RootAdded", +[] { return addition(Role::Root); }, 3, 10},
+                      Named{"HostAdded", +[] { return addition(Role::Host); }, 3, 10},
+                      Named{"MaintenanceAdded", +[] { return addition(Role::Maintenance); }, 3, 10},
+                      Named{"Init", +[] { return initialisation(1); }, 1, 10}, Named{"TwoAtInit", +[] { return initialisation(2); }, 1, 10},
+                      Named{"Backups", backups_and_collection, 19, 15}),
+    [](const auto& named) { return named.param.name; });
+
+}  // namespace
+}  // namespace pgmint::sim
