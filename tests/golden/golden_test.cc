@@ -57,7 +57,7 @@ TEST(Golden, Version1StillReadsAndVerifies) {
   EXPECT_TRUE(verifies(world, &why)) << why;
 }
 
-TEST(Golden, Version1TakesANewSession) {
+TEST(Golden, Version1TakesANewEntry) {
   auto store = storage::make_memory_store();
   ASSERT_TRUE(load(*store));
   World world(*store, 99);
