@@ -155,11 +155,7 @@ class Repository::RootRotation {
     for (const auto& id : TRY(cluster_ids())) TRY(revoke_others(id));
     r_.opened_.erase(r_.opened_.begin() + 1, r_.opened_.end());
     r_.derive_signing_keys();
-    for (const auto& slot : TRY(read_slots(e_.store, r_.format_.repository)))
-      if (is_readable_root(slot) && slot.info.actor != r_.signing_key().public_key())
-        return Error(Errc::Busy, fmt::format("the root key was rotated, but slot {} was added meanwhile and does not know it", slot.info.name),
-                     Hint{"rotate again, with its secret too; or remove it and add it again"});
-    return ok();
+    return expect_no_other_slot();
   }
 
   /// After a failure: a root that no slot holds is nobody's.
@@ -316,6 +312,21 @@ class Repository::RootRotation {
       if (auto cluster = TRY(open_with_log(id)))
         for (const auto& name : old_slots_) TRY(note_keys(*cluster, kKeySlotRemoved, name));
     for (const auto& name : old_slots_) TRY(e_.store.remove(slot_name(name)));
+    return ok();
+  }
+
+  /// A slot that came to be after the old ones were read: late, from a rotation that was cut off, or added by somebody.
+  Status expect_no_other_slot() {
+    for (const auto& slot : TRY(read_slots(e_.store, r_.format_.repository))) {
+      if (!is_readable_root(slot) || slot.info.actor == r_.signing_key().public_key()) continue;
+      if (!TRY(secret_of(slot)))
+        return Error(Errc::Busy, fmt::format("the root key was rotated, but slot {} was added meanwhile and does not know it", slot.info.name),
+                     Hint{"rotate again, with its secret too; or remove it and add it again"});
+      // Its secret has a new slot already.
+      for (const auto& id : TRY(cluster_ids()))
+        if (auto cluster = TRY(open_with_log(id))) TRY(note_keys(*cluster, kKeySlotRemoved, slot.info.name));
+      TRY(e_.store.remove(slot_name(slot.info.name)));
+    }
     return ok();
   }
 

@@ -26,6 +26,26 @@ std::uint64_t kinds_of(Role role) {
   return 0;
 }
 
+/// Nothing was ever begun in it.
+Result<bool> is_unused(Cluster& cluster) {
+  const auto& state = cluster.state();
+  if (!state.open_sessions().empty() || !state.closed_sessions().empty()) return false;
+  return TRY(cluster.store().list_parts(cluster_prefix(cluster.id()) + "wal/")).empty();
+}
+
+/// Of several clusters of one name and system identifier, drops those that a creation left whose outcome was not known: their
+/// first entry came to be after the creator had given up and begun anew.
+Status drop_abandoned(std::vector<std::unique_ptr<Cluster>>& clusters) {
+  for (std::size_t i = clusters.size(); i-- > 0;) {
+    const auto& state = clusters[i]->state();
+    const auto twins = std::ranges::count_if(clusters, [&](const auto& other) {
+      return other->state().cluster_name() == state.cluster_name() && other->state().system_id() == state.system_id();
+    });
+    if (twins > 1 && TRY(is_unused(*clusters[i]))) clusters.erase(clusters.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  return ok();
+}
+
 }  // namespace
 
 Cluster::Cluster(Repository& repository, RecordContext context, ClusterKeys keys)
@@ -199,6 +219,7 @@ Result<std::vector<std::unique_ptr<Cluster>>> Repository::clusters() {
     if (!cluster->state().has_genesis()) continue;
     found.push_back(std::move(cluster));
   }
+  TRY(drop_abandoned(found));
   return found;
 }
 
