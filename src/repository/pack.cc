@@ -62,18 +62,46 @@ RecordLocation PackWriter::append_sealed(const RecordLocation& from, ByteView st
   return location;
 }
 
-FinishedPack PackWriter::finish() && {
+Bytes encode_pack_footer(const std::vector<PackFooterLine>& lines) {
   codec::BinaryWriter footer;
-  footer.varint(lines_.size());
-  for (const auto& line : lines_) {
+  footer.varint(lines.size());
+  for (const auto& line : lines) {
     footer.u8(static_cast<std::uint8_t>(line.type));
     footer.u8(static_cast<std::uint8_t>(line.codec));
     footer.varint(line.epoch.value());
     footer.varint(line.raw_length);
     footer.varint(line.stored_length);
   }
+  return footer.take();
+}
+
+Result<std::vector<PackFooterLine>> parse_pack_footer(ByteView plain, std::uint64_t records_end) {
+  codec::BinaryReader footer(plain, "pack footer");
+  std::vector<PackFooterLine> lines(TRY(footer.count(5)));
+  std::uint64_t at = kPackHeaderSize;
+  for (auto& line : lines) {
+    auto type = TRY(footer.u8());
+    if (type < 1 || type > 6) return footer.corrupt("unknown record type");
+    line.type = static_cast<RecordType>(type);
+    line.codec = static_cast<codec::CodecId>(TRY(footer.u8()));
+    const auto epoch = TRY(footer.varint());
+    const auto raw = TRY(footer.varint());
+    const auto stored = TRY(footer.varint());
+    if (epoch > UINT32_MAX || raw > record_limit(line.type) || stored < crypto::kSealOverhead || stored > kPackMax)
+      return footer.corrupt("impossible record");
+    line.epoch = Epoch(static_cast<std::uint32_t>(epoch));
+    line.raw_length = static_cast<std::uint32_t>(raw);
+    line.stored_length = static_cast<std::uint32_t>(stored);
+    at += stored;
+  }
+  TRY(footer.expect_end());
+  if (at != records_end) return footer.corrupt("the records do not fill the pack exactly");
+  return lines;
+}
+
+FinishedPack PackWriter::finish() && {
   crypto::Aead aead(maintenance_key_);
-  const Bytes sealed = aead.seal_with_random_nonce(random_, ByteView(data_).first(kPackHeaderSize), footer.view());
+  const Bytes sealed = aead.seal_with_random_nonce(random_, ByteView(data_).first(kPackHeaderSize), encode_pack_footer(lines_));
   pgmint::append(data_, sealed);
   codec::BinaryWriter trailer;
   trailer.u32(static_cast<std::uint32_t>(sealed.size()));
@@ -105,27 +133,7 @@ Result<std::vector<PackFooterLine>> parse_pack(ByteView pack, const RecordContex
   const std::size_t footer_start = pack.size() - kTrailerSize - footer_length;
   auto plain = aead.open_with_nonce(pack.first(kPackHeaderSize), pack.subspan(footer_start, footer_length));
   if (!plain) return corrupt("its footer is not authentic");
-  codec::BinaryReader footer(*plain, "pack footer");
-  std::vector<PackFooterLine> lines(TRY(footer.count(5)));
-  std::uint64_t at = kPackHeaderSize;
-  for (auto& line : lines) {
-    auto type = TRY(footer.u8());
-    if (type < 1 || type > 6) return corrupt("its footer names an unknown record type");
-    line.type = static_cast<RecordType>(type);
-    line.codec = static_cast<codec::CodecId>(TRY(footer.u8()));
-    const auto epoch = TRY(footer.varint());
-    const auto raw = TRY(footer.varint());
-    const auto stored = TRY(footer.varint());
-    if (epoch > UINT32_MAX || raw > record_limit(line.type) || stored < crypto::kSealOverhead || stored > kPackMax)
-      return corrupt("its footer holds an impossible record");
-    line.epoch = Epoch(static_cast<std::uint32_t>(epoch));
-    line.raw_length = static_cast<std::uint32_t>(raw);
-    line.stored_length = static_cast<std::uint32_t>(stored);
-    at += stored;
-  }
-  TRY(footer.expect_end());
-  if (at != footer_start) return corrupt("its records do not fill it exactly");
-  return lines;
+  return TRY(parse_pack_footer(*plain, footer_start).context(fmt::format("pack {}-{:08x}", expected.session.hex(), expected.number)));
 }
 
 Result<Bytes> read_record(storage::BlobStore& store, const RecordContext& context, RecordOpener& opener,

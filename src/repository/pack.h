@@ -65,6 +65,10 @@ class PackWriter {
   std::vector<PackFooterLine> lines_;
 };
 
+/// The opened footer. `records_end`: where the pack's records end, counted from its first byte. @errors Corruption
+Bytes encode_pack_footer(const std::vector<PackFooterLine>& lines);
+Result<std::vector<PackFooterLine>> parse_pack_footer(ByteView plain, std::uint64_t records_end);
+
 /// Parses a whole pack's frame: header, trailer, footer; checks that the footer's records tile it exactly.
 /// Needs only the maintenance key. @errors Corruption
 Result<std::vector<PackFooterLine>> parse_pack(ByteView pack, const RecordContext& context, const PackId& expected,

@@ -2,12 +2,19 @@
 //
 // PGMINT_WRITE_GOLDEN=1 golden_test writes the current format's files anew: only before the first tagged release, or for a new
 // version folder beside the old ones.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 
 #include "base/file.h"
+#include "codec/binary.h"
 #include "fixture/small_repository.h"
+#include "repository/layout.h"
+#include "repository/log_content.h"
+#include "repository/object_header.h"
+#include "repository/pack.h"
+#include "repository/segment_map.h"
 #include "storage/memory_store.h"
 
 namespace pgmint::fixture {
@@ -40,6 +47,60 @@ TEST(Golden, WriteWhenAskedTo) {
     ASSERT_TRUE(create_directories((kFolder / object.name).parent_path(), 0755));
     ASSERT_TRUE(write_file_durably(kFolder / object.name, **data, 0644));
   }
+}
+
+/// The opened parts of the golden repository are where fuzzing its parsers begins (tests/fuzz).
+TEST(Golden, WriteFuzzCorpusWhenAskedTo) {
+  if (std::getenv("PGMINT_WRITE_GOLDEN") == nullptr) GTEST_SKIP() << "set PGMINT_WRITE_GOLDEN=1 to write the files anew";
+  using namespace repository;
+  auto store = storage::make_memory_store();
+  ASSERT_TRUE(load(*store));
+  World world(*store);
+  std::vector<Unlock> unlocks;
+  unlocks.push_back(file_unlock());
+  auto opened = Repository::open(world.environment(), std::move(unlocks)).value();
+  auto cluster = opened->find_cluster("main", kSystemId).value();
+  const auto write = [](const std::string& target, const std::string& name, ByteView data) {
+    const fs::path folder = fs::path("tests/fuzz/corpus") / target;
+    ASSERT_TRUE(create_directories(folder, 0755));
+    ASSERT_TRUE(write_file_durably(folder / name, data, 0644));
+  };
+  const auto marked = [](unsigned char kind, ByteView data) {
+    Bytes bytes{static_cast<std::byte>(kind)};
+    append(bytes, data);
+    return bytes;
+  };
+  ASSERT_TRUE(cluster->log().for_each([&](std::uint64_t seq, const Result<LogEntry>& entry) -> Status {
+    write("fuzz_log_entry", fmt::format("entry-{}", seq), encode_body(*entry));
+    return ok();
+  }));
+  const auto& live = *cluster->state().find("20261122T084001Z-full");
+  const auto root = read_root(*store, cluster->context(), live.snap.session, cluster->keys()).value();
+  write("fuzz_manifest", "root", marked(1, encode_root(root)));
+  RecordOpener opener(cluster->context(), cluster->keys());
+  write("fuzz_manifest", "node", marked(0, read_record(*store, cluster->context(), opener, root.tree).value()));
+  ASSERT_TRUE(walk_manifest(*store, cluster->context(), opener, root, [&](const FileEntry& file) -> Status {
+    if (file.kind == FileKind::Mapped)
+      write("fuzz_segment_map", "map", TRY(read_record(*store, cluster->context(), opener, std::get<RecordLocation>(file.content))));
+    return ok();
+  }));
+  for (const auto& [id, pack] : live.packs) {
+    const auto object = store->read(pack_name(cluster->id(), id), pack.size).value().value();
+    const auto lines = parse_pack(object, cluster->context(), id, cluster->keys().maintenance_key).value();
+    codec::BinaryWriter out;
+    std::uint32_t end = kPackHeaderSize;
+    for (const auto& line : lines) end += line.stored_length;
+    out.u32(end);
+    out.raw(encode_pack_footer(lines));
+    write("fuzz_pack_footer", fmt::format("pack-{}", id.number), out.view());
+  }
+  // Format and ring without header and MAC, which the target puts around them again.
+  const auto stored = [&](const std::string& name) { return store->read(name, 1 << 20).value().value(); };
+  const auto between = [](ByteView object) { return object.subspan(kHeaderSize, object.size() - kHeaderSize - 32); };
+  write("fuzz_keys", "format", marked(2, between(stored(std::string(kFormatName)))));
+  write("fuzz_keys", "ring", marked(1, between(stored(keyring_name(cluster->id(), Epoch(1))))));
+  const auto slots = opened->slots().value();
+  for (const auto& slot : slots) write("fuzz_keys", slot.name.substr(0, slot.name.find('-')), marked(0, stored(slot_name(slot.name))));
 }
 
 TEST(Golden, Version1StillReadsAndVerifies) {
