@@ -102,6 +102,8 @@ if step "build release" build release; then
       fi
       ;;
     nightly)
+      step "simulation" env PGMINT_TEST_STRIDE=3 PGMINT_TEST_SEEDS_FACTOR=20 build/release/tests/sim/repository_sim_test
+      step "damage" env PGMINT_TEST_STRIDE=5 build/release/tests/damage/damage_test
       export PGMINT_TEST_WORK=$PWD/test-work
       integration 15 --durations=20
       step "postgresql 17" other_postgres trixie 17 && integration 17 --durations=20

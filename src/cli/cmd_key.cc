@@ -129,14 +129,7 @@ Result<int> rotate_root(Context& context, repository::Repository& repository) {
     slots.push_back({TRY(unlock_from_passphrase_file(file)), ""});
   for (const auto& file : arguments.all("--recovery-key-file"))
     slots.push_back({TRY(unlock_from_recovery_file(file)), ""});
-  auto rotated = repository.rotate_root(std::move(slots), context.yes());
-  if (!rotated) {
-    auto error = std::move(rotated.error());
-    if (error.code() != Errc::Precondition) return error;
-    return std::move(error).with_hint(
-        Hint{"give the secrets of all root slots with --file, --passphrase-file, --recovery-key-file; or let the "
-             "others go with --yes"});
-  }
+  TRY(repository.rotate_root(std::move(slots), context.yes()));
   const auto left = TRY(repository.slots());
   context.output().document({{"slots", to_json(left, {})}});
   context.output().line("rotated the root key; the root slots are now:");
@@ -258,8 +251,9 @@ const CommandSpec& key_rotate_command() {
       .verb = "key rotate",
       .summary = "change the keys of what is stored from now on",
       .description = {"--data gives each cluster a new data key; what is stored already stays as it is and readable.",
-                      "--root draws a new root key and seals it for every root slot anew. It needs the secrets of all "
-                      "root slots, or --yes, which lets the others go."},
+                      "--root draws a new root key and new data keys, and seals them for every root slot anew. It needs the "
+                      "secrets of all root slots, or --yes, which lets the others go. When it is cut off, every secret "
+                      "opens the repository as before; run it again to end it."},
       .positionals = {},
       .options =
           {
@@ -285,7 +279,9 @@ const CommandSpec& key_rotate_command() {
                .repeatable = true,
                .completes = Completes::File},
           },
-      .exits = {},
+      .exits = {{4, "There is no cluster yet, a root slot's secret is missing, or with --data: a rotation of the root key was "
+                    "cut off. Nothing was changed."},
+                {5, "Keys were changed by somebody else at the same time."}},
       .examples = {{"pgmint key rotate --data", "As a policy may ask for once a year."},
                    {"pgmint key rotate --root --recovery-key-file /media/usb/recovery.txt",
                     "After a root key file was seen by somebody else."}},
