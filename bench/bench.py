@@ -215,7 +215,14 @@ connection = "host={self.server.sockets} port=5432 user=postgres dbname=postgres
         return timed(*self.command("restore", "--to", str(target), "--jobs", "2"), log=self.log)
 
     def verify(self):
-        return timed(*self.command("verify", "--read-data"), log=self.log)
+        # Between two backups of pgmint the archiver served another tool: that gap is named, with exit 8, and has to be all there is.
+        before = self.log.stat().st_size
+        spent = timed(*self.command("verify", "--read-data"), log=self.log, may_fail=True)
+        said = self.log.read_bytes()[before:].decode(errors="replace")
+        findings = [line for line in said.splitlines() if line.startswith("c/") or line.startswith("keys/")]
+        if spent.code not in (0, 8) or (spent.code == 8) != bool(findings) or any("WAL is missing: " not in line for line in findings):
+            sys.exit(f"bench: verify exited {spent.code}\n{said}")
+        return spent
 
     def push(self, _):
         return self.command("wal", "push")
