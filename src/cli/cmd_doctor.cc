@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/log.h"
 #include "base/units.h"
@@ -106,6 +107,7 @@ class Examination {
     if (!repository) return fail("repository", repository.error()), false;
     good("key file", fmt::format("opens slot {} ({})", (*repository)->opened_slot(),
                                  repository::role_name((*repository)->bundle().role)));
+    examine_slots(**repository);
     good("repository", (*place)->store->describe());
     if (auto probed = probe_create_if_absent(*(*place)->store, system_random()); !probed)
       fail("repository create-if-absent", probed.error());
@@ -113,6 +115,21 @@ class Examination {
       good("repository create-if-absent", "of 16 racers one succeeded, an existing object was refused");
     if (const auto directory = (*place)->settings.directory()) examine_space(*directory);
     return true;
+  }
+
+  void examine_slots(repository::Repository& repository) {
+    const auto slots = repository.slots();
+    if (!slots) return fail("key slots", slots.error());
+    std::set<std::uint32_t> generations;
+    for (const auto& slot : *slots) {
+      if (slot.unreadable())
+        warn("key slots", fmt::format("{}: {}", slot.name, slot.note), fmt::format("pgmint key remove {}", slot.name));
+      else if (slot.role == repository::Role::Root)
+        generations.insert(slot.root_generation);
+    }
+    if (generations.size() > 1)
+      warn("key slots", "a rotation of the root key was cut off: what it had made and what it was to remove both open the repository",
+           "pgmint key rotate --root");
   }
 
   void examine_space(const fs::path& directory) {

@@ -68,6 +68,7 @@ Result<std::string> Repository::add_slot(const Unlock& unlock, Role role, std::s
     return Error(Errc::Busy, fmt::format("{} exists already", slot_name(made.name)), Hint{"run it again"});
   // A rotation that began meanwhile has written its slots before it looked at this one, or sees it (keys.md).
   if (auto still = need_finished_rotation(); !still) {
+    if (still.failure().code() != Errc::Precondition) return std::move(still).failure();
     TRY(e.store.remove(slot_name(made.name)));
     return Error(Errc::Busy, "the root key was rotated meanwhile: no slot was added", Hint{"run it again"});
   }

@@ -33,6 +33,8 @@ struct SlotInfo {
   crypto::ScryptCost scrypt{};
   Bytes salt;
   crypto::Digest commitment{};
+  /// Damaged, or a newer pgmint's: only name and note (the reason) are set.
+  bool unreadable() const { return role == Role{}; }
 };
 
 /// "PGMINT-KEY-1:XXXXXXX-..." and "PGMINT-RECOVERY-1:...": the text of a key file's line and of a printed recovery key.

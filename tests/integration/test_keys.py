@@ -1,4 +1,5 @@
 """Keys, holds, the audit log, collection: who can open the repository, and what may go from it."""
+import json
 import os
 import re
 
@@ -135,6 +136,29 @@ def test_root_rotation_asks_for_the_other_secrets_and_keeps_the_slots_it_gets(ma
     tool.run("key", "rotate", "--root", "--yes")
     tool.run("list")
     tool.refuses("list", code=7, env={"PGMINT_RECOVERY_KEY_FILE": str(paper)})
+
+
+def test_a_rotation_that_was_cut_off_is_named_and_ended_by_another(make):
+    cluster, tool = make.pair(rows=50)
+    backup = tool.backup()["name"]
+    keys = tool.repository / "keys"
+    old = {slot.name: slot.read_bytes() for slot in keys.iterdir()}
+    tool.run("key", "rotate", "--root", "--yes")
+    for name, content in old.items():  # as if it had stopped before it removed them
+        (keys / name).write_bytes(content)
+        give_to_owner(keys / name)
+    tool.run("list")
+    assert "a rotation of the root key was cut off" in json.dumps(tool.run("doctor", "--json", code=range(0, 126)).json["checks"])
+    tool.refuses("key", "rotate", "--data", code=4, naming="key rotate --root")
+    tool.refuses("key", "add", "--file", tool.home / "third.key", code=4, naming="key rotate --root")
+    tool.backup()
+    tool.run("key", "rotate", "--root", "--yes")
+    tool.run("key", "rotate", "--data")
+    assert not set(old) & {slot.name for slot in keys.iterdir()}
+    assert "was cut off" not in json.dumps(tool.run("doctor", "--json").json["checks"])
+    target = make.folder("target") / "data"
+    tool.restore(target, "--backup", backup, "--immediate")
+    tool.run("verify", "--read-data")
 
 
 def test_rotation_of_the_data_key_rewrites_no_data(make):
