@@ -48,7 +48,7 @@ void print_input_and_die(int signal_number) {
 void run(ByteView input) {
   // A copy of the exact size on the heap, so that asan sees a read one byte past it.
   const std::unique_ptr<std::uint8_t[]> copy(new std::uint8_t[input.size()]);
-  std::memcpy(copy.get(), input.data(), input.size());
+  std::transform(input.begin(), input.end(), copy.get(), [](std::byte b) { return std::to_integer<std::uint8_t>(b); });
   current_data = copy.get();
   current_size = input.size();
   if (LLVMFuzzerTestOneInput(copy.get(), input.size()) != 0) std::abort();
