@@ -2,7 +2,8 @@
 # test.sh            set-up, release build, unit tests, integration tests (PostgreSQL 15 and 17)
 # test.sh --ci       the same, but without PostgreSQL 17 where its Debian suite cannot be reached: said, not failed
 # test.sh --fast     build, unit tests and the quick integration tests
-# test.sh --nightly  everything: also ASan/UBSan and TSan builds, PostgreSQL 13 and 18, the slow crash tests, fuzzers
+# test.sh --nightly  everything: also ASan/UBSan and TSan builds, PostgreSQL 13 and 18, the slow crash tests, long runs of
+#                    simulation and damage, fuzzers; as root also the package on a clean Debian root
 # Goes on after a failed step and exits 1 when any failed. Times are printed; logs are in build/test-logs/.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -13,7 +14,7 @@ case "${1:-}" in
   --ci) mode=ci ;;
   --fast) mode=fast ;;
   --nightly) mode=nightly ;;
-  *) sed -n '2,6s/^# //p' "$0"; exit 2 ;;
+  *) sed -n '2,7s/^# //p' "$0"; exit 2 ;;
 esac
 
 logs=build/test-logs
@@ -120,6 +121,7 @@ if [ "$mode" = nightly ]; then
       count_ctest "$logs/unit-tests-$sanitizer.log"
     fi
   done
+  [ "$(id -u)" -ne 0 ] || step "package" scripts/check-package.sh
   step "fuzzers" scripts/fuzz.sh "${FUZZ_SECONDS:-60}"
 fi
 

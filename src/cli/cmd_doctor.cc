@@ -123,7 +123,7 @@ class Examination {
     std::set<std::uint32_t> generations;
     for (const auto& slot : *slots) {
       if (slot.unreadable())
-        warn("key slots", fmt::format("{}: {}", slot.name, slot.note), fmt::format("pgmint key remove {}", slot.name));
+        warn("key slots", fmt::format("{}: {}", slot.name, slot.note), fmt::format("bring its object back from a copy of the repository, or update pgmint; else: pgmint key remove {}", slot.name));
       else if (slot.role == repository::Role::Root)
         generations.insert(slot.root_generation);
     }

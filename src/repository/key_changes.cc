@@ -11,7 +11,6 @@ namespace pgmint::repository {
 namespace {
 
 constexpr int kRacesMax = 16;
-constexpr std::size_t kPastActorsMax = 256;
 
 Error rotation_unfinished() {
   return Error(Errc::Precondition, "a rotation of the root key is under way, or was cut off",
@@ -212,7 +211,9 @@ class Repository::RootRotation {
     for (const auto& slot : r_.opened_) fresh.root_generation = std::max(fresh.root_generation, slot.bundle.root_generation + 1);
     fresh.past_actor_seeds.clear();
     for (auto key = r_.signing_keys_.rbegin(); key != r_.signing_keys_.rend(); ++key) fresh.past_actor_seeds.push_back((*key)->seed().clone());
-    if (fresh.past_actor_seeds.size() > kPastActorsMax) fresh.past_actor_seeds.erase(fresh.past_actor_seeds.begin() + 1);  // the first signs GENESIS
+    auto& past = fresh.past_actor_seeds;
+    if (past.size() > kPastActorsMax)  // more would not be read again; the first signs GENESIS
+      past.erase(past.begin() + 1, past.begin() + 1 + static_cast<std::ptrdiff_t>(past.size() - kPastActorsMax));
     fresh.actor_seed = crypto::Key256::generate(e_.random);
     r_.opened_.insert(r_.opened_.begin(), {"", std::move(fresh)});
     drawn_ = true;

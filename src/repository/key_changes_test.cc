@@ -6,6 +6,7 @@
 #include "repository/testing_repository.h"
 #include "repository/verify.h"
 #include "repository/wal_archive.h"
+#include "storage/fault_store.h"
 
 namespace pgmint::repository {
 namespace {
@@ -260,6 +261,47 @@ TEST_F(KeyChangesTest, AnInitThatWasCutOffDoesNotStopTheNext) {
   auto refused = Repository::create(environment, secrets(file_key()));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.failure().code(), Errc::Precondition);
+}
+
+TEST_F(KeyChangesTest, ARepositoryThatStandsWasCreatedWhateverFailsBehindIt) {
+  storage::FaultStore place(storage::make_memory_store(), repo.clock);
+  storage::Fault fault;
+  fault.on = storage::Operation::List;
+  place.add(fault);
+  Environment environment{place, repo.clock, repo.random, *repo.seen, "tester@host", "test"};
+  auto made = Repository::create(environment, secrets(file_key()));
+  ASSERT_TRUE(made) << made.failure().describe();
+  place.clear();
+  EXPECT_TRUE((*made)->create_cluster("main", 1));
+}
+
+TEST_F(KeyChangesTest, ABundleRemembersNoMoreRootsThanAreRead) {
+  RoleBundle bundle = repo.repository->bundle().clone();
+  const auto opens = [&](std::size_t past) {
+    bundle.past_actor_seeds.clear();
+    for (std::size_t i = 0; i < past; ++i) bundle.past_actor_seeds.push_back(crypto::Key256::generate(repo.random));
+    const auto& id = repo.repository->format().repository;
+    const auto slot = make_slot(id, bundle, file_key(), "", kCheap, {}, repo.random).value();
+    const auto opened = open_slot(slot.object, parse_slot(slot.object, slot.name, id).value(), file_key());
+    return opened && *opened;
+  };
+  EXPECT_TRUE(opens(kPastActorsMax));
+  EXPECT_FALSE(opens(kPastActorsMax + 1));
+
+  // A repository that has been rotated that often is rotated once more, and opens.
+  bundle.past_actor_seeds.clear();
+  bundle.past_actor_seeds.push_back(repo.repository->bundle().actor_seed.clone());
+  while (bundle.past_actor_seeds.size() < kPastActorsMax) bundle.past_actor_seeds.push_back(crypto::Key256::generate(repo.random));
+  const auto old = repo.repository->opened_slot();
+  const auto slot = make_slot(repo.repository->format().repository, bundle, file_key(), "", kCheap, {}, repo.random).value();
+  ASSERT_TRUE(store->create(slot_name(slot.name), slot.object));
+  ASSERT_TRUE(store->remove(slot_name(old)));
+  auto opened = must_open(file_key());
+  auto rotated = opened->rotate_root(secrets(file_key()), false);
+  ASSERT_TRUE(rotated) << rotated.failure().describe();
+  auto again = must_open(file_key());
+  EXPECT_EQ(again->bundle().past_actor_seeds.size(), kPastActorsMax);
+  EXPECT_TRUE(again->create_cluster("second", 2));  // its GENESIS is signed by the first of them
 }
 
 TEST_F(KeyChangesTest, ALogThatBreaksOffBeforeARotationIsRebuiltByTheNewRoot) {

@@ -16,6 +16,9 @@ std::string_view role_name(Role role);
 /// @errors Usage
 Result<Role> parse_role(std::string_view text);
 
+/// Earlier root actors that a bundle remembers; a reader refuses more.
+inline constexpr std::size_t kPastActorsMax = 256;
+
 /// What one slot opens.
 struct RoleBundle {
   Role role = Role::Root;

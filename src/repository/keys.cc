@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::size_t kBundleMax = 16 << 10;
 constexpr std::size_t kMacSize = 32;
-constexpr std::size_t kPastActorsMax = 256;
 
 /// Slots and rings end in an HMAC under the repository MAC key, so that every role can tell a damaged one, also where its own
 /// secret does not fit.

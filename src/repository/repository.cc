@@ -152,8 +152,10 @@ Result<std::unique_ptr<Repository>> Repository::create(Environment environment, 
                  Hint{"`pgmint list` shows what it holds"});
   }
   // From here on this is the repository of this place, and what others began never will be.
+  // The repository stands: a failure here must not keep the caller from telling its recovery key.
   std::vector<std::string> foreign;
-  TRY(read_slots(e.store, format.repository, &foreign));
+  if (auto listed = read_slots(e.store, format.repository, &foreign); !listed)
+    log_warning("slots of an init that was cut off may be left: {}", listed.failure().describe());
   for (const auto& name : foreign)
     if (auto removed = e.store.remove(name); !removed) log_warning("{} is left over from an init that was cut off: {}", name, removed.failure().describe());
   repository->opened_.push_back({written.front(), std::move(bundle)});
