@@ -4,11 +4,10 @@ import os
 import re
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
-from harness.pgmint import catches, end, wait_for_phase
+from harness.pgmint import end, traced, wait_for_phase
 from harness.places import run, wait_until
 
 
@@ -75,10 +74,6 @@ def test_max_rate_is_kept_by_backup_and_restore(make, sizeable):
     assert 2.0 < slow.seconds < 12
 
 
-def children_of(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 @pytest.mark.quick
 @pytest.mark.parametrize("verb", ["backup", "restore", "verify"])
 def test_interrupt_stops_at_once_with_130_and_the_next_run_works(make, sizeable, verb):
@@ -95,9 +90,7 @@ def test_interrupt_stops_at_once_with_130_and_the_next_run_works(make, sizeable,
         wait_until(lambda: target.exists(), "it has begun")
     else:
         # Held up at each open of a file, so that it cannot be over; the signal goes to it alone, not to strace.
-        wait_until(lambda: children_of(process.pid) and catches(children_of(process.pid)[0], signal.SIGINT), "it runs")
-        asked = time.monotonic()
-        os.kill(children_of(process.pid)[0], signal.SIGINT)
+        os.kill(wait_until(lambda: traced(process.pid, tool.binary), "it runs"), signal.SIGINT)
     asked = time.monotonic()
     if verb == "verify":
         out, err = process.communicate(timeout=30)
@@ -118,8 +111,7 @@ def test_interrupt_of_what_only_reads_answers_130_and_nothing_else(sizeable, ver
     _, tool = sizeable
     undisturbed = tool.run(*verb.split(), "--json", code=(0, 10))
     process = tool.start(*verb.split(), "--json", prefix=["strace", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=openat", "-e", "inject=openat:delay_enter=100000"])
-    wait_until(lambda: children_of(process.pid) and catches(children_of(process.pid)[0], signal.SIGINT), "it runs")
-    os.kill(children_of(process.pid)[0], signal.SIGINT)
+    os.kill(wait_until(lambda: traced(process.pid, tool.binary), "it runs"), signal.SIGINT)
     asked = time.monotonic()
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, f"{process.returncode}\n{err}"

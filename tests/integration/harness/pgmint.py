@@ -186,10 +186,24 @@ def wait_for_phase(process, phase):
 
 
 def catches(pid, number):
-    """Whether a process has a handler for a signal."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    caught = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")), 16)
-    return bool(caught >> (number - 1) & 1)
+    """Whether a process has a handler for a signal. One that is gone has none."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    caught = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt")]
+    return bool(caught and caught[0] >> (number - 1) & 1)
+
+
+def traced(tracer, binary):
+    """The process of `binary` that strace runs and that is ready for SIGINT, else None. strace also has children of its own
+    for a moment, in which it tries what the kernel can do: only one of that name counts, and all of it is looked at once."""
+    try:
+        children = Path(f"/proc/{tracer}/task/{tracer}/children").read_text().split()
+        named = [int(child) for child in children if os.readlink(f"/proc/{child}/exe") == str(binary)]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return next((child for child in named if catches(child, signal.SIGINT)), None)
 
 
 def remove_tree(path):
