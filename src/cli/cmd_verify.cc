@@ -14,6 +14,8 @@
 namespace pgmint::cli {
 namespace {
 
+using repository::VerifyDepth;
+
 struct Reported {
   std::string kind, object, message;
   std::vector<std::string> backups;
@@ -23,7 +25,14 @@ struct Total {
   std::vector<Reported> findings;
   std::vector<std::string> warnings;
   std::uint64_t backups = 0, packs = 0, wal = 0, bytes = 0;
+  std::uint64_t packs_opened = 0, packs_only_hashed = 0;
+  bool wal_unread = false;  ///< of some cluster, whose WAL this key cannot open
 };
+
+VerifyDepth depth_of(const Arguments& arguments) {
+  if (arguments.has("--decompress")) return VerifyDepth::Decompress;
+  return arguments.has("--read-data") ? VerifyDepth::Open : VerifyDepth::Presence;
+}
 
 /// What kind of object a name stands for, in one word.
 std::string kind_of_object(std::string_view name) {
@@ -42,7 +51,7 @@ Status verify_cluster(Context& context, repository::Cluster& cluster, const std:
                       ProgressDisplay& display, Total& total) {
   repository::VerifyOptions options;
   options.only = only;
-  options.read_data = context.arguments().has("--read-data");
+  options.depth = depth_of(context.arguments());
   options.workers = TRY(context.jobs());
   options.cancel = &context.cancel();
   options.progress = [&](std::uint64_t done, std::uint64_t all) {
@@ -57,9 +66,12 @@ Status verify_cluster(Context& context, repository::Cluster& cluster, const std:
   }
   total.backups += report.snapshots;
   total.packs += report.packs;
-  if (options.read_data) total.bytes += report.pack_bytes;
+  total.bytes += report.bytes_read;
+  total.packs_opened += report.packs_opened;
+  total.packs_only_hashed += report.packs_only_hashed;
 
   if (cluster.keys().map_key.is_zero()) {
+    total.wal_unread = true;
     print_warning(fmt::format("cluster {}: a maintenance key cannot open WAL: it is not checked",
                               cluster.state().cluster_name()));
     return ok();
@@ -67,7 +79,7 @@ Status verify_cluster(Context& context, repository::Cluster& cluster, const std:
   const auto backups = TRY(backups_of(cluster));
   WalVerifyOptions wal;
   wal.only = only;
-  wal.read_data = options.read_data;
+  wal.depth = options.depth;
   wal.workers = options.workers;
   wal.cancel = options.cancel;
   wal.progress = [&](std::uint64_t done, std::uint64_t all) { display.update({"wal", done, all, std::nullopt, ""}); };
@@ -75,7 +87,7 @@ Status verify_cluster(Context& context, repository::Cluster& cluster, const std:
   for (const auto& finding : checked.findings)
     total.findings.push_back({finding.kind, finding.object, finding.message, finding.backups});
   total.wal += checked.files;
-  total.bytes += checked.bytes;
+  total.bytes += checked.bytes_read;
   return ok();
 }
 
@@ -100,7 +112,25 @@ Status verify_all(Context& context, ProgressDisplay& display, Total& total) {
   return ok();
 }
 
+bool all_opened(const Total& total) { return total.packs_only_hashed == 0 && !total.wal_unread; }
+
+/// The least that was shown of everything that was checked, for programs.
+std::string_view proven(const Total& total, VerifyDepth depth) {
+  if (depth == VerifyDepth::Presence) return "present";
+  if (!all_opened(total)) return "committed";
+  return depth == VerifyDepth::Open ? "opened" : "decompressed";
+}
+
+/// The same for people: no more than was done.
+std::string what_was_done(const Total& total, VerifyDepth depth) {
+  const auto* opened = depth == VerifyDepth::Open ? "every record opened, none decompressed" : "every record opened and decompressed";
+  if (all_opened(total)) return opened;
+  const auto hashed = fmt::format("{} compared by SHA-256 alone, which this key cannot open", counted(total.packs_only_hashed, "pack"));
+  return total.packs_opened == 0 ? hashed : fmt::format("{}, otherwise {}", hashed, opened);
+}
+
 void answer(Context& context, const Total& total) {
+  const auto depth = depth_of(context.arguments());
   Json findings = Json::array();
   auto& out = context.output();
   for (const auto& finding : total.findings) {
@@ -119,13 +149,17 @@ void answer(Context& context, const Total& total) {
                 {"packs_checked", total.packs},
                 {"wal_segments_checked", total.wal},
                 {"bytes_read", total.bytes},
+                {"proven", good ? Json(proven(total, depth)) : Json(nullptr)},
+                {"packs_only_hashed", total.packs_only_hashed},
                 {"findings", std::move(findings)},
                 {"warnings", total.warnings}});
-  const bool read = context.arguments().has("--read-data");
-  out.line(fmt::format(
-      "{}: {}, {}, {} checked{}", good ? "no damage found" : fmt::format("{} FINDINGS", total.findings.size()),
-      counted(total.backups, "backup"), counted(total.packs, "pack"), counted(total.wal, "WAL file"),
-      read ? fmt::format(", {} read", human(ByteCount(total.bytes))) : "; --read-data also reads their contents"));
+  out.line(fmt::format("{}: {}, {}, {} checked{}",
+                       good ? "no damage found" : fmt::format("{} FINDINGS", total.findings.size()),
+                       counted(total.backups, "backup"), counted(total.packs, "pack"), counted(total.wal, "WAL file"),
+                       depth == VerifyDepth::Presence
+                           ? "; --read-data also reads their contents"
+                           : fmt::format(", {} read: {}{}", human(ByteCount(total.bytes)),
+                                         good ? "" : "but for these ", what_was_done(total, depth))));
 }
 
 Result<int> run(Context& context) {
@@ -154,16 +188,27 @@ const CommandSpec& verify_command() {
       .verb = "verify",
       .summary = "check that every backup is whole",
       .description = {"Checks the log, the manifests and that every object is there with its size; WAL is checked for "
-                      "gaps. With --read-data every byte is read, decrypted and checked.",
-                      "What is damaged is named, with the backups that it touches."},
+                      "gaps. What is damaged is named, with the backups that it touches.",
+                      "With --read-data every byte is read and every record opened: nothing was changed, cut off or "
+                      "replaced since it was sealed, and in each place stands the record that the backups refer to. "
+                      "Nothing is decompressed: what was spoilt in memory before it was sealed is authentic, and is not "
+                      "noticed.",
+                      "With --decompress every record is decompressed as well, its plaintext compared with the keyed sums "
+                      "that maps and WAL files carry (which also shows that the records of one WAL file belong together), "
+                      "and each pack with the SHA-256 that the log holds. It takes several times as long. That "
+                      "PostgreSQL starts from a backup is shown by a restore, and by nothing else.",
+                      "A maintenance key opens no records: with it --read-data and --decompress compare packs with their "
+                      "SHA-256, and WAL is not checked. The last line says which of these was done."},
       .positionals =
           {{.name = "CLUSTER", .text = "Default: all clusters.", .required = false, .completes = Completes::Cluster}},
       .options = {{.name = "--backup", .value = "NAME", .text = "This backup alone, and the WAL that it needs."},
                   {.name = "--read-data", .value = "", .text = "Read and open everything, not only names and sizes."},
+                  {.name = "--decompress", .value = "", .text = "Also decompress everything. Implies --read-data."},
                   {.name = "--jobs", .value = "N", .text = "Threads. Default: the configured jobs, else the cores."}},
       .exits = {{1, "There is no such backup."}, {8, "Damage or missing WAL was found."}},
       .examples = {{"pgmint verify", "Fast: is everything there?"},
-                   {"pgmint verify --read-data", "Thorough: can everything be read?"}},
+                   {"pgmint verify --read-data", "Thorough: is every byte what was sealed?"},
+                   {"pgmint verify --decompress", "Everything short of a restore; monthly, say."}},
       .see_also = {"audit verify", "repair", "status"},
       .only_reads = true,
       .run = run,

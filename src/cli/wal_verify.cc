@@ -81,7 +81,7 @@ class IdentityCheck {
     std::uint64_t total = 0;
     for (const auto& file : files_) total += file.size;
     std::atomic<std::size_t> next{0};
-    std::atomic<std::uint64_t> done{0};
+    std::atomic<std::uint64_t> done{0}, sound{0};
     Guarded<std::vector<WalFinding>> found;
     TaskGroup group(options_.cancel);
     for (unsigned i = 0; i < std::max(1U, options_.workers); ++i)
@@ -90,7 +90,7 @@ class IdentityCheck {
         for (std::size_t at = next++; at < files_.size(); at = next++) {
           TRY(group.check());
           const auto& file = files_[at];
-          auto checked = archive.check(file.name, options_.read_data);
+          auto checked = archive.check(file.name, options_.depth);
           if (!checked) {
             const auto code = checked.error().code();
             if (code != Errc::Corruption && code != Errc::NotFound && code != Errc::Precondition)
@@ -99,6 +99,8 @@ class IdentityCheck {
               list.push_back(
                   {"wal-object", object_name(file.name), checked.error().describe(), backups_that_need(file.name)});
             });
+          } else {
+            sound += file.size;
           }
           done += file.size;
           if (i == 0 && options_.progress) options_.progress(done, total);
@@ -110,7 +112,7 @@ class IdentityCheck {
     std::ranges::sort(list, {}, &WalFinding::object);
     report_.findings.insert(report_.findings.end(), list.begin(), list.end());
     report_.files += files_.size();
-    if (options_.read_data) report_.bytes += total;
+    if (options_.depth != repository::VerifyDepth::Presence) report_.bytes_read += sound.load();
     return ok();
   }
 

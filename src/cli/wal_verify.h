@@ -8,6 +8,7 @@
 
 #include "base/cancel.h"
 #include "cli/backup_facts.h"
+#include "repository/verify_depth.h"
 
 namespace pgmint::cli {
 
@@ -20,7 +21,7 @@ struct WalFinding {
 
 struct WalVerifyOptions {
   std::optional<repository::SessionId> only;  ///< the WAL that this backup needs, and no other
-  bool read_data = false;
+  repository::VerifyDepth depth = repository::VerifyDepth::Presence;
   unsigned workers = 2;
   const CancelToken* cancel = nullptr;
   std::function<void(std::uint64_t bytes_done, std::uint64_t bytes_total)> progress;
@@ -28,7 +29,8 @@ struct WalVerifyOptions {
 
 struct WalVerifyReport {
   std::vector<WalFinding> findings;
-  std::uint64_t files = 0, bytes = 0;  ///< checked
+  std::uint64_t files = 0;       ///< checked
+  std::uint64_t bytes_read = 0;  ///< of files that were found sound
 };
 
 /// All identities that the cluster has had. @errors Storage, Key, Cancelled

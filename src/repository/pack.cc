@@ -12,7 +12,6 @@ namespace pgmint::repository {
 namespace {
 
 constexpr std::string_view kTrailerMagic = "PGMPACK\n";
-constexpr std::size_t kTrailerSize = 16;
 
 std::uint32_t trailer_crc(ByteView length_field) {
   return codec::crc32c(as_bytes(kTrailerMagic), codec::crc32c(length_field));
@@ -111,29 +110,48 @@ FinishedPack PackWriter::finish() && {
   return {id_, std::move(data_)};
 }
 
-Result<std::vector<PackFooterLine>> parse_pack(ByteView pack, const RecordContext& context, const PackId& expected,
-                                               const crypto::Key256& maintenance_key) {
-  auto corrupt = [&](std::string_view why) {
-    return Error(Errc::Corruption, fmt::format("pack {}-{:08x}: {}", expected.session.hex(), expected.number, why),
-                 Hint{"pgmint verify --read-data names what is affected"});
-  };
-  if (pack.size() < kPackHeaderSize + crypto::kSealOverhead + kTrailerSize) return corrupt("it is too short");
-  auto header = TRY(expect_header(pack, ObjectKind::Pack, context.repository, context.cluster));
-  codec::BinaryReader fixed(pack.subspan(kHeaderSize, 8), "pack header");
-  if (header.object != expected.session || TRY(fixed.u32()) != expected.number) return corrupt("another pack stands under this name");
+namespace {
 
-  const ByteView trailer = pack.last(kTrailerSize);
+Error corrupt_pack(const PackId& id, std::string_view why) {
+  return Error(Errc::Corruption, fmt::format("pack {}-{:08x}: {}", id.session.hex(), id.number, why),
+               Hint{"pgmint verify --read-data names what is affected"});
+}
+
+}  // namespace
+
+Result<std::uint64_t> pack_tail_size(ByteView last, std::uint64_t pack_size, const PackId& expected) {
+  if (pack_size < kPackHeaderSize + crypto::kSealOverhead + kPackTrailerSize || last.size() < kPackTrailerSize)
+    return corrupt_pack(expected, "it is too short");
+  const ByteView trailer = last.last(kPackTrailerSize);
   codec::BinaryReader in(trailer, "pack trailer");
   const std::uint32_t footer_length = TRY(in.u32());
   const std::uint32_t crc = TRY(in.u32());
-  if (as_text(trailer.last(8)) != kTrailerMagic || crc != trailer_crc(trailer.first(4))) return corrupt("its trailer is damaged or cut off");
-  if (footer_length > pack.size() - kPackHeaderSize - kTrailerSize) return corrupt("its footer overlaps the header");
+  if (as_text(trailer.last(8)) != kTrailerMagic || crc != trailer_crc(trailer.first(4)))
+    return corrupt_pack(expected, "its trailer is damaged or cut off");
+  if (footer_length > pack_size - kPackHeaderSize - kPackTrailerSize)
+    return corrupt_pack(expected, "its footer overlaps the header");
+  return std::uint64_t{footer_length} + kPackTrailerSize;
+}
 
+Result<std::vector<PackFooterLine>> parse_pack_ends(ByteView header, ByteView tail, std::uint64_t pack_size,
+                                                    const RecordContext& context, const PackId& expected,
+                                                    const crypto::Key256& maintenance_key) {
+  PGMINT_ASSERT(header.size() == kPackHeaderSize && tail.size() >= kPackTrailerSize && tail.size() <= pack_size);
+  const auto said = TRY(expect_header(header, ObjectKind::Pack, context.repository, context.cluster));
+  codec::BinaryReader fixed(header.subspan(kHeaderSize, 8), "pack header");
+  if (said.object != expected.session || TRY(fixed.u32()) != expected.number)
+    return corrupt_pack(expected, "another pack stands under this name");
   crypto::Aead aead(maintenance_key);
-  const std::size_t footer_start = pack.size() - kTrailerSize - footer_length;
-  auto plain = aead.open_with_nonce(pack.first(kPackHeaderSize), pack.subspan(footer_start, footer_length));
-  if (!plain) return corrupt("its footer is not authentic");
-  return TRY(parse_pack_footer(*plain, footer_start).context(fmt::format("pack {}-{:08x}", expected.session.hex(), expected.number)));
+  const auto plain = aead.open_with_nonce(header, tail.first(tail.size() - kPackTrailerSize));
+  if (!plain) return corrupt_pack(expected, "its footer is not authentic");
+  return TRY(parse_pack_footer(*plain, pack_size - tail.size())
+                 .context(fmt::format("pack {}-{:08x}", expected.session.hex(), expected.number)));
+}
+
+Result<std::vector<PackFooterLine>> parse_pack(ByteView pack, const RecordContext& context, const PackId& expected,
+                                               const crypto::Key256& maintenance_key) {
+  const auto tail_size = TRY(pack_tail_size(pack, pack.size(), expected));
+  return parse_pack_ends(pack.first(kPackHeaderSize), pack.last(tail_size), pack.size(), context, expected, maintenance_key);
 }
 
 Result<Bytes> read_record(storage::BlobStore& store, const RecordContext& context, RecordOpener& opener,

@@ -14,6 +14,10 @@ enum class PackKind : std::uint8_t { Base = 1, Delta = 2, Map = 3, Stream = 4 };
 inline constexpr std::size_t kPackTarget = 32 << 20;
 inline constexpr std::uint64_t kPackMax = 512ull << 20;
 
+/// Where the first record of a pack starts.
+inline constexpr std::size_t kPackHeaderSize = 72;
+inline constexpr std::size_t kPackTrailerSize = 16;
+
 struct PackFooterLine {
   RecordType type{};
   codec::CodecId codec{};
@@ -74,11 +78,15 @@ Result<std::vector<PackFooterLine>> parse_pack_footer(ByteView plain, std::uint6
 Result<std::vector<PackFooterLine>> parse_pack(ByteView pack, const RecordContext& context, const PackId& expected,
                                                const crypto::Key256& maintenance_key);
 
+/// How many bytes footer and trailer take. @param last  the pack's last bytes, at least kPackTrailerSize. @errors Corruption
+Result<std::uint64_t> pack_tail_size(ByteView last, std::uint64_t pack_size, const PackId& expected);
+/// parse_pack() for a reader that has only the two ends in memory: `header` of kPackHeaderSize, `tail` of pack_tail_size().
+Result<std::vector<PackFooterLine>> parse_pack_ends(ByteView header, ByteView tail, std::uint64_t pack_size,
+                                                    const RecordContext& context, const PackId& expected,
+                                                    const crypto::Key256& maintenance_key);
+
 /// Reads and opens one record by location. @errors NotFound (the pack is missing), Corruption, Storage, Key
 Result<Bytes> read_record(storage::BlobStore& store, const RecordContext& context, RecordOpener& opener,
                           const RecordLocation& location);
-
-/// Where the first record of a pack starts.
-inline constexpr std::size_t kPackHeaderSize = 72;
 
 }  // namespace pgmint::repository

@@ -44,7 +44,7 @@ class RebuildTest : public testing::Test, public RepositoryFixture {
   }
   void expect_undamaged(Cluster& of) {
     VerifyOptions options;
-    options.read_data = true;
+    options.depth = VerifyDepth::Decompress;
     const auto report = verify(of, options);
     ASSERT_TRUE(report) << report.failure().describe();
     for (const auto& finding : report->findings) ADD_FAILURE() << finding.object << ": " << finding.problem;

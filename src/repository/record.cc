@@ -166,21 +166,39 @@ RecordOpener::RecordOpener(RecordContext context, const ClusterKeys& keys)
 RecordOpener::RecordOpener(RecordOpener&&) noexcept = default;
 RecordOpener::~RecordOpener() = default;
 
-Status RecordOpener::open(const RecordLocation& l, MutableByteView stored, MutableByteView out) {
-  PGMINT_ASSERT(stored.size() == l.stored_length && out.size() == l.raw_length);
+namespace {
+
+/// @returns where the ciphertext stands in `stored`, with its tag
+Result<MutableByteView> sealed_part(const RecordLocation& l, MutableByteView stored) {
+  PGMINT_ASSERT(stored.size() == l.stored_length);
   if (stored.size() < crypto::kSealOverhead) return Error(Errc::Corruption, "record is too short");
   if (std::memcmp(stored.data(), l.nonce.data(), l.nonce.size()) != 0)
     return Error(Errc::Corruption, "another record stands in this place");
+  const auto sealed = stored.subspan(crypto::kNonceSize);
+  if (l.codec == codec::CodecId::None && sealed.size() - crypto::kTagSize != l.raw_length)
+    return Error(Errc::Corruption, "stored record has another length than its location");
+  return sealed;
+}
+
+}  // namespace
+
+Status RecordOpener::open(const RecordLocation& l, MutableByteView stored, MutableByteView out) {
+  PGMINT_ASSERT(out.size() == l.raw_length);
+  const auto sealed = TRY(sealed_part(l, stored));
   auto* aead = TRY(state_->aeads.get(l.type, l.epoch));
-  auto sealed = stored.subspan(crypto::kNonceSize);
-  auto plain = sealed.first(sealed.size() - crypto::kTagSize);
+  const auto plain = sealed.first(sealed.size() - crypto::kTagSize);
   const auto aad = record_aad(state_->context, l.type, l.codec, l.epoch, l.raw_length);
-  if (l.codec == codec::CodecId::None) {
-    if (plain.size() != out.size()) return Error(Errc::Corruption, "stored record has another length than its location");
-    return aead->open(l.nonce, aad, sealed, out);
-  }
+  if (l.codec == codec::CodecId::None) return aead->open(l.nonce, aad, sealed, out);
   TRY(aead->open(l.nonce, aad, sealed, plain));
   return state_->decompressor.decompress(l.codec, plain, out);
+}
+
+Status RecordOpener::unseal(const RecordLocation& l, MutableByteView stored) {
+  const auto sealed = TRY(sealed_part(l, stored));
+  if (l.codec > codec::CodecId::Lz4) return Error(Errc::Corruption, "record has an unknown codec");
+  auto* aead = TRY(state_->aeads.get(l.type, l.epoch));
+  return aead->open(l.nonce, record_aad(state_->context, l.type, l.codec, l.epoch, l.raw_length), sealed,
+                    sealed.first(sealed.size() - crypto::kTagSize));
 }
 
 ByteArray<16> RecordOpener::fingerprint(const crypto::Nonce& nonce, ByteView plain) {

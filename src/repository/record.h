@@ -68,6 +68,9 @@ class RecordOpener {
   /// `stored` is the whole record of location.stored_length bytes; it is used as scratch and left undefined. `out` takes
   /// exactly location.raw_length bytes. @errors Corruption (not authentic, another nonce, malformed), Key (no key for it)
   Status open(const RecordLocation& location, MutableByteView stored, MutableByteView out);
+  /// Opens `stored` in place and leaves it compressed, so that open() can fail on it only by what was compressed.
+  /// @errors as open
+  Status unseal(const RecordLocation& location, MutableByteView stored);
   ByteArray<16> fingerprint(const crypto::Nonce& nonce, ByteView plain);
 
  private:

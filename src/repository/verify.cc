@@ -6,43 +6,35 @@
 #include <atomic>
 
 #include "base/queue.h"
-#include "base/scratch.h"
 #include "base/task_group.h"
-#include "codec/crc32c.h"
 #include "repository/layout.h"
-#include "repository/pack.h"
+#include "repository/manifest.h"
 #include "repository/segment_map.h"
+#include "repository/verify_packs.h"
 
 namespace pgmint::repository {
 namespace {
 
-/// Which records a pack holds, as 32-bit marks of place and nonce: enough to hold a map against it at four bytes a record.
-using RecordMarks = std::vector<std::uint32_t>;
-
-std::uint32_t mark_of(std::uint64_t offset, std::uint32_t stored_length, ByteView nonce) {
-  ByteArray<12> place{};
-  for (std::size_t i = 0; i < 8; ++i) place[i] = static_cast<std::byte>(offset >> (8 * i));
-  for (std::size_t i = 0; i < 4; ++i) place[8 + i] = static_cast<std::byte>(stored_length >> (8 * i));
-  return codec::crc32c(nonce, codec::crc32c(place));
-}
+/// Jobs that wait for a worker in a walk.
+constexpr std::size_t kWalkQueue = 256;
 
 class Verification {
  public:
-  Verification(Cluster& cluster, const VerifyOptions& options) : cluster_(cluster), options_(options) {}
+  Verification(Cluster& cluster, const VerifyOptions& options)
+      : cluster_(cluster), options_(options), marker_(cluster.repository().environment().random) {}
 
   Result<VerifyReport> run() {
     if (!TRY(check_log())) return std::move(report_);
     TRY(check_keys());
     collect_packs();
     TRY(check_presence());
-    if (options_.read_data) TRY(read_packs());
-    if (!cluster_.keys().map_key.is_zero()) {
-      for (const auto& [session, live] : cluster_.state().snapshots())
-        if (wanted(session)) TRY(check_snapshot(session, live));
-    } else {
-      for (const auto& [session, live] : cluster_.state().snapshots())
-        if (wanted(session)) TRY(read_root_object(session, live));
-    }
+    auto waiting = packs_to_read();
+    do {
+      if (!waiting.empty()) TRY(read_packs(waiting));
+      TRY(check_snapshots());
+      marks_.clear();
+    } while (!waiting.empty());
+    TRY(judge_suspects());
     return std::move(report_);
   }
 
@@ -56,9 +48,6 @@ class Verification {
   void warning(std::string object, std::string problem) {
     report_.findings.push_back({Finding::Severity::Warning, std::move(object), std::move(problem), {}});
   }
-
-  /// Errors that mean "this object is bad" become findings; all others end the run.
-  static bool is_damage(const Error& error) { return error.code() == Errc::Corruption || error.code() == Errc::NotFound || error.code() == Errc::ResourceLimit; }
 
   Status cancelled() const { return options_.cancel != nullptr ? options_.cancel->check() : ok(); }
 
@@ -117,7 +106,6 @@ class Verification {
       }
     }
     report_.packs = packs_.size();
-    for (const auto& [id, pack] : packs_) report_.pack_bytes += pack.size;
   }
 
   Status check_presence() {
@@ -143,14 +131,22 @@ class Verification {
 
   // --- every byte ----------------------------------------------------------------------------------------------------------
 
-  /// What one worker keeps from pack to pack.
-  struct Worker {
-    RecordOpener opener;
-    Scratch pack, plain;
-  };
+  /// The largest last, which is where they are taken from, so that the workers end at about the same time.
+  std::vector<PackSummary> packs_to_read() {
+    std::vector<PackSummary> waiting;
+    if (options_.depth == VerifyDepth::Presence) return waiting;
+    for (const auto& [id, pack] : packs_)
+      if (!broken_.contains(id)) {
+        waiting.push_back(pack);
+        bytes_to_read_ += pack.size;
+      }
+    std::ranges::stable_sort(waiting, {}, &PackSummary::size);
+    return waiting;
+  }
 
-  Status read_packs() {
-    BoundedQueue<PackSummary> queue(16);
+  /// Takes packs off `waiting` until there are none, or their records are as many as may be remembered.
+  Status read_packs(std::vector<PackSummary>& waiting) {
+    BoundedQueue<PackSummary> queue(std::max(1u, options_.workers));
     BoundedQueue<std::uint64_t> done(64);  // bytes of each pack that was read
     TaskGroup group(options_.cancel);
     group.on_failure([&] {
@@ -158,14 +154,17 @@ class Verification {
       done.cancel();
     });
     std::atomic<unsigned> working{std::max(1u, options_.workers)};
+    std::atomic<std::size_t> remembered{0};
     const unsigned workers = working.load();
     for (unsigned i = 0; i < workers; ++i)
       group.spawn([&]() -> Status {
         auto status = [&]() -> Status {
-          Worker worker{RecordOpener(cluster_.context(), cluster_.keys()), {}, {}};
+          PackChecker checker(cluster_, marker_, options_.depth);
           while (auto pack = queue.pop()) {
             TRY(group.check());
-            TRY(read_pack(*pack, worker));
+            auto verdict = TRY(checker.check(*pack));
+            remembered += verdict.marks.size();
+            note(*pack, std::move(verdict));
             done.push(pack->size);
           }
           return ok();
@@ -174,89 +173,59 @@ class Verification {
         return status;
       });
     group.spawn([&]() -> Status {
-      // The largest first, so that the workers end at about the same time.
-      std::vector<PackSummary> wanted;
-      for (const auto& [id, pack] : packs_)
-        if (!broken_.contains(id)) wanted.push_back(pack);
-      std::stable_sort(wanted.begin(), wanted.end(), [](const auto& a, const auto& b) { return a.size > b.size; });
-      for (const auto& pack : wanted)
-        if (!queue.push(pack)) break;
+      while (!waiting.empty() && remembered.load() < options_.records_at_once && queue.push(waiting.back())) waiting.pop_back();
       queue.close();
       return group.check();
     });
-    std::uint64_t bytes_read = 0;
     while (const auto bytes = done.pop()) {
-      bytes_read += *bytes;
-      if (options_.progress) options_.progress(bytes_read, report_.pack_bytes);
+      bytes_done_ += *bytes;
+      if (options_.progress) options_.progress(bytes_done_, bytes_to_read_);
     }
     TRY(group.join());
-    shared_.with([&](Shared& shared) {
-      for (auto& finding : shared.findings) report_.findings.push_back(std::move(finding));
-      for (const auto& id : shared.broken) broken_.insert(id);
-      marks_ = std::move(shared.marks);
-      report_.records = shared.records;
-    });
+    take_shared();
     return ok();
   }
 
-  Status read_pack(const PackSummary& pack, Worker& worker) {
-    const auto name = pack_name(cluster_.id(), pack.id);
-    auto bad = [&](std::string problem) {
-      shared_.with([&](Shared& shared) {
-        shared.findings.push_back({Finding::Severity::Damage, name, std::move(problem), backups_of_.at(pack.id)});
+  void note(const PackSummary& pack, PackVerdict verdict) {
+    shared_.with([&](Shared& shared) {
+      shared.report.bytes_read += verdict.bytes;
+      if (!verdict.problem.empty()) {
+        shared.report.findings.push_back({Finding::Severity::Damage, pack_name(cluster_.id(), pack.id),
+                                          std::move(verdict.problem), backups_of_.at(pack.id)});
         shared.broken.insert(pack.id);
-      });
-      return ok();
-    };
-    const auto data = worker.pack.of(pack.size);
-    if (auto read = cluster_.store().read_range(name, 0, data); !read) {
-      if (!is_damage(read.failure())) return read;
-      return bad(read.failure().code() == Errc::NotFound ? "the pack is missing" : read.failure().describe());
-    }
-    // Each record goes through SHA-256, is opened and decompressed while it is in the core's cache. What was committed is the
-    // hash: a pack with another one is not looked into further.
-    crypto::Sha256 hash;
-    std::size_t hashed = 0;
-    const auto hash_to = [&](std::size_t end) {
-      hash.update(ByteView(data).subspan(hashed, end - hashed));
-      hashed = end;
-    };
-    const auto lines = parse_pack(data, cluster_.context(), pack.id, cluster_.keys().maintenance_key);
-    std::string problem = lines ? "" : lines.failure().describe();
-    RecordMarks marks;
-    if (lines) TRY(open_records(pack, *lines, data, worker, marks, hash_to, problem));
-    hash_to(data.size());
-    if (hash.finish() != pack.sha256) return bad("its content is not what was committed (SHA-256)");
-    if (!problem.empty()) return bad(std::move(problem));
-    std::sort(marks.begin(), marks.end());
-    shared_.with([&](Shared& shared) {
-      shared.records += lines->size();
-      shared.marks.emplace(pack.id, std::move(marks));
+        return;
+      }
+      ++(verdict.opened ? shared.report.packs_opened : shared.report.packs_only_hashed);
+      shared.report.records += verdict.marks.size();
+      if (verdict.opened) shared.marks.emplace(pack.id, std::move(verdict.marks));
     });
-    return ok();
   }
 
-  /// Opens every record of a pack in place, each after `hash_to` has seen it, up to the first that is damaged, which `problem`
-  /// then tells. @errors Key
-  template <class HashTo>
-  Status open_records(const PackSummary& pack, const std::vector<PackFooterLine>& lines, MutableByteView data, Worker& worker,
-                      RecordMarks& marks, const HashTo& hash_to, std::string& problem) {
-    marks.reserve(lines.size());
-    const bool readable = cluster_.keys().can_read_data();
-    std::uint64_t offset = kPackHeaderSize;
-    for (const auto& line : lines) {
-      RecordLocation l{pack.id, offset, line.stored_length, line.raw_length, line.type, line.codec, line.epoch, {}};
-      const auto stored = data.subspan(offset, line.stored_length);
-      std::memcpy(l.nonce.data(), stored.data(), l.nonce.size());
-      marks.push_back(mark_of(offset, line.stored_length, l.nonce));
-      offset += line.stored_length;
-      hash_to(offset);
-      if (!readable) continue;
-      auto opened = worker.opener.open(l, stored, worker.plain.of(line.raw_length));
-      if (opened) continue;
-      if (!is_damage(opened.failure())) return opened;
-      problem = fmt::format("record at {}: {}", l.offset, opened.failure().describe());
-      return ok();
+  /// What workers found becomes part of the report, in an order that does not depend on them.
+  void take_shared() {
+    shared_.with([&](Shared& shared) {
+      std::ranges::sort(shared.report.findings, {}, [](const Finding& f) { return std::tie(f.object, f.problem, f.backups); });
+      for (auto& finding : shared.report.findings) report_.findings.push_back(std::move(finding));
+      report_.bytes_read += shared.report.bytes_read;
+      report_.packs_opened += shared.report.packs_opened;
+      report_.packs_only_hashed += shared.report.packs_only_hashed;
+      report_.records += shared.report.records;
+      broken_.merge(shared.broken);
+      suspects_.merge(shared.suspects);
+      marks_.merge(shared.marks);
+      shared = Shared();
+    });
+  }
+
+  /// Packs that lack a record which something refers to, although all that they hold is authentic: are they the ones that were
+  /// committed? If not, each of their backups is touched.
+  Status judge_suspects() {
+    PackChecker checker(cluster_, marker_, options_.depth);
+    for (const auto& id : suspects_) {
+      const auto committed = checker.is_as_committed(packs_.at(id));
+      if (!committed && !is_damage(committed.failure())) return committed.failure();
+      if (!committed || !*committed)
+        damage(pack_name(cluster_.id(), id), "its content is not what was committed (SHA-256): it lacks records", backups_of_.at(id));
     }
     return ok();
   }
@@ -268,25 +237,81 @@ class Verification {
     auto object = cluster_.store().read(name, live.snap.root_size);
     if (!object && !is_damage(object.failure())) return std::move(object).failure();
     if (!object || !*object) {
-      damage(name, object ? "the manifest is missing" : "the manifest has another size than was committed", {live.snap.name});
+      found_in_manifest(live, object ? "the manifest is missing" : "the manifest has another size than was committed");
       return std::optional<Bytes>();
     }
     if ((*object)->size() != live.snap.root_size || crypto::sha256(**object) != live.snap.root_sha256) {
-      damage(name, "the manifest is not what was committed (SHA-256)", {live.snap.name});
+      found_in_manifest(live, "the manifest is not what was committed (SHA-256)");
       return std::optional<Bytes>();
     }
     return std::move(*object);
   }
 
-  Status check_snapshot(const SessionId& session, const LiveSnapshot& live) {
+  /// A file whose map, or place in a bundle, is to be looked at.
+  struct FileJob {
+    const LiveSnapshot* live = nullptr;
+    FileEntry entry;
+  };
+
+  /// What a worker of the walk keeps from file to file.
+  struct FileWorker {
+    RecordOpener opener;
+    RecordLocation bundle;  ///< whose contents these are
+    Bytes bundled;
+  };
+
+  /// Walks every manifest here; what is in a map is for workers.
+  Status check_snapshots() {
+    ++report_.walks;
+    BoundedQueue<FileJob> queue(kWalkQueue);
+    TaskGroup group(options_.cancel);
+    group.on_failure([&] { queue.cancel(); });
+    const bool readable = !cluster_.keys().map_key.is_zero();
+    for (unsigned i = 0; readable && i < std::max(1u, options_.workers); ++i)
+      group.spawn([&]() -> Status {
+        FileWorker worker{RecordOpener(cluster_.context(), cluster_.keys()), {}, {}};
+        while (auto job = queue.pop()) {
+          TRY(group.check());
+          const auto checked = check_file(job->entry, *job->live, worker);
+          if (checked) continue;
+          if (!is_damage(checked.failure())) return checked;
+          found_in_manifest(*job->live, fmt::format("{}: {}", job->entry.path, checked.failure().describe()));
+        }
+        return ok();
+      });
+    const auto walked = [&]() -> Status {
+      for (const auto& [session, live] : cluster_.state().snapshots()) {
+        if (!wanted(session)) continue;
+        if (readable) {
+          TRY(check_snapshot(session, live, queue));
+        } else {
+          TRY(read_root_object(session, live));
+        }
+      }
+      return ok();
+    }();
+    if (walked) {
+      queue.close();
+    } else {
+      group.cancel();
+      queue.cancel();
+    }
+    const auto joined = group.join();
+    if (!walked && walked.failure().code() != Errc::Cancelled) return walked;
+    TRY(joined);
+    TRY(walked);
+    take_shared();
+    return ok();
+  }
+
+  Status check_snapshot(const SessionId& session, const LiveSnapshot& live, BoundedQueue<FileJob>& queue) {
     TRY(cancelled());
     auto object = TRY(read_root_object(session, live));
     if (!object) return ok();
-    const auto name = manifest_name(cluster_.id(), session);
     auto root = open_root(*object, cluster_.context(), session, cluster_.keys());
     if (!root) {
       if (!is_damage(root.failure())) return std::move(root).failure();
-      damage(name, root.failure().describe(), {live.snap.name});
+      found_in_manifest(live, root.failure().describe());
       return ok();
     }
     RecordOpener opener(cluster_.context(), cluster_.keys());
@@ -296,63 +321,96 @@ class Verification {
         [&](const FileEntry& entry) -> Status {
           TRY(cancelled());
           ++files;
-          if (auto checked = check_file(entry, live, opener); !checked) {
-            if (!is_damage(checked.failure())) return checked;
-            damage(name, fmt::format("{}: {}", entry.path, checked.failure().describe()), {live.snap.name});
+          if (entry.kind == FileKind::Mapped || (entry.kind == FileKind::Bundled && options_.depth == VerifyDepth::Decompress)) {
+            if (!queue.push({&live, entry})) return Error(Errc::Cancelled, "another part of the verification failed");
+          } else if (entry.kind == FileKind::Bundled) {
+            if (const auto fits = refers(std::get<BundleMember>(entry.content).bundle, live); !fits)
+              found_in_manifest(live, fmt::format("{}: {}", entry.path, fits.failure().describe()));
           }
           return ok();
         },
         [&](const RecordLocation& node) { return refers(node, live); });
-    report_.files += files;
+    if (report_.walks == 1) report_.files += files;
     if (!walked) {
       if (!is_damage(walked.failure())) return walked;
-      damage(name, walked.failure().describe(), {live.snap.name});
+      found_in_manifest(live, walked.failure().describe());
     }
     return ok();
   }
 
-  Status check_file(const FileEntry& entry, const LiveSnapshot& live, RecordOpener& opener) {
-    if (entry.kind == FileKind::Bundled) return refers(std::get<BundleMember>(entry.content).bundle, live);
-    if (entry.kind != FileKind::Mapped) return ok();
+  Status check_file(const FileEntry& entry, const LiveSnapshot& live, FileWorker& worker) {
+    if (entry.kind == FileKind::Bundled) return check_member(entry, live, worker);
     const auto& location = std::get<RecordLocation>(entry.content);
     TRY(refers(location, live));
     if (broken_.contains(location.pack)) return ok();  // reported as such
-    const auto raw = TRY(read_record(cluster_.store(), cluster_.context(), opener, location));
+    const auto raw = TRY(read_record(cluster_.store(), cluster_.context(), worker.opener, location));
     const auto map = TRY(parse_segment_map(raw));
     if (map.file_length != entry.size) return Error(Errc::Corruption, "its map has another length than its entry");
     for (const auto& extent : map.extents)
-      if (extent.location) TRY(refers(*extent.location, live));
-    for (const auto& delta : map.deltas) TRY(refers(delta.location, live));
+      if (extent.location) TRY(refers(*extent.location, live, extent.fingerprint));
+    for (const auto& delta : map.deltas) TRY(refers(delta.location, live, delta.fingerprint));
     return ok();
   }
 
-  /// A location must lie in a pack of the snapshot and, once its pack was read, on a record of it.
-  Status refers(const RecordLocation& location, const LiveSnapshot& live) {
+  /// The sum of a bundled file's bytes, which is not that of the whole record.
+  Status check_member(const FileEntry& entry, const LiveSnapshot& live, FileWorker& worker) {
+    const auto& member = std::get<BundleMember>(entry.content);
+    TRY(refers(member.bundle, live));
+    if (report_.walks > 1 || broken_.contains(member.bundle.pack)) return ok();
+    if (worker.bundle != member.bundle || worker.bundled.empty()) {
+      worker.bundled.clear();
+      worker.bundled = TRY(read_record(cluster_.store(), cluster_.context(), worker.opener, member.bundle));
+      worker.bundle = member.bundle;
+    }
+    const auto content = ByteView(worker.bundled).subspan(member.offset, static_cast<std::size_t>(entry.size));
+    if (worker.opener.fingerprint(bundle_member_nonce(member.bundle.nonce, member.offset), content) != member.fingerprint)
+      return Error(Errc::Corruption, "its content in the bundle does not fit its fingerprint");
+    return ok();
+  }
+
+  /// Damage to what a backup says.
+  void found_in_manifest(const LiveSnapshot& live, std::string problem) {
+    shared_.with([&](Shared& shared) {
+      auto name = manifest_name(cluster_.id(), live.snap.session);
+      if (!told_.emplace(name, problem).second) return;
+      shared.report.findings.push_back({Finding::Severity::Damage, std::move(name), std::move(problem), {live.snap.name}});
+    });
+  }
+
+  /// A location must lie in a pack of the snapshot and, once its pack was read, on a record of it. With `fingerprint`, which is
+  /// only compared where plaintext was seen, the record's content must fit that.
+  Status refers(const RecordLocation& location, const LiveSnapshot& live, ByteView fingerprint = {}) {
     auto pack = live.packs.find(location.pack);
     if (pack == live.packs.end())
       return Error(Errc::Corruption, fmt::format("it refers to pack {}-{:08x}, which the log does not name for this backup", location.pack.session.hex(), location.pack.number));
     if (location.offset < kPackHeaderSize || location.offset + location.stored_length > pack->second.size)
       return Error(Errc::Corruption, "it refers to a place outside its pack");
-    if (auto marks = marks_.find(location.pack); marks != marks_.end() &&
-        !std::binary_search(marks->second.begin(), marks->second.end(), mark_of(location.offset, location.stored_length, location.nonce)))
-      return Error(Errc::Corruption, "it refers to a record that is not in its pack");
-    return ok();
+    const auto marks = marks_.find(location.pack);
+    if (marks == marks_.end()) return ok();
+    const auto mark = options_.depth == VerifyDepth::Decompress ? marker_.mark(location, fingerprint) : marker_.mark(location);
+    if (std::ranges::binary_search(marks->second, mark)) return ok();
+    shared_.with([&](Shared& shared) { shared.suspects.insert(location.pack); });
+    return Error(Errc::Corruption, fmt::format("it refers to a record that is not in its pack {}-{:08x}, at {}", location.pack.session.hex(),
+                                               location.pack.number, location.offset));
   }
 
+  /// What workers add to, until take_shared().
   struct Shared {
-    std::vector<Finding> findings;
-    std::set<PackId> broken;
-    std::map<PackId, RecordMarks> marks;
-    std::uint64_t records = 0;
+    VerifyReport report;
+    std::set<PackId> broken, suspects;
+    std::map<PackId, std::vector<std::uint64_t>> marks;
   };
 
   Cluster& cluster_;
   const VerifyOptions& options_;
+  const RecordMarker marker_;
   VerifyReport report_;
   std::map<PackId, PackSummary> packs_;
   std::map<PackId, std::vector<std::string>> backups_of_;
-  std::set<PackId> broken_;
-  std::map<PackId, RecordMarks> marks_;
+  std::set<PackId> broken_, suspects_;
+  std::map<PackId, std::vector<std::uint64_t>> marks_;  ///< of packs that were read and not yet held against the manifests
+  std::uint64_t bytes_to_read_ = 0, bytes_done_ = 0;
+  std::set<std::pair<std::string, std::string>> told_;  ///< object and problem, under shared_'s lock: a later walk finds the same again
   Guarded<Shared> shared_;
 };
 

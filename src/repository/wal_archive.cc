@@ -161,6 +161,7 @@ struct WalArchive::State {
   Result<SealedObject> seal(const std::string& file_name, const std::string& name, WalObjectInfo& info, WalPlain& plain);
   Result<storage::Created> create(const std::string& name, const SealedObject& object);
   void seal_part(char part, ByteView prefix, const std::string& name, ByteView plain, MutableByteView out);
+  /// @param sink  gets the plaintext; nullptr: the records are opened and not decompressed
   Status open_records(const Look& look, const std::string& name, const std::function<Status(ByteView)>& sink);
   Result<Bytes> open_summary(const Look& look, const std::string& name);
 };
@@ -345,6 +346,7 @@ Status WalArchive::State::open_records(const Look& look, const std::string& name
       if (auto opened = data_key.open(nonce, binding, body, body); !opened) {
         return std::move(opened).failure().with_context(fmt::format("record {}", i));
       }
+      if (!sink) continue;
       const ByteView packed = body.first(body.size() - crypto::kTagSize);
       if (line.codec == codec::CodecId::None) {
         TRY(sink(packed));
@@ -504,13 +506,17 @@ Result<std::vector<std::uint32_t>> WalArchive::timelines() {
   return timelines;
 }
 
-Status WalArchive::check(const std::string& file_name, bool read_data) {
+Status WalArchive::check(const std::string& file_name, VerifyDepth depth) {
   State& s = *state_;
   const auto name = TRY(s.object_name(file_name));
   const auto look = TRY(s.look(file_name, name).context(file_name));
   if (!look) return Error(Errc::NotFound, fmt::format("{} is not archived", file_name));
   if (look->prefix.summary_length != 0) TRY(s.open_summary(*look, name).context(file_name));
-  if (!read_data) return ok();
+  if (depth == VerifyDepth::Presence) return ok();
+  if (depth == VerifyDepth::Open) {
+    if (auto opened = s.open_records(*look, name, nullptr); !opened) return std::move(opened).failure().with_context(file_name);
+    return ok();
+  }
   s.mac->start();
   auto done = s.open_records(*look, name, [&](ByteView piece) {
     s.mac->update(piece);

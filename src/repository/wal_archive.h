@@ -10,6 +10,7 @@
 
 #include "codec/compression.h"
 #include "repository/repository.h"
+#include "repository/verify_depth.h"
 
 namespace pgmint::repository {
 
@@ -85,8 +86,9 @@ class WalArchive {
   Result<std::vector<Listed>> list(std::uint32_t timeline, const std::string& after = "");
   /// Timelines that have objects, ascending.
   Result<std::vector<std::uint32_t>> timelines();
-  /// Header, index, summary and size; with `read_data` every record and the MAC. @errors NotFound, Corruption, Storage, Key
-  Status check(const std::string& file_name, bool read_data);
+  /// Header, index, summary and size; with Open every record is opened in its place, with Decompress also the MAC of the
+  /// plaintext is compared. @errors NotFound, Corruption, Storage, Key
+  Status check(const std::string& file_name, VerifyDepth depth);
 
  private:
   struct State;

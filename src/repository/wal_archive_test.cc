@@ -50,7 +50,7 @@ TEST_F(WalArchiveTest, GivesBackWhatWasPut) {
     ASSERT_TRUE(info && *info);
     EXPECT_EQ((*info)->raw_length, size);
     EXPECT_EQ((*info)->timeline, 1u);
-    EXPECT_TRUE(archive.check(name, true));
+    for (auto depth : {VerifyDepth::Open, VerifyDepth::Decompress}) EXPECT_TRUE(archive.check(name, depth));
   }
 }
 
@@ -76,7 +76,7 @@ TEST_F(WalArchiveTest, KeepsAVeryLongSummary) {
   store_segment(kFirst, plain, summary);
   EXPECT_EQ(**archive.summary(kFirst), summary);
   EXPECT_EQ(**archive.get(kFirst), plain);
-  EXPECT_TRUE(archive.check(kFirst, true));
+  for (auto depth : {VerifyDepth::Open, VerifyDepth::Decompress}) EXPECT_TRUE(archive.check(kFirst, depth));
   store_segment(kSecond, plain, Bytes(kWalSummaryMax));
   EXPECT_FALSE(*archive.summary(kSecond));
   EXPECT_EQ(**archive.get(kSecond), plain);
@@ -99,7 +99,7 @@ TEST_F(WalArchiveTest, KeepsLongSegments) {
   SeededRandom random(seed);
   for (std::size_t at = 0; at < plain.size(); at += kMiB) random.fill(MutableByteView(plain).subspan(at, kMiB / 8));
   store_segment(kFirst, plain, as_bytes("summary"));
-  EXPECT_TRUE(archive.check(kFirst, true));
+  for (auto depth : {VerifyDepth::Open, VerifyDepth::Decompress}) EXPECT_TRUE(archive.check(kFirst, depth));
   EXPECT_EQ(**archive.get(kFirst), plain);
   EXPECT_EQ(as_text(**archive.summary(kFirst)), "summary");
   EXPECT_EQ(*archive.put(kFirst, WalContent::Segment, 64 * kMiB, plain, {}), WalPut::Duplicate);
@@ -185,7 +185,7 @@ TEST_F(WalArchiveTest, AbsenceIsAValue) {
   EXPECT_FALSE(*archive.info(kFirst));
   EXPECT_FALSE(*archive.summary(kFirst));
   EXPECT_FALSE(*archive.holds(kFirst, WalContent::Segment, kMiB, segment()));
-  EXPECT_EQ(archive.check(kFirst, false).failure().code(), Errc::NotFound);
+  EXPECT_EQ(archive.check(kFirst, VerifyDepth::Presence).failure().code(), Errc::NotFound);
   EXPECT_TRUE(archive.list(1)->empty());
   EXPECT_TRUE(archive.timelines()->empty());
   EXPECT_EQ(archive.get("../format").failure().code(), Errc::Usage);
@@ -238,7 +238,7 @@ TEST_F(WalArchiveTest, EveryFlippedByteIsNoticed) {
     bad[i] ^= static_cast<std::byte>(1 + repo.random.below(255));
     store.replace(object(name), bad);
     EXPECT_TRUE(never_wrong(archive, name, plain)) << i;
-    EXPECT_FALSE(archive.check(name, true)) << i;
+    for (auto depth : {VerifyDepth::Open, VerifyDepth::Decompress}) EXPECT_FALSE(archive.check(name, depth)) << i;
     const auto held = archive.holds(name, WalContent::History, 0, plain);
     // The last record itself is not read for it.
     EXPECT_FALSE(i < bytes.size() - plain.size() - crypto::kSealOverhead && held && *held) << i;
@@ -254,7 +254,7 @@ TEST_F(WalArchiveTest, FlippedBytesOfASegmentAndItsSummaryAreNoticed) {
     auto bad = bytes;
     bad[i] ^= static_cast<std::byte>(1 + repo.random.below(255));
     store.replace(object(kFirst), bad);
-    EXPECT_FALSE(archive.check(kFirst, true)) << i;
+    for (auto depth : {VerifyDepth::Open, VerifyDepth::Decompress}) EXPECT_FALSE(archive.check(kFirst, depth)) << i;
     auto got = archive.get(kFirst);
     EXPECT_TRUE(!got || **got == plain) << i;
     auto read = archive.summary(kFirst);

@@ -13,6 +13,7 @@ namespace pgmint::fixture {
 namespace {
 
 using Objects = std::map<std::string, Bytes>;
+using repository::VerifyDepth;
 
 /// What a client that has been here before remembers.
 class Remembered final : public repository::SeenMemory {
@@ -39,7 +40,7 @@ class Damage : public ::testing::Test {
     const auto listed = storage::list_all(*store, "").value();
     for (const auto& object : listed) objects_[object.name] = **store->read(object.name, object.size);
     std::string why;
-    ASSERT_TRUE(verifies(world, &why)) << why;
+    for (auto depth : {VerifyDepth::Open, VerifyDepth::Decompress}) ASSERT_TRUE(verifies(world, &why, depth)) << why;
   }
 
   /// Puts `objects` into a store of their own and looks at them with every eye there is.
@@ -47,9 +48,12 @@ class Damage : public ::testing::Test {
     auto store = storage::make_memory_store();
     for (const auto& [name, data] : objects) ASSERT_TRUE(store->create(name, data));
     World world(*store, 8);
-    auto head = head_;
-    world.seen = std::make_unique<Remembered>(head);
-    EXPECT_FALSE(verifies(world, nullptr)) << what;
+    std::optional<repository::SeenMemory::Head> head;
+    for (auto depth : {VerifyDepth::Open, VerifyDepth::Decompress}) {
+      head = head_;
+      world.seen = std::make_unique<Remembered>(head);
+      EXPECT_FALSE(verifies(world, nullptr, depth)) << what << (depth == VerifyDepth::Open ? ", opened" : ", decompressed");
+    }
     if (auto contents = read_backup(world)) {
       EXPECT_EQ(*contents, expected_contents()) << what;
     }

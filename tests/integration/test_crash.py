@@ -40,7 +40,7 @@ def points(total, most, seed):
 
 def still_right(make, cluster, tool, expected):
     """Every listed backup verifies; the newest restores to the rows expected."""
-    tool.run("verify", "--read-data")
+    tool.run("verify", "--decompress")
     clone = clone_of(make, tool, "--latest").start().wait_promoted()
     assert clone.digest() == expected
     clone.stop("immediate")
@@ -60,7 +60,7 @@ def test_backup_killed_at_a_store_operation(make, seed, most):
         assert before <= after, f"a listed backup vanished after kill at call {n}"
         if killed.code == 0:
             assert len(after) == len(before) + 1
-    tool.run("verify", "--read-data")
+    tool.run("verify", "--decompress")
     tool.backup()
     expected = cluster.digest()
     cluster.archive_now()
@@ -84,7 +84,7 @@ def test_backup_whose_system_call_fails_reports_it_and_lists_nothing_untrue(make
         if outcome.code != 0:
             assert outcome.err.strip()
         for name in set(tool.names()) - before:
-            tool.run("verify", "--backup", name, "--read-data")
+            tool.run("verify", "--backup", name, "--decompress")
     expected = cluster.digest()
     tool.backup()
     cluster.archive_now()
@@ -212,7 +212,7 @@ def test_repository_full_is_said_and_survived(make):
         outcome = tool.run("backup", "--type", "full", code=6, timeout=120)
         assert "space" in outcome.err.lower()
         assert tool.names() == before
-        tool.run("verify", "--read-data", code=(0, 8))
+        tool.run("verify", "--decompress", code=(0, 8))
         noise.unlink()
         # Then in a table: its WAL fills the repository, and a backup that could not end is not begun.
         cluster.sql("create extension pgcrypto")
@@ -220,7 +220,7 @@ def test_repository_full_is_said_and_survived(make):
         wait_until(lambda: cluster.one("select failed_count from pg_stat_archiver") > 0, "the archiver fails")
         tool.refuses("backup", "--type", "full", code=4, naming="archiving fails", timeout=120)
         assert tool.names() == before
-        tool.run("verify", "--read-data", code=(0, 8))
+        tool.run("verify", "--decompress", code=(0, 8))
         cluster.sql("drop table noise")
         _remount(place, 256)
         tool.run("collect", "--yes")
@@ -285,7 +285,7 @@ def test_power_cut_of_the_repository_disk_during_backups(make, seed, delay):
         wait_until(lambda: _archiver_idle(tool), "no push holds the disk")
         disk.mend()
         assert first in tool.names()
-        tool.run("verify", "--read-data")
+        tool.run("verify", "--decompress")
         stored = {p.name for p in tool.objects_of("wal")}
         assert {n for n in acknowledged if len(n) == 24} <= stored, "a segment that the archiver was told is stored is gone"
         wait_until(lambda: not list((cluster.data / "pg_wal/archive_status").glob("*.ready")), "the archiver has caught up", timeout=75)
@@ -322,7 +322,7 @@ def test_power_cut_right_after_a_command_returned_loses_nothing_it_promised(make
         disk.cut()
         disk.mend()
         assert tool.names() == [name]
-        tool.run("verify", "--read-data")
+        tool.run("verify", "--decompress")
         tool.run("hold", name, "--reason", "evidence")
         disk.cut()
         disk.mend()
@@ -368,7 +368,7 @@ def test_two_backups_at_once_both_end_well_or_one_is_told_to_wait(make):
     codes = sorted(p.returncode for p in processes)
     assert codes in ([0, 0], [0, 5]), "\n---\n".join(told)
     assert len(tool.names()) == codes.count(0)
-    tool.run("verify", "--read-data")
+    tool.run("verify", "--decompress")
 
 
 def test_key_change_killed_at_every_store_operation_never_locks_anyone_out(make, seed):
@@ -398,7 +398,7 @@ def test_small_verbs_killed_at_every_store_operation(make, verb):
         tool.run(*arguments, code=None, prefix=strace(f"{STORE_CALLS}:signal=KILL", n))
         assert name in tool.names()
     tool.run(*arguments, code=(0, 1, 4))
-    tool.run("verify", "--read-data")
+    tool.run("verify", "--decompress")
 
 
 def test_signal_names_are_not_bugs(make):

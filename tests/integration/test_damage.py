@@ -55,6 +55,13 @@ def answers_of_verify(kind, at=None):
     return (4, *codes) if at in (8, 9, 11) and kind in ("key ring", "format", "log entry") else codes
 
 
+def both_verifications(tool, codes, what):
+    """What is damaged is found by opening alone, and by decompressing."""
+    for depth in ("--read-data", "--decompress"):
+        outcome = tool.run("verify", depth, code=None)
+        assert outcome.code in codes, f"{what}, {depth}\n{outcome}"
+
+
 def test_every_kind_of_object_stands_in_the_repository(wounded):
     _, kinds = wounded()
     assert all(kinds.values()), {k: len(v) for k, v in kinds.items()}
@@ -67,6 +74,22 @@ def test_sound_repository_verifies(scene):
     assert result["backups_checked"] == 2 and result["packs_checked"] > 0 and result["wal_segments_checked"] > 0 and result["bytes_read"] > 0
     scene.pgmint.run("verify")
     scene.pgmint.run("verify", "--backup", scene.first, "--read-data")
+    scene.pgmint.run("verify", "--backup", scene.first, "--decompress")
+
+
+def test_verify_claims_what_it_did_and_no_more(scene):
+    """The last line, and `proven` for programs: present, opened, decompressed."""
+    verify = lambda *depth: (scene.pgmint.run("verify", *depth).out.strip().splitlines()[-1], scene.pgmint.run("verify", "--json", *depth).json)
+    line, result = verify()
+    assert result["proven"] == "present" and result["bytes_read"] == 0
+    assert "read:" not in line and "--read-data" in line
+    line, result = verify("--read-data")
+    assert result["proven"] == "opened" and result["packs_only_hashed"] == 0
+    assert line.endswith("every record opened, none decompressed")
+    for depth in (["--decompress"], ["--read-data", "--decompress"]):
+        line, result = verify(*depth)
+        assert result["proven"] == "decompressed"
+        assert line.endswith("every record opened and decompressed")
 
 
 @pytest.mark.quick
@@ -81,8 +104,7 @@ def test_flipped_byte_is_found_and_never_restored(make, scene, wounded, kind, se
         content[at] ^= 1 << chosen.randrange(8)
         path.write_bytes(content)
         what = f"{path.relative_to(tool.repository)} byte {at} of {len(content)} flipped"
-        outcome = tool.run("verify", "--read-data", code=None)
-        assert outcome.code in answers_of_verify(kind, at), f"{what}\n{outcome}"
+        both_verifications(tool, answers_of_verify(kind, at), what)
         restore_or_refuse(make, scene, tool, what)
         remove_tree(tool.home)
 
@@ -96,8 +118,7 @@ def test_truncated_object_is_found_and_never_restored(make, scene, wounded, kind
         content = path.read_bytes()
         path.write_bytes(content[:int(len(content) * keep)])
         what = f"{path.relative_to(tool.repository)} cut to {keep:.0%}"
-        outcome = tool.run("verify", "--read-data", code=None)
-        assert outcome.code in answers_of_verify(kind), f"{what}\n{outcome}"
+        both_verifications(tool, answers_of_verify(kind), what)
         restore_or_refuse(make, scene, tool, what)
         remove_tree(tool.home)
 
@@ -118,8 +139,7 @@ def test_removed_object_is_found_and_never_passed_over(make, scene, wounded, kin
     path = chosen.choice(candidates)
     path.unlink()
     what = f"{path.relative_to(tool.repository)} removed"
-    outcome = tool.run("verify", "--read-data", code=None)
-    assert outcome.code in ((4, 7, 8) if kind in ("key ring", "format") else (8,)), f"{what}\n{outcome}"
+    both_verifications(tool, (4, 7, 8) if kind in ("key ring", "format") else (8,), what)
     restore_or_refuse(make, scene, tool, what)
 
 
@@ -133,8 +153,7 @@ def test_objects_swapped_with_another_of_their_kind_are_found(make, scene, wound
     shutil.copy2(other, one)
     shutil.copy2(spare, other)
     what = f"{one.relative_to(tool.repository)} and {other.relative_to(tool.repository)} swapped"
-    outcome = tool.run("verify", "--read-data", code=None)
-    assert outcome.code == 8, f"{what}\n{outcome}"
+    both_verifications(tool, (8,), what)
     restore_or_refuse(make, scene, tool, what)
 
 
@@ -156,7 +175,7 @@ def test_finding_names_the_object_and_the_backups_it_hurts(scene, wounded):
     content[len(content) // 3] ^= 1
     path.write_bytes(content)
     result = tool.run("verify", "--read-data", "--json", code=8).json
-    assert result["ok"] is False
+    assert result["ok"] is False and result["proven"] is None
     finding = next(f for f in result["findings"] if path.name in f["object"])
     assert finding["backups"] and set(finding["backups"]) <= {scene.first, scene.second}
     told = tool.run("verify", "--read-data", code=8).text
@@ -200,7 +219,7 @@ def test_repair_rebuilds_a_log_that_lost_an_entry(make, scene, wounded):
     sorted(kinds["log entry"])[2].unlink()
     tool.run("repair", "--rebuild-log", "--yes")
     assert tool.names() == [scene.first, scene.second]
-    tool.run("verify", "--read-data")
+    tool.run("verify", "--decompress")
     assert restore_or_refuse(make, scene, tool, "rebuilt log") == "right"
 
 
@@ -211,7 +230,7 @@ def test_repair_rebuilds_the_log_from_the_snapshots(make, scene, wounded):
         path.unlink()
     tool.run("repair", "--rebuild-log", "main", "--yes")
     assert tool.names() == [scene.first, scene.second]
-    tool.run("verify", "--read-data")
+    tool.run("verify", "--decompress")
     assert restore_or_refuse(make, scene, tool, "rebuilt log") == "right"
 
 

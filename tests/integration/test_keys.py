@@ -48,7 +48,7 @@ def test_passphrase_opens_the_repository(make):
     tool.run("key", "add", "--passphrase-file", secret)
     opened_with(tool, passphrase_file=secret)
     assert len(tool.names()) == 1
-    tool.run("verify", "--read-data")
+    tool.run("verify", "--decompress")
     wrong = secret_file(tool, "wrong", "incorrect horse\n")
     opened_with(tool, passphrase_file=wrong)
     outcome = tool.refuses("list", code=7)
@@ -116,7 +116,7 @@ def test_backups_and_wal_from_before_a_rotation_restore_after_it(make, what):
     expected = cluster.digest()
     cluster.archive_now()
     assert first != expected
-    tool.run("verify", "--read-data")
+    tool.run("verify", "--decompress")
     for arguments in (["--backup", tool.names()[0]], ["--backup", second]):
         target = make.folder("target") / "data"
         tool.restore(target, *arguments, "--latest", "--action", "promote")
@@ -158,7 +158,7 @@ def test_a_rotation_that_was_cut_off_is_named_and_ended_by_another(make):
     assert "was cut off" not in json.dumps(tool.run("doctor", "--json").json["checks"])
     target = make.folder("target") / "data"
     tool.restore(target, "--backup", backup, "--immediate")
-    tool.run("verify", "--read-data")
+    tool.run("verify", "--decompress")
 
 
 def test_rotation_of_the_data_key_rewrites_no_data(make):
@@ -192,6 +192,27 @@ def test_role_opens_what_it_may_and_no_more(make, role, allowed, denied):
     tool.refuses("key", "rotate", "--root", code=7)
 
 
+def test_a_maintenance_key_claims_only_what_it_compared(make):
+    cluster, tool = make.pair(rows=50)
+    tool.backup()
+    cluster.archive_now()
+    key = tool.home / "janitor.key"
+    tool.run("key", "add", "--file", key, "--role", "maintenance")
+    opened_with(tool, key_file=key)
+    for depth in ("--read-data", "--decompress"):
+        outcome = tool.run("verify", depth)
+        assert "SHA-256 alone" in outcome.out and "opened" not in outcome.out.replace("this key cannot open", "")
+        assert "WAL" in outcome.err
+        result = tool.run("verify", depth, "--json").json
+        assert result["proven"] == "committed" and result["packs_only_hashed"] == result["packs_checked"] > 0
+    pack = max((path for path in tool.objects() if "p" in path.parts), key=lambda path: path.stat().st_size)
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 2] ^= 4
+    pack.chmod(0o600)
+    pack.write_bytes(content)
+    assert pack.name in tool.run("verify", "--read-data", code=8).out
+
+
 # ---- hold, collect, audit
 
 
@@ -221,7 +242,7 @@ def test_collect_removes_what_a_killed_backup_left_and_nothing_else(make):
     assert before <= {str(p) for p in tool.objects_of("p")}
     tool.run("collect", "--yes")
     assert before <= {str(p) for p in tool.objects_of("p")}
-    tool.run("verify", "--read-data")
+    tool.run("verify", "--decompress")
 
 
 @pytest.mark.quick

@@ -378,7 +378,7 @@ Status listed_backups_are_whole(Process& process) {
   auto repository = TRY(open_with(process, Secret::File));
   for (const auto& cluster : TRY(repository->clusters())) {
     VerifyOptions options;
-    options.read_data = true;
+    options.depth = repository::VerifyDepth::Decompress;
     options.workers = 1;
     const auto report = TRY(verify(*cluster, options));
     if (report.damaged()) return Error(Errc::Corruption, report.findings.front().object + ": " + report.findings.front().problem);

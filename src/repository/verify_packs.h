@@ -1,0 +1,59 @@
+// The packs' part of verify: every byte of a pack is accounted for. Private to verify.cc.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/scratch.h"
+#include "repository/pack.h"
+#include "repository/record_marks.h"
+#include "repository/repository.h"
+#include "repository/verify_depth.h"
+
+namespace pgmint::repository {
+
+/// Errors that mean "this object is bad", and become findings; all others end a verification.
+inline bool is_damage(const Error& error) {
+  return error.code() == Errc::Corruption || error.code() == Errc::NotFound || error.code() == Errc::ResourceLimit;
+}
+
+struct PackVerdict {
+  std::string problem;               ///< empty: sound
+  std::vector<std::uint64_t> marks;  ///< of a sound pack's records, sorted
+  std::uint64_t bytes = 0;           ///< read
+  bool opened = false;               ///< sound, and every record was opened
+};
+
+/// Reads packs one after the other, in stretches that stay in a core's cache. Not thread-safe: one per worker.
+///
+/// With Open, header, footer and trailer are checked and the records, which tile what is between them, are opened: no byte is
+/// without its tag or checksum, and SHA-256 is left out. It is what counts for a pack with a record that this key cannot open.
+class PackChecker {
+ public:
+  /// Borrows both.
+  PackChecker(const Cluster& cluster, const RecordMarker& marker, VerifyDepth depth);
+  /// The pack is as long as the log says. Damage is a verdict. @errors Storage, Cancelled, Precondition (a newer format)
+  Result<PackVerdict> check(const PackSummary& pack);
+  /// Whether its bytes are those that were committed. @errors as check; damage too
+  Result<bool> is_as_committed(const PackSummary& pack);
+
+ private:
+  struct Ends {
+    ByteArray<kPackHeaderSize> header{};
+    Bytes tail;
+    std::vector<PackFooterLine> lines;
+  };
+  Result<Ends> read_ends(const std::string& name, const PackSummary& pack);
+  Status read_records(const std::string& name, const PackSummary& pack, const Ends& ends, crypto::Sha256* hash,
+                      PackVerdict& verdict);
+  Status open_record(const RecordLocation& location, MutableByteView stored, PackVerdict& verdict);
+  bool can_open(RecordType type) const;
+
+  const Cluster& cluster_;
+  const RecordMarker& marker_;
+  const VerifyDepth depth_;
+  RecordOpener opener_;
+  Scratch stretch_, plain_;
+};
+
+}  // namespace pgmint::repository
