@@ -28,6 +28,7 @@ Result<int> run_push(Context& context) {
   request.codec = TRY(configured_codec(context));
   if (configuration.wal.batch) request.ahead_max = *configuration.wal.batch;
   request.spool_directory = TRY(context.state_directory());
+  request.notes_directory = request.spool_directory / "wal-ahead";
   request.cancel = &context.cancel();
   const auto report = TRY(wal::push(*target.cluster, target.identity, request));
   const bool stored = report.outcome == repository::WalPut::Stored;
@@ -36,6 +37,7 @@ Result<int> run_push(Context& context) {
   context.output().document({{"file", request.source.file_name},
                              {"outcome", stored ? "stored" : "duplicate"},
                              {"size_bytes", report.raw_bytes},
+                             {"recalled", report.recalled},
                              {"ahead_stored", report.ahead_stored},
                              {"ahead_present", report.ahead_present},
                              {"ahead_failed", report.ahead_failed}});
@@ -197,7 +199,9 @@ const CommandSpec& wal_push_command() {
       .summary = "store one file of WAL: PostgreSQL's archive_command",
       .description = {"Returns 0 only when the repository holds the file durably: stored now, or found there with the "
                       "same content. The same name with other content is refused. Segments that are ready already are "
-                      "stored along with the one asked for; each still gets its own, then very short, run.",
+                      "stored along with the one asked for; each still gets its own, then very short, run: it looks at "
+                      "the stored object, and reads the file again unless a note in the state directory (wal-ahead) "
+                      "and the file's inode and times show that it has not changed since it was stored.",
                       "Whose WAL it is follows from --cluster, else from the data directory and the system identifier. "
                       "WAL of another server is refused."},
       .positionals = {{.name = "PATH", .text = "archive_command's %p.", .completes = Completes::File}},

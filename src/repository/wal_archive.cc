@@ -155,6 +155,8 @@ struct WalArchive::State {
 
   Result<std::optional<Look>> look(const std::string& file_name, const std::string& name);
   Result<crypto::Digest> mac_of(const std::string& file_name, const WalObjectInfo& info, WalPlain& plain);
+  /// As WalArchive's; sets the MAC in `info` when there is something to compare with.
+  Result<bool> holds(const std::string& file_name, const std::string& name, WalObjectInfo& info, WalPlain& plain);
   /// @param wanted  with its MAC
   Result<bool> compare(const Look& look, const std::string& file_name, const WalObjectInfo& wanted) const;
   /// What is in memory is good until the next call; sets the MAC in `info`.
@@ -217,6 +219,14 @@ Result<bool> WalArchive::State::compare(const Look& look, const std::string& fil
                            short_hex(wanted.mac)),
                Hint{"two servers archive into one cluster, or a server was reset or restored over itself: find out which "
                     "with pgmint wal status, and give the other one a cluster of its own. Nothing was overwritten"});
+}
+
+Result<bool> WalArchive::State::holds(const std::string& file_name, const std::string& name, WalObjectInfo& info,
+                                      WalPlain& plain) {
+  const auto found = TRY(look(file_name, name).context(file_name));
+  if (!found) return false;
+  info.mac = TRY(mac_of(file_name, info, plain));
+  return compare(*found, file_name, info);
 }
 
 Result<SealedObject> WalArchive::State::seal(const std::string& file_name, const std::string& name, WalObjectInfo& info,
@@ -401,18 +411,24 @@ Result<WalPut> WalArchive::put(const std::string& file_name, WalContent content,
 }
 
 Result<WalPut> WalArchive::put(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size,
-                               WalPlain& plain) {
+                               WalPlain& plain, crypto::Digest* mac) {
   State& s = *state_;
   const auto name = TRY(s.object_name(file_name));
-  // Looked for first: most of a put's work is compression, and what was pushed ahead needs none.
-  if (TRY(holds(file_name, content, wal_segment_size, plain))) return WalPut::Duplicate;
   auto info = TRY(describe_file(s.identity, file_name, content, wal_segment_size, plain.size()));
+  crypto::Digest unwanted;
+  crypto::Digest& told = mac != nullptr ? *mac : unwanted;
+  // Looked for first: most of a put's work is compression, and what was pushed ahead needs none.
+  if (TRY(s.holds(file_name, name, info, plain))) {
+    told = info.mac;
+    return WalPut::Duplicate;
+  }
   const SealedObject object = TRY(s.seal(file_name, name, info, plain));
   const auto existing = [&]() -> Result<bool> {
     auto look = TRY(s.look(file_name, name).context(file_name));
     if (!look) return false;
     return s.compare(*look, file_name, info);
   };
+  told = info.mac;
   auto created = s.create(name, object);
   if (created && *created == storage::Created::Yes) return WalPut::Stored;
   if (created) {
@@ -438,10 +454,16 @@ Result<bool> WalArchive::holds(const std::string& file_name, WalContent content,
   State& s = *state_;
   const auto name = TRY(s.object_name(file_name));
   auto info = TRY(describe_file(s.identity, file_name, content, wal_segment_size, plain.size()));
+  return s.holds(file_name, name, info, plain);
+}
+
+Result<bool> WalArchive::holds(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size,
+                               std::uint64_t size, const crypto::Digest& mac) {
+  State& s = *state_;
+  const auto name = TRY(s.object_name(file_name));
+  TRY(describe_file(s.identity, file_name, content, wal_segment_size, size));
   const auto look = TRY(s.look(file_name, name).context(file_name));
-  if (!look) return false;
-  info.mac = TRY(s.mac_of(file_name, info, plain));
-  return s.compare(*look, file_name, info);
+  return look && look->prefix.info.raw_length == size && crypto::equal_constant_time(mac, look->prefix.info.mac);
 }
 
 Result<std::optional<Bytes>> WalArchive::get(const std::string& file_name) {

@@ -66,11 +66,16 @@ class WalArchive {
   Result<WalPut> put(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size, ByteView plain,
                      ByteView encoded_summary);
   /// As above, read piece by piece, so that neither a whole plaintext is in memory nor its bytes are fetched from there twice.
-  Result<WalPut> put(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size, WalPlain& plain);
+  /// @param mac  gets the plaintext's MAC with success
+  Result<WalPut> put(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size, WalPlain& plain,
+                     crypto::Digest* mac = nullptr);
   /// True when an object of that name holds exactly `plain`, false when there is none: the name's header, authenticated, and
   /// size are looked at, and the MAC compared; the records are not read. @errors as put
   Result<bool> holds(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size, ByteView plain);
   Result<bool> holds(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size, WalPlain& plain);
+  /// The same for a caller that knows the MAC of what it has; other content is false.
+  Result<bool> holds(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size, std::uint64_t size,
+                     const crypto::Digest& mac);
   /// The whole file; absence as a value. @errors Corruption, Storage, Key
   Result<std::optional<Bytes>> get(const std::string& file_name);
   /// The same in pieces, in order, so that memory is bounded by one window of 32 MiB; false: absent. Every piece is authentic

@@ -102,6 +102,7 @@ class WalFile final : public repository::WalPlain {
   }
 
   const std::string& file_name() const { return file_name_; }
+  const Fd& fd() const { return wal_.fd; }
   WalContent content() const { return content_; }
   std::uint32_t segment_size() const { return segment_size_; }
   std::uint64_t size() const override { return wal_.size; }
@@ -173,7 +174,8 @@ class WalFile final : public repository::WalPlain {
 class Pusher {
  public:
   Pusher(repository::Cluster& cluster, const repository::WalIdentity& identity, const PushRequest& request)
-      : archive_(cluster, identity, request.codec, request.spool_directory) {}
+      : archive_(cluster, identity, request.codec, request.spool_directory),
+        notes_(request.notes_directory, cluster, identity, request.surroundings) {}
 
   /// What it opens is good until the next call.
   Result<WalFile> open(const fs::path& path, const std::string& file_name, SystemIdentifier expected) {
@@ -185,8 +187,26 @@ class Pusher {
   }
   Result<WalPut> put(WalFile& file) { return archive_.put(file.file_name(), file.content(), file.segment_size(), file); }
 
+  /// Stores a file ahead of its turn, and notes what was read for its own run.
+  Result<WalPut> put_ahead(WalFile& file) {
+    const auto watch = notes_.watch(file.fd());
+    crypto::Digest mac{};
+    const auto put = TRY(archive_.put(file.file_name(), file.content(), file.segment_size(), file, &mac));
+    if (watch) notes_.note(file.file_name(), *watch, file.fd(), mac);
+    return put;
+  }
+  /// As holds(), for a file of which is noted what it holds. False: nothing is known; read it.
+  bool holds_as_noted(WalFile& file) {
+    const auto mac = notes_.recall(file.file_name(), file.fd());
+    if (!mac) return false;
+    const auto held = archive_.holds(file.file_name(), file.content(), file.segment_size(), file.size(), *mac);
+    return held && *held;  // whatever is wrong, holds() says it
+  }
+  const AheadNotes& notes() const { return notes_; }
+
  private:
   repository::WalArchive archive_;
+  AheadNotes notes_;
   Scratch room_;
 };
 
@@ -249,7 +269,7 @@ void push_ahead(Pusher& pusher, const PushSource& source, AheadList& list, Ahead
       // Its own run will compare it.
       if (TRY(pusher.is_stored(*name))) return WalPut::Duplicate;
       auto file = TRY(pusher.open(source.wal_directory / *name, *name, source.system_identifier));
-      return pusher.put(file);
+      return pusher.put_ahead(file);
     }();
     counts.note(*name, result);
     // What fails for one will fail for the next; the rest waits for its turn.
@@ -335,7 +355,9 @@ Result<PushReport> push(repository::Cluster& cluster, const repository::WalIdent
   auto file = TRY(pusher.open(source.path, source.file_name, source.system_identifier));
   report.raw_bytes = file.size();
   // What an earlier run pushed ahead needs nothing but the comparison: no listing, no threads.
-  if (TRY(pusher.holds(file))) {
+  report.recalled = pusher.holds_as_noted(file);
+  if (report.recalled || TRY(pusher.holds(file))) {
+    pusher.notes().forget(source.file_name);
     report.outcome = WalPut::Duplicate;
     return report;
   }
@@ -360,6 +382,7 @@ Result<PushReport> push(repository::Cluster& cluster, const repository::WalIdent
     heal_history(pusher, source);
   }
   if (auto joined = others.join(); !joined) log_warning("pushing ahead: {}", joined.failure().describe());
+  pusher.notes().sweep();
   report.outcome = TRY(std::move(outcome));
   report.ahead_stored = counts.stored.load();
   report.ahead_present = counts.present.load();

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "postgres/wal_name.h"
 #include "repository/wal_archive.h"
+#include "wal/ahead_notes.h"
 
 namespace pgmint::wal {
 
@@ -38,6 +39,8 @@ struct PushRequest {
   unsigned workers = 3;                         ///< two that compute, and one that waits for its disk meanwhile
   std::chrono::milliseconds ahead_time{2000};   ///< no further segment is begun after this, so that the archiver is not kept
   fs::path spool_directory;                     ///< as WalArchive's
+  fs::path notes_directory;                     ///< for what was read ahead (ahead_notes.h); empty: it is read again
+  AheadNotes::Surroundings surroundings{};
   const CancelToken* cancel = nullptr;
   Clock* clock = &system_clock();
 };
@@ -47,12 +50,14 @@ struct PushReport {
   std::uint64_t raw_bytes = 0;
   unsigned ahead_stored = 0;
   unsigned ahead_present = 0;   ///< were there already
+  bool recalled = false;        ///< found there, and known from a note to be unchanged since it was read: not read again
   unsigned ahead_failed = 0;    ///< are left to their own turn; the first reason is logged as a warning
 };
 
 /// Returns success only when the asked-for file is in the repository: stored now, or found there with the same plaintext. A
 /// segment carries its change summary. The batch ahead never fails the request, and never touches .ready or .done: each
-/// segment's own run finds it stored and verifies it by MAC against this repository.
+/// segment's own run finds it stored and verifies it by MAC against this repository; the MAC is computed from the file, or
+/// recalled where AheadNotes can tell that the file has not changed since it was read.
 /// @errors Precondition (another cluster's WAL), Corruption (the name is taken by other content: both MACs told; damage),
 ///         Storage, Unknown, Key, Io, Cancelled
 Result<PushReport> push(repository::Cluster& cluster, const repository::WalIdentity& identity, const PushRequest& request);

@@ -1,6 +1,7 @@
 #include "wal/push.h"
 
 #include "postgres/wal_summary.h"
+#include "repository/layout.h"
 #include "wal/testing_wal.h"
 
 namespace pgmint::wal {
@@ -20,8 +21,26 @@ struct PushTest : testing::WalTest {
     request.source = std::move(*source);
     request.ahead_max = ahead;
     request.clock = &clock;
+    request.notes_directory = notes_directory;
+    request.surroundings = {[this]() -> std::optional<MachineTime> { return now; }, [](const Fd&) { return true; }};
     return push(*cluster, identity, request);
   }
+  /// Two segments, of which the second was stored ahead of its turn and is returned.
+  std::string pushed_ahead() {
+    add_ready(1, 7);
+    const auto next = add_ready(1, 8);
+    now.since_epoch = machine_time()->since_epoch + std::chrono::seconds(5);
+    const auto report = push_path("pg_wal/" + name_of(1, 7));
+    EXPECT_TRUE(report) << report.failure().describe();
+    EXPECT_TRUE(stored(next));
+    return next;
+  }
+  std::string object(const std::string& file_name) {
+    return repository::wal_name(cluster->id(), kSystemId, identity.incarnation, file_name);
+  }
+  /// Absent in most tests: every run reads what it acknowledges.
+  fs::path notes_directory;
+  MachineTime now{"boot", std::chrono::seconds(1000), {}};
   bool stored(const std::string& file_name) {
     const auto info = archive().info(file_name);
     EXPECT_TRUE(info) << info.failure().describe();
@@ -157,6 +176,103 @@ TEST_F(PushTest, WhatWasPushedAheadIsComparedBeforeItIsAcknowledged) {
   const auto own = push_path("pg_wal/" + next);
   ASSERT_FALSE(own);
   EXPECT_EQ(own.failure().code(), Errc::Corruption);
+}
+
+TEST_F(PushTest, WhatWasPushedAheadAndDidNotChangeIsNotReadAgain) {
+  notes_directory = directory.path() / "notes";
+  const auto next = pushed_ahead();
+  const auto own = push_path("pg_wal/" + next);
+  ASSERT_TRUE(own) << own.failure().describe();
+  EXPECT_EQ(own->outcome, WalPut::Duplicate);
+  EXPECT_TRUE(own->recalled);
+  EXPECT_EQ(own->ahead_stored, 0u);
+  const auto again = push_path("pg_wal/" + next);  // the note served once
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->outcome, WalPut::Duplicate);
+  EXPECT_FALSE(again->recalled);
+}
+
+TEST_F(PushTest, WhatChangedSinceItWasPushedAheadIsReadAndRefused) {
+  notes_directory = directory.path() / "notes";
+  const auto next = pushed_ahead();
+  write(data / "pg_wal" / next, make_segment(1, 8, kSystemId, 5));
+  const auto own = push_path("pg_wal/" + next);
+  ASSERT_FALSE(own);
+  EXPECT_EQ(own.failure().code(), Errc::Corruption);
+}
+
+TEST_F(PushTest, ANoteDoesNotStandForAnObjectThatTheRepositoryLost) {
+  notes_directory = directory.path() / "notes";
+  const auto next = pushed_ahead();
+  ASSERT_TRUE(memory.remove(object(next)));
+  const auto own = push_path("pg_wal/" + next);
+  ASSERT_TRUE(own) << own.failure().describe();
+  EXPECT_EQ(own->outcome, WalPut::Stored);
+  EXPECT_FALSE(own->recalled);
+  EXPECT_EQ(**archive().get(next), make_segment(1, 8));
+}
+
+TEST_F(PushTest, ANoteDoesNotStandForAnotherObjectUnderTheName) {
+  notes_directory = directory.path() / "notes";
+  const auto next = pushed_ahead();
+  ASSERT_TRUE(memory.remove(object(next)));
+  ASSERT_TRUE(archive().put(next, repository::WalContent::Segment, kSegmentSize, make_segment(1, 8, kSystemId, 9), {}));
+  const auto own = push_path("pg_wal/" + next);
+  ASSERT_FALSE(own);
+  EXPECT_EQ(own.failure().code(), Errc::Corruption);
+}
+
+TEST_F(PushTest, ANoteDoesNotStandForADamagedOrShortenedObject) {
+  notes_directory = directory.path() / "notes";
+  const auto next = pushed_ahead();
+  const auto good = *memory.snapshot().at(object(next));
+  auto note = fs::path();
+  for (const auto& entry : fs::recursive_directory_iterator(notes_directory))
+    if (entry.path().filename() == next) note = entry.path();
+  const auto noted = content(note);
+  ASSERT_FALSE(noted.empty());
+  auto bad = good;
+  bad[100] ^= std::byte{1};
+  auto shorter = good;
+  shorter.pop_back();
+  for (const auto& damaged : {bad, shorter}) {
+    memory.replace(object(next), damaged);
+    write(note, noted);
+    const auto own = push_path("pg_wal/" + next);
+    ASSERT_FALSE(own);
+    EXPECT_EQ(own.failure().code(), Errc::Corruption);
+  }
+  memory.replace(object(next), good);
+  const auto own = push_path("pg_wal/" + next);
+  ASSERT_TRUE(own);
+  EXPECT_TRUE(own->recalled);
+}
+
+TEST_F(PushTest, ANoteOfOneRepositoryDoesNotStandForAnother) {
+  notes_directory = directory.path() / "notes";
+  const auto next = pushed_ahead();
+  memory.restore({});
+  std::vector<repository::Repository::Slot> slots(1);
+  slots[0].unlock.key = crypto::Key256::generate(random);
+  cluster.reset();
+  repository = std::move(*repository::Repository::create(environment(), std::move(slots)));
+  cluster = std::move(*repository->create_cluster("main", kSystemId));
+  const auto own = push_path("pg_wal/" + next, 0);
+  ASSERT_TRUE(own) << own.failure().describe();
+  EXPECT_EQ(own->outcome, WalPut::Stored);
+  EXPECT_TRUE(stored(next));
+}
+
+TEST_F(PushTest, WhatIsStillYoungIsReadAgain) {
+  notes_directory = directory.path() / "notes";
+  add_ready(1, 7);
+  const auto next = add_ready(1, 8);
+  now.since_epoch = machine_time()->since_epoch + std::chrono::seconds(1);
+  ASSERT_TRUE(push_path("pg_wal/" + name_of(1, 7)));
+  const auto own = push_path("pg_wal/" + next);
+  ASSERT_TRUE(own);
+  EXPECT_EQ(own->outcome, WalPut::Duplicate);
+  EXPECT_FALSE(own->recalled);
 }
 
 TEST_F(PushTest, WhatIsStoredAheadAlreadyIsLeftToItsOwnRun) {

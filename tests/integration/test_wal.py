@@ -2,6 +2,7 @@
 import os
 import re
 import shutil
+import time
 
 import pytest
 
@@ -294,12 +295,15 @@ def test_batch_ahead_stores_ready_segments_and_the_archiver_still_gets_its_answe
         assert copy.read_bytes() == (cluster.data / "pg_wal" / name).read_bytes()
 
 
-def test_batch_ahead_is_not_believed_when_the_repository_lost_the_segment(manual):
+@pytest.mark.parametrize("noted", [False, True])
+def test_batch_ahead_is_not_believed_when_the_repository_lost_the_segment(manual, noted):
     cluster, tool = manual
     names = []
     for _ in range(6):
         cluster.sql("select pg_logical_emit_message(false, 'test', 'x')")
         names.append(cluster.switch_wal())
+    if noted:
+        time.sleep(2.2)  # until their ctime is old enough for notes
     tool.push(cluster.data / "pg_wal" / names[0])
     for path in tool.objects_of("wal"):
         if path.name == names[3]:
@@ -307,6 +311,44 @@ def test_batch_ahead_is_not_believed_when_the_repository_lost_the_segment(manual
     for name in names[1:]:
         tool.push(cluster.data / "pg_wal" / name)
     assert set(names) <= stored(tool)
+
+
+def test_what_was_read_ahead_is_read_again_unless_it_is_unchanged(manual):
+    """Real stamps of a real file system: a note saves the reading, and any change to the file voids it."""
+    cluster, tool = manual
+    names = []
+    for _ in range(6):
+        cluster.sql("select pg_logical_emit_message(false, 'test', 'x')")
+        names.append(cluster.switch_wal())
+    time.sleep(2.2)
+    tool.push(cluster.data / "pg_wal" / names[0])
+    own_run = lambda name, code=0: tool.run("wal", "push", cluster.data / "pg_wal" / name, "--json", code=code)
+    trusted = run("stat", "-f", "-c", "%T", cluster.data / "pg_wal").stdout.strip() in ("ext2/ext3", "xfs", "btrfs")
+    first = own_run(names[1]).json
+    assert first["outcome"] == "duplicate" and first["recalled"] is trusted
+    assert own_run(names[1]).json["recalled"] is False  # the note has served
+
+    renamed = cluster.data / "pg_wal" / names[2]
+    renamed.rename(renamed.with_suffix(".away"))
+    renamed.with_suffix(".away").rename(renamed)
+    assert own_run(names[2]).json["recalled"] is False
+
+    touched = cluster.data / "pg_wal" / names[3]
+    before = touched.stat()
+    with open(touched, "r+b") as file:
+        file.seek(before.st_size // 2)
+        file.write(b"something else")
+    os.utime(touched, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert touched.stat().st_mtime_ns == before.st_mtime_ns and touched.stat().st_size == before.st_size
+    assert names[3] in own_run(names[3], code=8).err
+
+    copied = cluster.data / "pg_wal" / names[4]
+    run("cp", "-p", copied, copied.with_suffix(".copy"))
+    copied.with_suffix(".copy").rename(copied)
+    again = own_run(names[4]).json
+    assert again["outcome"] == "duplicate" and again["recalled"] is False
+
+    assert own_run(names[5]).json["recalled"] is trusted
 
 
 def test_concurrent_pushes_of_one_segment_all_succeed(manual):
