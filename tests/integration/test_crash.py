@@ -1,9 +1,11 @@
 """Killed, full, cut off: what was listed restores, the next run succeeds, nothing is lost in silence.
 
-strace ends or fails the binary at its n-th call of a kind, for n = 1, 2, 3, ... until a run survives: each store operation
+strace ends or fails the binary at one system call after another of those that an undisturbed run makes: each store operation
 of the real program is a crash point. Where there are many, a seeded sample is taken (PGMINT_TEST_SEED replays it).
 """
+import collections
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -20,22 +22,31 @@ from test_clone_safety import clone_of
 STORE_CALLS = "fsync,fdatasync,renameat2,linkat,link,unlink,unlinkat,rename,mkdir,mkdirat"
 
 
-def count_calls(tool, calls, *arguments, prepare=None, cwd=None):
-    """How many of these system calls one undisturbed run makes."""
-    if prepare:
-        prepare()
+def calls_of(tool, calls, *arguments):
+    """The crash points of a command: (call, n) for the n-th of each of these system calls in one undisturbed run, in its order.
+
+    strace counts for each call by itself, and for each thread: the second fsync and the second rename are two points.
+    """
     trace = tool.home / "trace"
-    tool.run(*arguments, prefix=["strace", "-f", "-qqq", "--seccomp-bpf", "-o", trace, "-e", f"trace={calls}"], cwd=cwd)
-    return sum("(" in line for line in trace.read_text().splitlines())
+    tool.run(*arguments, prefix=["strace", "-f", "-qqq", "--seccomp-bpf", "-o", trace, "-e", f"trace={calls}"])
+    seen, found = collections.Counter(), {}
+    for thread, call in re.findall(r"^(\d+) +(\w+)\(", trace.read_text(), re.M):
+        seen[thread, call] += 1
+        found[call, seen[thread, call]] = True
+    return list(found)
 
 
-def points(total, most, seed):
+def sampled(found, most, seed):
     """All crash points, or a seeded sample of them with the first and last ones always in."""
-    if total <= most:
-        return list(range(1, total + 1))
-    edge = {1, 2, 3, total - 2, total - 1, total}
-    rest = random.Random(seed).sample(range(4, total - 2), most - len(edge))
-    return sorted(edge | set(rest))
+    if len(found) <= most:
+        return found
+    edge = {0, 1, 2, len(found) - 3, len(found) - 2, len(found) - 1}
+    rest = random.Random(seed).sample(range(3, len(found) - 3), most - len(edge))
+    return [found[i] for i in sorted(edge | set(rest))]
+
+
+def killed_at(call, n):
+    return strace(f"{call}:signal=KILL", n)
 
 
 def still_right(make, cluster, tool, expected):
@@ -51,13 +62,13 @@ def still_right(make, cluster, tool, expected):
 def test_backup_killed_at_a_store_operation(make, seed, most):
     cluster, tool = make.pair(rows=800)
     tool.backup()
-    total = count_calls(tool, STORE_CALLS, "backup", "--type", "full")
-    assert total > 5, "the binary makes no durable writes that strace can see"
-    for n in points(total, most, seed):
+    found = calls_of(tool, STORE_CALLS, "backup", "--type", "full")
+    assert len({call for call, _ in found}) > 2, f"durable writes that strace cannot see: {found}"
+    for call, n in sampled(found, most, seed):
         before = set(tool.names())
-        killed = tool.run("backup", "--type", "full", code=None, prefix=strace(f"{STORE_CALLS}:signal=KILL", n))
+        killed = tool.run("backup", "--type", "full", code=None, prefix=killed_at(call, n))
         after = set(tool.names())
-        assert before <= after, f"a listed backup vanished after kill at call {n}"
+        assert before <= after, f"a listed backup vanished after kill at {call} {n}"
         if killed.code == 0:
             assert len(after) == len(before) + 1
     tool.run("verify", "--decompress")
@@ -69,13 +80,12 @@ def test_backup_killed_at_a_store_operation(make, seed, most):
     still_right(make, cluster, tool, expected)
 
 
-@pytest.mark.parametrize("call,error", [("fsync", "EIO"), ("renameat2", "EIO"), ("write,pwrite64", "ENOSPC"), ("mkdir,mkdirat", "EACCES"), ("read,pread64", "EIO")],
+@pytest.mark.parametrize("calls,error", [("fsync", "EIO"), ("renameat2", "EIO"), ("write,pwrite64", "ENOSPC"), ("mkdir,mkdirat", "EACCES"), ("read,pread64", "EIO")],
                          ids=lambda v: v.split(",")[0])
-def test_backup_whose_system_call_fails_reports_it_and_lists_nothing_untrue(make, seed, call, error):
+def test_backup_whose_system_call_fails_reports_it_and_lists_nothing_untrue(make, seed, calls, error):
     cluster, tool = make.pair(rows=800)
     tool.backup()
-    total = count_calls(tool, call, "backup", "--type", "full")
-    for n in points(total, 6, seed):
+    for call, n in sampled(calls_of(tool, calls, "backup", "--type", "full"), 6, seed):
         before = set(tool.names())
         outcome = tool.run("backup", "--type", "full", code=None, prefix=strace(f"{call}:error={error}", n))
         if "error while loading shared libraries" in outcome.err:
@@ -104,15 +114,14 @@ def test_push_killed_at_every_store_operation(make, seed):
     prepare()
     tool.push(cluster.data / "pg_wal" / names[-1])  # the cluster's objects exist now
     prepare()
-    total = count_calls(tool, STORE_CALLS, "wal", "push", cluster.data / "pg_wal" / names[-1])
-    for n in points(total + 1, 12, seed):
+    for call, n in calls_of(tool, STORE_CALLS, "wal", "push", cluster.data / "pg_wal" / names[-1]):
         prepare()
         path = cluster.data / "pg_wal" / names[-1]
-        tool.run("wal", "push", path, code=None, prefix=strace(f"{STORE_CALLS}:signal=KILL", n))
+        tool.run("wal", "push", path, code=None, prefix=killed_at(call, n))
         tool.push(path)  # as the archiver would
         copy = cluster.home / "copy"
         tool.run("wal", "get", names[-1], copy)
-        assert copy.read_bytes() == path.read_bytes(), f"after kill at call {n}"
+        assert copy.read_bytes() == path.read_bytes(), f"after kill at {call} {n}"
     assert tool.list()["wal"]["gaps"] == []
 
 
@@ -139,7 +148,8 @@ def test_push_whose_system_call_fails_never_says_stored(make, seed, call, error)
             tool.push(path)
 
 
-def test_restore_killed_never_leaves_a_directory_that_starts_wrong(make, seed):
+@pytest.mark.parametrize("most", [pytest.param(10, id="sample"), pytest.param(150, id="many", marks=pytest.mark.slow)])
+def test_restore_killed_never_leaves_a_directory_that_starts_wrong(make, seed, most):
     """pg_control comes last and backup_label first: a half restored directory does not start, or starts right."""
     cluster, tool = make.pair(rows=3000)
     for n in range(30):
@@ -149,19 +159,16 @@ def test_restore_killed_never_leaves_a_directory_that_starts_wrong(make, seed):
     cluster.archive_now()
     calls = "openat,fsync,renameat2,rename,linkat,ftruncate"
     base = make.folder("targets")
-    trace = tool.home / "trace"
-    tool.restore(base / "whole", prefix=["strace", "-f", "-qqq", "--seccomp-bpf", "-o", trace, "-e", f"trace={calls}"])
-    total = sum("(" in line for line in trace.read_text().splitlines())
-    for n in points(total, 10, seed):
-        target = base / f"killed{n}"
-        killed = tool.restore(target, "--action", "promote", code=None, prefix=strace(f"{calls}:signal=KILL", n))
+    for call, n in sampled(calls_of(tool, calls, "restore", "--to", base / "whole"), most, seed):
+        target = base / f"killed-{call}-{n}"
+        killed = tool.restore(target, "--action", "promote", code=None, prefix=killed_at(call, n))
         if killed.code == 0:
             continue
         if target.exists() and (target / "PG_VERSION").exists():
             server = make.opened(target).start(expect_success=False, wait=True)
             if server.running:
                 server.wait_promoted()
-                assert server.digest() == expected, f"killed at call {n} of {total}: the server starts, and the rows are wrong"
+                assert server.digest() == expected, f"killed at {call} {n}: the server starts, and the rows are wrong"
                 server.stop("immediate")
         # The same command again: done, or refused with what to do; after clearing the target it works.
         again = tool.restore(target, "--action", "promote", code=(0, 4))
@@ -371,34 +378,94 @@ def test_two_backups_at_once_both_end_well_or_one_is_told_to_wait(make):
     tool.run("verify", "--decompress")
 
 
-def test_key_change_killed_at_every_store_operation_never_locks_anyone_out(make, seed):
-    cluster, tool = make.pair(rows=50)
-    tool.backup()
-    for n in range(1, 9):
-        new = tool.home / f"key{n}"
-        tool.run("key", "add", "--file", new, code=None, prefix=strace(f"{STORE_CALLS}:signal=KILL", n))
-        tool.run("list")
-    for n in range(1, 9):
-        tool.run("key", "rotate", "--data", code=None, prefix=strace(f"{STORE_CALLS}:signal=KILL", n))
-        tool.run("list")
-    expected = cluster.digest()
-    tool.backup()
-    cluster.archive_now()
-    still_right(make, cluster, tool, expected)
+class Changes:
+    """A repository with a backup, a held one, WAL and several secrets, and what each command that changes it is given."""
+
+    def __init__(self, make):
+        self.cluster = make.cluster(start=False)
+        self.tool = tool = make.pgmint(self.cluster)
+        recovery = tool.run("init", "--json").json["recovery_key"]
+        paper = self.secret("paper", recovery + "\n")
+        self.cluster.archive_with(tool)
+        self.cluster.start().make_table("t", 50)
+        self.free, self.held = tool.backup()["name"], tool.backup()["name"]
+        tool.run("hold", self.held, "--reason", "r")
+        second, spare, host = tool.home / "second.key", tool.home / "spare.key", tool.home / "host.key"
+        for file, role in ((second, "root"), (spare, "root"), (host, "host")):
+            tool.run("key", "add", "--file", file, "--role", role)
+        given = [tool.key_file, second]
+        self.secrets = [{"PGMINT_KEY_FILE": str(file)} for file in given] + [{"PGMINT_RECOVERY_KEY_FILE": str(paper)}]
+        spare_slot = max((s for s in tool.run("key", "list", "--json").json["slots"] if s["role"] == "root"), key=lambda s: s["created"])["id"]
+        self.arguments = {
+            "hold": ["hold", self.free, "--reason", "r"],
+            "release": ["release", self.held],
+            "collect": ["collect", "--yes"],
+            "key-add": ["key", "add", "--file", "new.key"],  # beside the configuration
+            "key-remove": ["key", "remove", spare_slot],
+            "rotate-data": ["key", "rotate", "--data"],
+            "rotate-root": ["key", "rotate", "--root", "--file", second, "--file", spare, "--recovery-key-file", paper],
+            "repair": ["repair", "--rebuild-log"],
+        }
+        self.cluster.stop()
+
+    def secret(self, name, text):
+        path = self.tool.home / name
+        path.write_text(text)
+        path.chmod(0o600)
+        return give_to_owner(path)
 
 
-@pytest.mark.parametrize("verb", ["hold", "release", "collect"])
-def test_small_verbs_killed_at_every_store_operation(make, verb):
-    cluster, tool = make.pair(rows=50)
-    name = tool.backup()["name"]
-    arguments = {"hold": ["hold", name, "--reason", "r"], "release": ["release", name], "collect": ["collect", "--yes"]}[verb]
-    if verb == "release":
-        tool.run("hold", name, "--reason", "r")
-    for n in range(1, 9):
-        tool.run(*arguments, code=None, prefix=strace(f"{STORE_CALLS}:signal=KILL", n))
-        assert name in tool.names()
-    tool.run(*arguments, code=(0, 1, 4))
-    tool.run("verify", "--decompress")
+@pytest.fixture(scope="module")
+def changes(make_shared):
+    return Changes(make_shared)
+
+
+VERBS = ["hold", "release", "key-add", "key-remove", "rotate-data", "rotate-root", "repair"]
+
+
+@pytest.mark.parametrize("most", [pytest.param(8, id="sample"), pytest.param(400, id="all", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("verb", VERBS)
+def test_change_killed_at_a_store_operation_locks_nobody_out_and_can_be_made_again(changes, seed, verb, most):
+    arguments = changes.arguments[verb]
+    found = calls_of(changes.tool.copy(), STORE_CALLS, *arguments)
+    for call, n in sampled(found, most, seed):
+        twin, where = changes.tool.copy(), f"killed at {call} {n}"
+        killed = twin.run(*arguments, code=None, prefix=killed_at(call, n))
+        assert killed.code != 0, f"not {where}: it never came there"
+        for secret in changes.secrets:
+            names = [b["name"] for b in twin.run("list", "--json", env=secret).json["clusters"][0]["backups"]]
+            assert names == [changes.free, changes.held], where
+            twin.run("verify", "--decompress", env=secret)
+        twin.run("audit", "verify")
+        again = twin.run(*arguments, code=None)
+        assert again.code in (0, 1, 4), f"{where}, and again:\n{again}"
+        for secret in changes.secrets:
+            twin.run("verify", "--decompress", env=secret)
+        twin.run("audit", "verify")
+        twin.run("key", "rotate", "--data")  # no change of keys is left half done
+        held = [b["name"] for b in twin.list()["backups"] if b["held"]]
+        assert held == {"hold": [changes.free, changes.held], "release": []}.get(verb, [changes.held]), where
+        shutil.rmtree(twin.home, ignore_errors=True)
+
+
+@pytest.mark.parametrize("most", [pytest.param(8, id="sample"), pytest.param(400, id="all", marks=pytest.mark.slow)])
+def test_first_push_killed_at_a_store_operation_makes_one_cluster(make, seed, most):
+    cluster = make.cluster(start=False)
+    tool = make.pgmint(cluster).init()
+    cluster.configure(archive_mode="on", archive_command="false")
+    cluster.start().make_table("t", 100)
+    path = cluster.data / "pg_wal" / cluster.switch_wal()
+    for call, n in sampled(calls_of(tool.copy(), STORE_CALLS, "wal", "push", path), most, seed):
+        twin, where = tool.copy(), f"killed at {call} {n}"
+        twin.run("wal", "push", path, code=None, prefix=killed_at(call, n))
+        twin.push(path)
+        twin.run("wal", "get", path.name, twin.home / "copy")
+        assert (twin.home / "copy").read_bytes() == path.read_bytes(), where
+        assert len(twin.run("list", "--json").json["clusters"]) == 1, where
+        twin.run("verify", "--decompress")
+        twin.run("audit", "verify")
+        assert twin.run("doctor", "--json", code=range(0, 126)).json["checks"], where
+        shutil.rmtree(twin.home, ignore_errors=True)
 
 
 def test_signal_names_are_not_bugs(make):
