@@ -8,6 +8,10 @@
 #include "cli/recall_command.h"
 #include "cli/secrets.h"
 #include "cli/slots_json.h"
+#include "repository/key_objects.h"
+#include "repository/layout.h"
+#include "repository/object_header.h"
+#include "storage/posix_publish.h"
 
 namespace pgmint::cli {
 namespace {
@@ -30,6 +34,22 @@ Result<std::optional<FirstKey>> present_key(const EncryptionSettings& settings) 
   return std::optional(FirstKey{TRY(unlock_from_key_file(file)), file, false});
 }
 
+/// Whether `name` in `directory` is nothing but what an init leaves that was cut off before it made `format`: key slots
+/// that open nothing, and temporary files. Repository::create passes over them and removes the slots.
+bool left_by_an_init(const fs::path& directory, const std::string& name) {
+  if (storage::is_temporary_name(name)) return true;
+  if (name + '/' != repository::kKeysPrefix) return false;
+  bool only_slots = true;
+  const auto listed = list_directory(directory / name, [&](const std::string& slot, unsigned char) -> Status {
+    if (storage::is_temporary_name(slot)) return ok();
+    const auto object = read_file(directory / name / slot, repository::kSlotMax);
+    only_slots = only_slots && object && repository::parse_header(*object, repository::ObjectKind::KeySlot);
+    return ok();
+  });
+  // A file of that name, or a directory that shows its contents to others only, is no init's.
+  return listed && only_slots;
+}
+
 /// A repository among other files would be a riddle to whoever finds it; one inside a data directory would back itself
 /// up.
 Status check_place(const Configuration& configuration, const fs::path& directory) {
@@ -41,7 +61,7 @@ Status check_place(const Configuration& configuration, const fs::path& directory
                    Hint{"name a place outside, better on another disk"});
   }
   const auto empty = list_directory(directory, [&](const std::string& name, unsigned char) -> Status {
-    if (name == "lost+found") return ok();
+    if (name == "lost+found" || left_by_an_init(directory, name)) return ok();
     return Error(Errc::Precondition, fmt::format("{} is not empty: it holds {}", directory.string(), name),
                  Hint{"name an empty directory, or one that is not there yet"});
   });
@@ -143,7 +163,7 @@ const CommandSpec& init_command() {
            "opened once.",
            "The configured clusters whose data directory can be read are entered at once, others at their first "
            "backup. No server has to run. An existing "
-           "repository is left as it is (exit 4)."},
+           "repository is left as it is (exit 4). One that was cut off can be run again."},
       .positionals = {},
       .options = {},
       .exits = {{4, "There is a repository already, or the directory is not empty; nothing was changed."}},

@@ -12,7 +12,6 @@
 namespace pgmint::repository {
 namespace {
 
-constexpr std::size_t kSlotMax = 64 << 10;
 constexpr std::size_t kRingMax = 1 << 20;
 
 std::optional<Epoch> parse_epoch(std::string_view text) {

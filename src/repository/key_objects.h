@@ -16,6 +16,8 @@ inline constexpr std::string_view kKeySlotAdded = "key slot added";
 inline constexpr std::string_view kKeySlotRemoved = "key slot removed";
 inline constexpr std::string_view kKeyRingMade = "key ring";
 
+inline constexpr std::size_t kSlotMax = 64 << 10;
+
 struct StoredSlot {
   SlotInfo info;
   Bytes object;  ///< empty: it cannot be read, which `info.note` explains

@@ -449,6 +449,24 @@ def test_change_killed_at_a_store_operation_locks_nobody_out_and_can_be_made_aga
 
 
 @pytest.mark.parametrize("most", [pytest.param(8, id="sample"), pytest.param(400, id="all", marks=pytest.mark.slow)])
+def test_init_killed_at_a_store_operation_is_made_again_or_was_done(make, seed, most):
+    cluster = make.cluster(start=False)
+    for call, n in sampled(calls_of(make.pgmint(cluster), STORE_CALLS, "init"), most, seed):
+        tool, where = make.pgmint(cluster), f"killed at {call} {n}"
+        assert tool.run("init", code=None, prefix=killed_at(call, n)).code != 0, f"not {where}: it never came there"
+        again = tool.run("init", "--json", code=(0, 4))
+        tool.run("list")
+        slots = tool.run("key", "list", "--json").json["slots"]
+        assert sorted(s["kind"] for s in slots) == ["key-file", "recovery"], where
+        if again.code == 0:
+            paper = tool.home / "paper"
+            paper.write_text(again.json["recovery_key"] + "\n")
+            paper.chmod(0o600)
+            tool.run("list", env={"PGMINT_RECOVERY_KEY_FILE": str(give_to_owner(paper))})
+        shutil.rmtree(tool.home, ignore_errors=True)
+
+
+@pytest.mark.parametrize("most", [pytest.param(8, id="sample"), pytest.param(400, id="all", marks=pytest.mark.slow)])
 def test_first_push_killed_at_a_store_operation_makes_one_cluster(make, seed, most):
     cluster = make.cluster(start=False)
     tool = make.pgmint(cluster).init()

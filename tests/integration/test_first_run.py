@@ -5,6 +5,7 @@ import stat
 import pytest
 
 from harness.pgmint import tree_snapshot
+from harness.places import give_to_owner, owner_folder
 
 pytestmark = pytest.mark.quick
 
@@ -38,6 +39,21 @@ def test_second_init_is_refused_and_changes_nothing(make):
     before, key = tool.snapshot(), tool.key_file.read_bytes()
     tool.refuses("init", code=4)
     assert tool.snapshot() == before and tool.key_file.read_bytes() == key
+
+
+def test_init_in_a_place_of_others_is_refused_and_changes_nothing(make):
+    """What a cut-off init leaves is passed over (test_crash.py), and nothing that only looks like it."""
+    for name in ("keys/authorized", "keys", "notes", "keys/of/somebody"):
+        tool = make.pgmint()
+        place = owner_folder(tool.repository) / name
+        if place.parent != tool.repository:
+            owner_folder(place.parent)
+            owner_folder(tool.repository / "keys")
+        place.write_text("not of pgmint\n")
+        give_to_owner(place)
+        before = tool.snapshot()
+        tool.refuses("init", code=4, naming="is not empty")
+        assert tool.snapshot() == before and not tool.key_file.exists()
 
 
 def test_backup_list_show_restore_latest_gives_the_same_rows(make, pair):
