@@ -85,7 +85,7 @@ class IdentityCheck {
     Guarded<std::vector<WalFinding>> found;
     TaskGroup group(options_.cancel);
     for (unsigned i = 0; i < std::max(1U, options_.workers); ++i)
-      group.spawn([&]() -> Status {
+      group.spawn([&, tells = i == 0]() -> Status {
         repository::WalArchive archive(cluster_, identity_);
         for (std::size_t at = next++; at < files_.size(); at = next++) {
           TRY(group.check());
@@ -103,7 +103,7 @@ class IdentityCheck {
             sound += file.size;
           }
           done += file.size;
-          if (i == 0 && options_.progress) options_.progress(done, total);
+          if (tells && options_.progress) options_.progress(done, total);
         }
         return ok();
       });

@@ -241,6 +241,46 @@ def assertions_are_ours(tree):
             yield name, line_of(code, match.start()), "assert() vanishes from release builds: PGMINT_ASSERT, or an Error for bytes from outside"
 
 
+def closing(code, opened):
+    """The position behind the bracket that closes the one at `opened`."""
+    depth, end = 0, opened
+    while end < len(code):
+        depth += (code[end] in "([{") - (code[end] in ")]}")
+        end += 1
+        if depth == 0:
+            break
+    return end
+
+
+def threads_own_their_loop_variable(tree):
+    loop = re.compile(r"\bfor\s*\(")
+    variable = re.compile(r"(?:const\s+)?[\w:<>, ]+?[\s&]+(\w+)\s*[=:{](?!:)")
+    start = re.compile(r"\b(?:spawn|thread|async|emplace_back)\s*\(\s*\[&([^\]]*)\]")
+    for name in tree.sources():
+        code = without_comments_and_strings(tree.text(name))
+        for match in loop.finditer(code):
+            head = closing(code, match.end() - 1)
+            declared = variable.match(code[match.end():head].lstrip())
+            if not declared:
+                continue
+            word = re.compile(rf"\b{declared.group(1)}\b")
+            body, end = head, head
+            while end < len(code) and code[end].isspace():
+                end += 1
+            if end < len(code) and code[end] == "{":
+                end = closing(code, end)
+            else:
+                while end < len(code) and code[end] != ";":
+                    end = closing(code, end) if code[end] in "([{" else end + 1
+            for begun in start.finditer(code, body, end):
+                if word.search(begun.group(1)):
+                    continue
+                opened = begun.start() + begun.group(0).index("(")
+                if word.search(code[begun.end():closing(code, opened)]):
+                    yield name, line_of(code, begun.start()), (
+                        f"the thread borrows {declared.group(1)}, which the loop goes on changing: take it by value")
+
+
 def names_say_something(tree):
     for name in tree.files:
         stem = pathlib.PurePosixPath(name).stem
@@ -293,6 +333,7 @@ RULES = [
     subdirectories_follow_the_layers,
     headers_are_contracts,
     assertions_are_ours,
+    threads_own_their_loop_variable,
     names_say_something,
     files_hold_one_idea,
     nothing_points_outside,

@@ -51,6 +51,17 @@ class HouseRules(unittest.TestCase):
     def in_run(self, code, *parts):
         self.expect({"src/backup/run.cc": CLEAN["src/backup/run.cc"] + code}, *parts)
 
+    def test_a_thread_takes_the_loop_variable_by_value(self):
+        for loop, body in (("for (unsigned i = 0; i < n; ++i)", "  group.spawn([&]() -> Status {\n    return work(i);\n  });\n"),
+                           ("for (int w = 1; w < n; ++w) {", "  log(w);\n  threads.emplace_back([&, log] { work(w); });\n}\n"),
+                           ("for (auto part : parts)", "  std::thread([&] { if (part == 0) work(); });\n")):
+            self.in_run(f"void f() {{\n{loop}\n{body}}}\n", "run.cc", "by value", "[threads_own_their_loop_variable]")
+        for loop, body in (("for (unsigned i = 0; i < n; ++i)", "  group.spawn([&, i]() -> Status { return work(i); });\nuse(i);\n"),
+                           ("for (unsigned i = 0; i < n; ++i)", "  group.spawn([&, first = i == 0] { work(first); });\n"),
+                           ("for (unsigned i = 0; i < n; ++i) {", "  use(i);\n}\ngroup.spawn([&] { for (int i = 0; i < 3; ++i) work(i); });\n"),
+                           ("for (std::size_t at : all)", "  group.spawn([&] { work(); });\n")):
+            self.assertEqual(self.found({"src/backup/run.cc": CLEAN["src/backup/run.cc"] + f"void f() {{\n{loop}\n{body}}}\n"}), [])
+
     def test_clean_tree_passes(self):
         self.assertEqual(self.found(), [])
 
