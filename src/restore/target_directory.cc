@@ -76,7 +76,7 @@ Result<std::map<std::uint32_t, std::string>> plan_tablespaces(const RestoreReque
     mapping[from] = to;
   }
   for (const auto& [from, to] : mapping) {
-    const bool known = std::any_of(root.tablespaces.begin(), root.tablespaces.end(), [&](const auto& t) { return t.location == from; });
+    const bool known = std::any_of(root.tablespaces.begin(), root.tablespaces.end(), [&place = from](const auto& t) { return t.location == place; });
     if (known) continue;
     std::string locations;
     for (const auto& t : root.tablespaces) locations += (locations.empty() ? "" : ", ") + t.location;
