@@ -16,7 +16,9 @@ TREE = Path(__file__).resolve().parents[1]
 BIN = Path("/usr/lib/postgresql/15/bin")
 ROOT = os.getuid() == 0
 OWNER = pwd.getpwnam("postgres") if ROOT else pwd.getpwuid(os.getuid())
-MEASURES = ("bound", "backup", "restore", "verify", "wal")
+MEASURES = ("bound", "backup", "restore", "verify", "wal", "codec")
+# How pgmint's turns are called, and what they are configured with.
+MODES = {"pgmint": "balanced", "pgmint fast": "fast", "pgmint zstd": "zstd:1", "pgmint small": "small"}
 
 
 def owner_keywords(cwd):
@@ -74,11 +76,12 @@ def owner_folder(path):
 class Server:
     """The cluster that everything is measured on."""
 
-    def __init__(self, work, size_mb):
-        self.data, self.size_mb = work / f"cluster-{size_mb}", size_mb
+    def __init__(self, work, size_mb, pgbench_scale):
+        name = f"cluster-{size_mb}" + (f"-pgbench-{pgbench_scale}" if pgbench_scale else "")
+        self.data, self.size_mb, self.pgbench_scale = work / name, size_mb, pgbench_scale
         self.sockets = owner_folder(Path(tempfile.mkdtemp(prefix="pgmint-bench.", dir="/tmp")))
         self.log = work / "server.log"
-        self.made = work / f"cluster-{size_mb}.complete"
+        self.made = work / f"{name}.complete"
 
     def make(self):
         if self.made.exists():
@@ -91,8 +94,35 @@ class Server:
         self.start()
         print(subprocess.run([TREE / "scripts/sample_db.py", "create", "--size", str(self.size_mb)], check=True, stdout=subprocess.PIPE, text=True,
                              env=dict(os.environ, PGHOST=str(self.sockets), PGPORT="5432", PGUSER="postgres")).stdout.strip())
+        self.make_variety()
+        if self.pgbench_scale:
+            self.make_pgbench()
         self.stop()
         self.made.touch()
+
+    def make_variety(self):
+        """Database `variety`: the relation kinds that the sample database has none of, for the codec's table."""
+        self.sql("create database variety")
+        for statement in (TREE / "bench/variety.sql").read_text().split(";"):
+            if statement.strip():
+                self.sql(statement, "variety")
+
+    def make_pgbench(self):
+        """pgbench's tables, after transactions enough that their pages are no longer as they were loaded."""
+        at_server = ["-h", self.sockets, "-U", "postgres"]
+        quiet(BIN / "createdb", *at_server, "pgbench")
+        quiet(BIN / "pgbench", *at_server, "-i", "-q", "-s", str(self.pgbench_scale), "pgbench")
+        quiet(BIN / "pgbench", *at_server, "-n", "-c", "8", "-j", "2", "-t", "25000", "pgbench")
+        self.sql("vacuum", "pgbench")
+
+    def relations(self):
+        """{name: file} of the relations of all databases that hold more than a few pages."""
+        found = {}
+        for database in self.sql("select datname from pg_database where datallowconn and datname <> 'template1'").split():
+            listed = self.sql("select c.relname || '=' || pg_relation_filepath(c.oid) from pg_class c where relkind in ('r', 'i', 't', 'm') and c.oid >= 16384 "
+                              "and pg_relation_size(c.oid) > 400000 order by relkind desc, 1", database)
+            found.update((f"{database}.{line.split('=')[0]}", self.data / line.split("=")[1]) for line in listed.split())
+        return found
 
     def start(self):
         quiet(BIN / "pg_ctl", "-D", self.data, "-l", self.log, "-o", f"-k {self.sockets} -p 5432", "-w", "-t", "300", "start")
@@ -101,8 +131,8 @@ class Server:
         if (self.data / "postmaster.pid").exists():
             quiet(BIN / "pg_ctl", "-D", self.data, "-m", "fast", "-w", "-t", "300", "stop")
 
-    def sql(self, statement):
-        return quiet(BIN / "psql", "-XAtq", "-h", self.sockets, "-U", "postgres", "-d", "postgres", "-c", statement).strip()
+    def sql(self, statement, database="postgres"):
+        return quiet(BIN / "psql", "-XAtq", "-h", self.sockets, "-U", "postgres", "-d", database, "-c", statement).strip()
 
     def archive_with(self, command):
         # .ready files left by another archiver's turn go first: each tool archives only what comes from now on.
@@ -177,10 +207,9 @@ pg1-user=postgres
 
 
 class Pgmint:
-    name = "pgmint"
-
-    def __init__(self, work, server):
-        self.home, self.server = owner_folder(work / "pgmint"), server
+    def __init__(self, work, server, name="pgmint"):
+        self.name, self.server = name, server
+        self.home = owner_folder(work / name.replace(" ", "-"))
         self.repository = self.home / "repository"
         self.config = self.home / "pgmint.toml"
         self.log = self.home / "log"
@@ -194,6 +223,7 @@ class Pgmint:
         (self.home / "repository.key").unlink(missing_ok=True)
         self.config.write_text(f"""repository = "{self.repository}"
 state_directory = "{self.home}/state"
+compression = "{MODES[self.name]}"
 [encryption]
 key_file = "{self.home}/repository.key"
 [cluster.main]
@@ -282,7 +312,7 @@ def measure_backups(work, server, tools, results, rounds, wanted):
             results.add("stored", tool.name, folder_bytes(tool.repository) - before)
             results.add("memory", tool.name, spent.peak)
             results.add("backup cpu", tool.name, spent.cpu)
-            print(f"    backup {number + 1}: {tool.name:<12}{spent.seconds:7.2f} s  {database / 1e6 / spent.seconds:6.0f} MB/s  "
+            print(f"    backup {number + 1}: {tool.name:<13}{spent.seconds:7.2f} s  {database / 1e6 / spent.seconds:6.0f} MB/s  "
                   f"{results.samples['stored'][tool.name][-1] / 1e6:7.0f} MB stored  {spent.cpu:6.1f} s CPU  {spent.peak / 1e6:5.0f} MB peak", flush=True)
         if "backup" in wanted:
             server.archive_with("true")
@@ -300,14 +330,14 @@ def measure_backups(work, server, tools, results, rounds, wanted):
 def measure_restores(work, tools, results, rounds):
     for number in range(rounds):
         for tool in tools:
-            target = work / f"restored-{tool.name}"
+            target = work / f"restored-{tool.name.replace(' ', '-')}"
             shutil.rmtree(target, ignore_errors=True)
             owner_folder(target)
             spent = tool.restore(target)
             results.add("restore", tool.name, spent.seconds)
             results.add("memory", tool.name, spent.peak)
             shutil.rmtree(target)
-            print(f"    restore {number + 1}: {tool.name:<12}{spent.seconds:6.2f} s  {spent.cpu:6.1f} s CPU", flush=True)
+            print(f"    restore {number + 1}: {tool.name:<13}{spent.seconds:6.2f} s  {spent.cpu:6.1f} s CPU", flush=True)
 
 
 def measure_verify(tools, results, rounds):
@@ -387,10 +417,35 @@ def measure_wal(server, pgmint, pgbackrest, results, rounds, count):
             results.add("memory", "pgmint", push.peak)
 
 
+def measure_codec(server, results):
+    """Codec alone, one core, every relation: speed of compressing (with its check), of decompressing, and ratio (page_codec_bench.cc)."""
+    subprocess.run(["cmake", "--build", "--preset", "release", "--target", "page_codec_bench"], cwd=TREE, check=True, stdout=subprocess.DEVNULL)
+    server.start()
+    relations = server.relations()
+    server.stop()
+    done = subprocess.run([TREE / "build/release/bench/page_codec_bench", "--benchmark_format=json", "--benchmark_min_time=0.2",
+                           *(f"{name}={file}" for name, file in relations.items())], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    table = {}
+    for entry in json.loads(done.stdout)["benchmarks"]:
+        if entry.get("error_occurred"):
+            sys.exit(f"bench: {entry['name']}: {entry['error_message']}")
+        direction, relation, mode = entry["name"].split("/")
+        cell = table.setdefault(relation, {}).setdefault(mode, {})
+        cell[direction] = entry["bytes_per_second"] / 1e6
+        cell["ratio"] = entry.get("ratio", cell.get("ratio"))
+    modes = list(next(iter(table.values())))
+    print("\n  codec alone, one core: MB/s compressing / decompressing / ratio\n" + f"    {'':<36}" + "".join(f"{m:>24}" for m in modes))
+    for relation, cells in table.items():
+        print(f"    {relation:<36}" + "".join(f"{c['compress']:>10.0f}/{c['decompress']:>6.0f}/{c['ratio']:>6.2f}" for c in cells.values()))
+        results.add("codec speed, slowest relation", "pgmint", cells["balanced"]["compress"] / cells["zstd_1"]["compress"])
+        results.add("codec size, worst relation", "pgmint", cells["zstd_1"]["ratio"] / cells["balanced"]["ratio"])
+
+
 def report(results):
     print("\n  medians")
     for measure, tools in results.samples.items():
-        scale, unit = {"stored": (1e6, "MB"), "memory": (1e6, "MB"), "single push beyond compression": (1, "ms")}.get(measure, (1, "s"))
+        scale, unit = {"stored": (1e6, "MB"), "memory": (1e6, "MB"), "single push beyond compression": (1, "ms"),
+                       "codec speed, slowest relation": (1, "x"), "codec size, worst relation": (1, "x")}.get(measure, (1, "s"))
         figures = [f"{tool} {(max(values) if measure == 'memory' else statistics.median(values)) / scale:.2f}" for tool, values in tools.items()]
         print(f"    {measure:<32}{',  '.join(figures)} {unit}")
 
@@ -398,17 +453,21 @@ def report(results):
         a, b = results.median(measure, slow), results.median(measure, fast)
         return a / b if a and b else None
     print("\n  ratios (1.00 is equal; more is better for pgmint)")
-    results.require("full backup: throughput against pgbackrest", ratio("backup", "pgbackrest"), 1.5)
-    stored = ratio("stored", "pgmint", "pgbackrest")
-    results.require("full backup: stored bytes against pgbackrest", stored, 1.02, at_least=False)
+    for name, speed, size in (("pgmint", 2.2, 0.80), ("pgmint fast", 3.0, 1.0), ("pgmint zstd", 1.5, 1.02)):
+        results.require(f"full backup, {MODES[name]}: throughput against pgbackrest", ratio("backup", "pgbackrest", name), speed)
+        results.require(f"full backup, {MODES[name]}: stored bytes against pgbackrest", ratio("stored", name, "pgbackrest"), size, at_least=False)
     results.require("full backup: throughput against pg_basebackup", ratio("backup", "pg_basebackup"), 1.0)
-    results.require("restore: throughput against pgbackrest", ratio("restore", "pgbackrest"), 2.0)
+    for name, speed in (("pgmint", 2.2), ("pgmint fast", 2.2), ("pgmint zstd", 2.0), ("pgmint small", 2.2)):
+        results.require(f"restore, {MODES[name]}: throughput against pgbackrest", ratio("restore", "pgbackrest", name), speed)
+    for measure, pick, bound, at_least in (("codec speed, slowest relation", min, 1.0, True), ("codec size, worst relation", max, 1.01, False)):
+        values = results.samples.get(measure, {}).get("pgmint")
+        results.require(f"{measure}, against zstd 1", pick(values) if values else None, bound, at_least)
     results.require("restore: throughput against writing and unzstd alone", ratio("restore", "bound"), 0.8)
     results.require("verify: speed against pgbackrest", ratio("verify", "pgbackrest"), 2.0)
     results.require("WAL: rate against synchronous archive-push", ratio("wal", "pgbackrest"), 5.0)
     results.require("WAL: rate against asynchronous archive-push", ratio("wal", "pgbackrest async"), 1.0)
     results.require("wal push: CPU beyond compression", results.median("single push beyond compression", "pgmint"), 30, at_least=False, unit="ms")
-    peak = results.samples.get("memory", {}).get("pgmint")
+    peak = [value for tool, values in results.samples.get("memory", {}).items() if tool in MODES for value in values]
     results.require("peak memory", max(peak) / 1e6 if peak else None, 400, at_least=False, unit="MB")
 
 
@@ -416,6 +475,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=3000, metavar="MB")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pgbench", type=int, default=0, metavar="SCALE", help="pgbench's tables beside the sample database, after churn")
+    parser.add_argument("--modes", default="balanced,fast,zstd:1", help="of " + ",".join(MODES.values()) + "; verify, WAL: the first one")
     parser.add_argument("--only", default=",".join(MEASURES), help="of " + ",".join(MEASURES))
     parser.add_argument("--segments", type=int, default=100, help="ready WAL segments to push")
     parser.add_argument("--json", metavar="FILE", help="all samples, for later comparison")
@@ -430,14 +491,15 @@ def main():
         work = Path("/var/tmp/pgmint-bench")
         work.mkdir(exist_ok=True)
     owner_folder(work).chmod(0o755)
-    server = Server(work, options.size)
+    server = Server(work, options.size, options.pgbench)
     results = Results()
-    print(f"  {options.size} MB sample database, {options.rounds} rounds, {os.cpu_count()} cores, pgbackrest {quiet('pgbackrest', 'version').split()[-1]}", flush=True)
+    print(f"  {options.size} MB sample database{f', pgbench at scale {options.pgbench}' if options.pgbench else ''}, {options.rounds} rounds, {os.cpu_count()} cores, pgbackrest {quiet('pgbackrest', 'version').split()[-1]}", flush=True)
     try:
         server.make()
         pgbackrest = PgBackRest(work, server)
-        pgmint = None if options.peers_only else Pgmint(work, server)
-        tools = [pgbackrest] if options.peers_only else [pgbackrest, pgmint]
+        ours = [] if options.peers_only else [Pgmint(work, server, name) for name, mode in MODES.items() if mode in options.modes.split(",")]
+        pgmint = ours[0] if ours else None
+        tools = [pgbackrest, *ours]
         server.start()
         quiet("bash", "-c", f"cat '{server.data}'/base/*/* >/dev/null")  # warm for whoever comes first
         if "bound" in wanted:
@@ -447,14 +509,17 @@ def main():
         if "restore" in wanted:
             measure_restores(work, tools, results, options.rounds)
         if "verify" in wanted:
-            measure_verify(tools, results, options.rounds)
+            measure_verify(tools[:2], results, options.rounds)
         if "wal" in wanted and pgmint:
             measure_wal(server, pgmint, pgbackrest, results, options.rounds, options.segments)
+        if "codec" in wanted:
+            server.stop()
+            measure_codec(server, results)
         report(results)
     finally:
         server.stop()
         shutil.rmtree(server.sockets, ignore_errors=True)
-        for name in ("pgbackrest/repository", "pgbackrest/spool", "pgmint/repository"):
+        for name in ("pgbackrest/repository", "pgbackrest/spool", *(f"{mode.replace(' ', '-')}/repository" for mode in MODES)):
             shutil.rmtree(work / name, ignore_errors=True)
     if options.json:
         Path(options.json).write_text(json.dumps({"size_mb": options.size, "samples": results.samples,

@@ -1,6 +1,7 @@
 #include "backup/copy_plan.h"
 
 #include <algorithm>
+#include <span>
 
 #include "base/error.h"
 
@@ -51,17 +52,23 @@ CopyPlan plan_copy(const postgres::DirectoryScan& scan, const CopyPlanOptions& o
     plan.stretches.push_back(stretches);
   }
 
-  // Neighbours in the tree share a bundle: a database's catalogs are restored together.
-  std::uint64_t filled = 0;
-  for (const auto index : small) {
-    const auto size = scan.entries[index].size;
-    if (plan.tasks.empty() || !plan.tasks.back().bundle || filled + size > options.bundle_size) {
-      plan.tasks.push_back({{}, true, 0, 0, false});
-      filled = 0;
+  // Neighbours in the tree share a bundle: a database's catalogs are restored together. Relations by themselves, so that the page codec
+  // finds their pages where it looks for them, at multiples of their size.
+  const auto others = std::ranges::stable_partition(small, [&](std::uint32_t i) { return scan.entries[i].relation.has_value(); });
+  const auto bundle = [&](std::span<const std::uint32_t> files) {
+    std::uint64_t filled = options.bundle_size;
+    for (const auto index : files) {
+      const auto size = scan.entries[index].size;
+      if (filled + size > options.bundle_size || plan.tasks.empty() || !plan.tasks.back().bundle) {
+        plan.tasks.push_back({{}, true, 0, 0, false});
+        filled = 0;
+      }
+      plan.tasks.back().files.push_back(index);
+      filled += size;
     }
-    plan.tasks.back().files.push_back(index);
-    filled += size;
-  }
+  };
+  bundle({small.begin(), others.begin()});
+  bundle({others.begin(), others.end()});
   return plan;
 }
 

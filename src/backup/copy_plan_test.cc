@@ -58,6 +58,20 @@ TEST(CopyPlan, StartsANewBundleWhenOneIsFull) {
   EXPECT_EQ(plan.tasks[2].files.size(), 1U);
 }
 
+TEST(CopyPlan, KeepsRelationsApartFromOtherSmallFiles) {
+  postgres::DirectoryScan scan;
+  for (const char* path : {"base/5/1", "PG_VERSION", "base/5/2", "postgresql.conf"}) {
+    scan.entries.push_back(file(path, 8192));
+    scan.entries.back().relation = postgres::relation_of_path(path);
+  }
+  ASSERT_TRUE(scan.entries[0].relation && !scan.entries[1].relation);
+  const auto plan = plan_copy(scan, kOptions);
+  ASSERT_EQ(plan.tasks.size(), 2U);
+  EXPECT_EQ(plan.tasks[0].files, (std::vector<std::uint32_t>{0, 2}));
+  EXPECT_EQ(plan.tasks[1].files, (std::vector<std::uint32_t>{1, 3}));
+  EXPECT_TRUE(plan.tasks[0].bundle && plan.tasks[1].bundle);
+}
+
 TEST(CopyPlan, LeavesOutWhatHasNoContentAndPgControl) {
   postgres::DirectoryScan scan;
   scan.entries = {file("", 0, EntryKind::Directory), file("base/5/7", 0),

@@ -68,7 +68,8 @@ struct Configuration {
   std::vector<ClusterSettings> clusters;  ///< in the order of the file
   WalSettings wal;
   std::optional<fs::path> state_directory;
-  std::optional<std::string> compression;  ///< "zstd:1", "lz4", "none"
+  std::optional<std::string> compression;  ///< what codec::parse_codec() takes
+  std::optional<bool> compression_check;
   std::optional<unsigned> jobs;
   std::optional<std::string> log_level;
   std::optional<std::string> progress;

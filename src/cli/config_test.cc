@@ -153,6 +153,16 @@ TEST(Configuration, LocalRepositoriesAreAbsolutePathsOrFileUrls) {
   EXPECT_EQ(repository.directory().error().code(), Errc::Configuration);
 }
 
+TEST(Configuration, CompressionTakesModesAndPlainCodecs) {
+  for (const std::string mode : {"balanced", "fast", "small", "none", "zstd:5", "lz4"}) {
+    const auto parsed = parse_configuration("compression = \"" + mode + "\"\ncompression_check = false\n", "test.toml");
+    ASSERT_TRUE(parsed) << parsed.error().describe();
+    EXPECT_EQ(parsed->compression, mode);
+    EXPECT_EQ(parsed->compression_check, false);
+  }
+  expect_refused("compression_check = \"no\"\n", {"compression_check"});
+}
+
 TEST(Configuration, EnvironmentTakesThePlaceOfTheFile) {
   const TemporaryFile file(kContract);
   const auto loaded = load_configuration(std::nullopt, variables({{"PGMINT_CONFIG", file.path},

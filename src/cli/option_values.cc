@@ -36,7 +36,9 @@ Result<codec::CodecChoice> configured_codec(Context& context) {
   const auto& configuration = *TRY(context.configuration());
   const auto& own = TRY(context.repository_settings())->compression;
   const auto& chosen = own ? own : configuration.compression;
-  return chosen ? codec::parse_codec(*chosen) : Result<codec::CodecChoice>(codec::CodecChoice{});
+  auto choice = chosen ? TRY(codec::parse_codec(*chosen)) : codec::CodecChoice{};
+  choice.trusted = !configuration.compression_check.value_or(true);
+  return choice;
 }
 
 }  // namespace pgmint::cli

@@ -18,7 +18,7 @@ Result<std::chrono::seconds> seconds_option(const Arguments& arguments, const st
 /// A whole number in decimal from `least` to `most`. @errors Usage
 Result<std::uint64_t> parse_number(std::string_view text, const std::string& name, std::uint64_t least,
                                    std::uint64_t most);
-/// The repository's compression, else the general one, else zstd:1. @errors Configuration
+/// The repository's compression, else the general one, else "balanced". @errors Configuration
 Result<codec::CodecChoice> configured_codec(Context& context);
 
 }  // namespace pgmint::cli

@@ -1,72 +1,29 @@
 #include "codec/compression.h"
 
 #include <fmt/format.h>
-#include <lz4.h>
-#include <zstd.h>
 
 #include <algorithm>
 #include <charconv>
-#include <limits>
+
+#include "codec/page_record.h"
 
 namespace pgmint::codec {
-
 namespace {
 
-/// Above 19 zstd needs windows of up to 128 MiB, which records of 256 KiB never use.
-constexpr int kZstdLevelMax = 19;
-
-struct CctxFree {
-  void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
-};
-struct DctxFree {
-  void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
-};
+/// Slower than the disk of a backup host, faster than the line to another: about a sixth smaller than level 1 behind the transform.
+constexpr int kSmallLevel = 9;
 
 Error bad_codec(std::string_view text) {
   return Error(Errc::Configuration, fmt::format("compression \"{}\" is not known", text),
-               Hint{fmt::format("use \"zstd\", \"zstd:1\" to \"zstd:{}\", \"lz4\" or \"none\"", kZstdLevelMax)});
-}
-
-/// One frame of the current format and nothing behind it: the library would also take skippable frames, several frames,
-/// and on some builds the formats of before 2016.
-bool is_one_zstd_frame(ByteView stored) {
-  std::uint32_t magic = 0;
-  if (stored.size() >= 4) {
-    for (std::size_t i = 4; i-- > 0;) magic = magic << 8 | std::to_integer<std::uint32_t>(stored[i]);
-  }
-  return magic == ZSTD_MAGICNUMBER && ZSTD_findFrameCompressedSize(stored.data(), stored.size()) == stored.size();
-}
-
-/// Decodes straight into `out`, which needs no window buffer whatever the frame asks for.
-Status decompress_zstd(ZSTD_DCtx* context, ByteView stored, MutableByteView out) {
-  if (!is_one_zstd_frame(stored)) return Error(Errc::Corruption, "compressed record is not one zstd frame");
-  const std::size_t size = ZSTD_decompressDCtx(context, out.data(), out.size(), stored.data(), stored.size());
-  if (ZSTD_isError(size) != 0) {
-    return Error(Errc::Corruption, fmt::format("compressed record is damaged: zstd: {}", ZSTD_getErrorName(size)));
-  }
-  if (size != out.size()) {
-    return Error(Errc::Corruption, fmt::format("compressed record holds {} bytes instead of {}", size, out.size()));
-  }
-  return ok();
-}
-
-Status decompress_lz4(ByteView stored, MutableByteView out) {
-  if (stored.size() > LZ4_MAX_INPUT_SIZE || out.size() > LZ4_MAX_INPUT_SIZE) {
-    return Error(Errc::Corruption, "compressed record is larger than lz4 allows");
-  }
-  const int size =
-      LZ4_decompress_safe(reinterpret_cast<const char*>(stored.data()), reinterpret_cast<char*>(out.data()),
-                          static_cast<int>(stored.size()), static_cast<int>(out.size()));
-  if (size < 0) return Error(Errc::Corruption, "compressed record is damaged: lz4");
-  if (static_cast<std::size_t>(size) != out.size()) {
-    return Error(Errc::Corruption, fmt::format("compressed record holds {} bytes instead of {}", size, out.size()));
-  }
-  return ok();
+               Hint{fmt::format("use \"balanced\", \"fast\", \"small\", \"none\"; or a plain codec: \"zstd:1\" to \"zstd:{}\", \"lz4\"", kZstdLevelMax)});
 }
 
 }  // namespace
 
 Result<CodecChoice> parse_codec(std::string_view text) {
+  if (text == "balanced") return CodecChoice{CodecId::PageZstd, 1};
+  if (text == "fast") return CodecChoice{CodecId::PageLz4, 0};
+  if (text == "small") return CodecChoice{CodecId::PageZstd, kSmallLevel};
   if (text == "none") return CodecChoice{CodecId::None, 0};
   if (text == "lz4") return CodecChoice{CodecId::Lz4, 0};
   if (text == "zstd") return CodecChoice{CodecId::Zstd, 1};
@@ -81,66 +38,44 @@ Result<CodecChoice> parse_codec(std::string_view text) {
   return CodecChoice{CodecId::Zstd, level};
 }
 
+CodecChoice plain_codec(CodecChoice choice) {
+  if (choice.id == CodecId::PageZstd) choice.id = CodecId::Zstd;
+  if (choice.id == CodecId::PageLz4) choice.id = CodecId::Lz4;
+  return choice;
+}
+
 struct Compressor::State {
-  CodecId id;
-  std::unique_ptr<ZSTD_CCtx, CctxFree> zstd;
-  std::vector<std::uint64_t> lz4;  // LZ4's state wants eight-byte alignment
+  CodecChoice choice, plain;
+  std::optional<PageRecordWriter> pages{};
+  std::optional<BlockCompressor> block{};
 };
 
-Compressor::Compressor(CodecChoice choice) : state_(std::make_unique<State>()) {
-  state_->id = choice.id;
-  switch (choice.id) {
-    case CodecId::None:
-      break;
-    case CodecId::Lz4:
-      state_->lz4.resize((static_cast<std::size_t>(LZ4_sizeofState()) + 7) / 8);
-      break;
-    case CodecId::Zstd: {
-      PGMINT_ASSERT(choice.level >= 1 && choice.level <= kZstdLevelMax);
-      state_->zstd.reset(ZSTD_createCCtx());
-      ZSTD_CCtx* context = state_->zstd.get();
-      PGMINT_ASSERT(context != nullptr);
-      // The record knows its plain size and is authenticated: neither is worth bytes in the frame.
-      for (const auto& [parameter, value] :
-           {std::pair(ZSTD_c_compressionLevel, choice.level), std::pair(ZSTD_c_checksumFlag, 0),
-            std::pair(ZSTD_c_contentSizeFlag, 0), std::pair(ZSTD_c_dictIDFlag, 0)}) {
-        PGMINT_ASSERT(ZSTD_isError(ZSTD_CCtx_setParameter(context, parameter, value)) == 0);
-      }
-      break;
-    }
-  }
+Compressor::Compressor(CodecChoice choice) : state_(new State{choice, plain_codec(choice)}) {
+  if (choice.id == CodecId::None) return;
+  const auto block = state_->plain.id == CodecId::Lz4 ? BlockCodec::Lz4 : BlockCodec::Zstd;
+  state_->block.emplace(block, choice.level);
+  if (choice.id != state_->plain.id)
+    state_->pages.emplace(block, choice.level, choice.trusted ? GroupCheck() : decode_and_compare());
 }
 Compressor::Compressor(Compressor&&) noexcept = default;
 Compressor::~Compressor() = default;
 
-std::size_t Compressor::bound(std::size_t plain_size) {
-  PGMINT_ASSERT(plain_size <= LZ4_MAX_INPUT_SIZE);
-  return std::max(ZSTD_compressBound(plain_size),
-                  static_cast<std::size_t>(LZ4_compressBound(static_cast<int>(plain_size))));
-}
+std::size_t Compressor::bound(std::size_t plain_size) { return BlockCompressor::bound(plain_size); }
 
 Compressor::Output Compressor::compress(ByteView plain, MutableByteView out) {
   constexpr Output kStorePlain{CodecId::None, 0};
-  if (state_->id == CodecId::None || plain.empty()) return kStorePlain;
+  if (!state_->block || plain.empty()) return kStorePlain;
   PGMINT_ASSERT(out.size() >= bound(plain.size()));
-  std::size_t size = 0;
-  if (state_->id == CodecId::Zstd) {
-    size = ZSTD_compress2(state_->zstd.get(), out.data(), out.size(), plain.data(), plain.size());
-    PGMINT_ASSERT(ZSTD_isError(size) == 0);
-  } else {
-    const auto capacity = static_cast<int>(std::min<std::size_t>(out.size(), std::numeric_limits<int>::max()));
-    const int written =
-        LZ4_compress_fast_extState(state_->lz4.data(), reinterpret_cast<const char*>(plain.data()),
-                                   reinterpret_cast<char*>(out.data()), static_cast<int>(plain.size()), capacity, 1);
-    PGMINT_ASSERT(written > 0);
-    size = static_cast<std::size_t>(written);
+  if (state_->pages) {
+    if (const auto size = state_->pages->write(plain, out); size != 0) return {state_->choice.id, size};
   }
-  if (size >= plain.size()) return kStorePlain;
-  return {state_->id, size};
+  const auto size = state_->block->compress(plain, out);
+  return size == 0 ? kStorePlain : Output{state_->plain.id, size};
 }
 
 struct Decompressor::State {
-  std::unique_ptr<ZSTD_DCtx, DctxFree> zstd;  // made by the first record that needs it
+  BlockDecompressor blocks;
+  std::optional<PageRecordReader> pages;  // made by the first record that needs it
 };
 
 Decompressor::Decompressor() : state_(std::make_unique<State>()) {}
@@ -148,56 +83,24 @@ Decompressor::Decompressor(Decompressor&&) noexcept = default;
 Decompressor::~Decompressor() = default;
 
 Status Decompressor::decompress(CodecId codec, ByteView stored, MutableByteView out) {
-  if (codec == CodecId::None) {
-    if (stored.size() != out.size()) {
-      return Error(Errc::Corruption,
-                   fmt::format("plain record holds {} bytes instead of {}", stored.size(), out.size()));
-    }
-    std::ranges::copy(stored, out.begin());
-    return ok();
-  }
-  // A compressor stores an empty record plain, so nothing of ours leads here; and the libraries dislike null pointers.
-  if (out.empty() || stored.empty()) return Error(Errc::Corruption, "compressed record is empty");
+  const auto block = codec == CodecId::Lz4 || codec == CodecId::PageLz4 ? BlockCodec::Lz4 : BlockCodec::Zstd;
   switch (codec) {
     case CodecId::None:
-      break;
-    case CodecId::Lz4:
-      return decompress_lz4(stored, out);
+      if (stored.size() != out.size())
+        return Error(Errc::Corruption, fmt::format("plain record holds {} bytes instead of {}", stored.size(), out.size()));
+      std::ranges::copy(stored, out.begin());
+      return ok();
     case CodecId::Zstd:
-      if (state_->zstd == nullptr) state_->zstd.reset(ZSTD_createDCtx());
-      PGMINT_ASSERT(state_->zstd != nullptr);
-      return decompress_zstd(state_->zstd.get(), stored, out);
+    case CodecId::Lz4:
+      return state_->blocks.decompress(block, stored, out);
+    case CodecId::PageZstd:
+    case CodecId::PageLz4:
+      if (out.empty()) return Error(Errc::Corruption, "compressed record is empty");
+      if (!state_->pages) state_->pages.emplace();
+      return state_->pages->read(block, stored, out);
   }
   return Error(Errc::Corruption, fmt::format("compression codec {} is not known", static_cast<int>(codec)),
                Hint{"a newer pgmint may have written it; see `pgmint --version`"});
-}
-
-Bytes compress_sized(ByteView plain, int level) {
-  PGMINT_ASSERT(level >= 1 && level <= kZstdLevelMax);
-  const std::unique_ptr<ZSTD_CCtx, CctxFree> context(ZSTD_createCCtx());
-  PGMINT_ASSERT(context != nullptr);
-  PGMINT_ASSERT(ZSTD_isError(ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, level)) == 0);
-  Bytes frame(ZSTD_compressBound(plain.size()));
-  const std::size_t size = ZSTD_compress2(context.get(), frame.data(), frame.size(), plain.data(), plain.size());
-  PGMINT_ASSERT(ZSTD_isError(size) == 0);
-  frame.resize(size);
-  return frame;
-}
-
-Result<Bytes> decompress_sized(ByteView frame, std::size_t limit) {
-  const unsigned long long size =
-      is_one_zstd_frame(frame) ? ZSTD_getFrameContentSize(frame.data(), frame.size()) : ZSTD_CONTENTSIZE_ERROR;
-  if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN) {
-    return Error(Errc::Corruption, "compressed object is not one zstd frame with its size");
-  }
-  if (size > limit)
-    return Error(Errc::Corruption,
-                 fmt::format("compressed object claims {} bytes, at most {} are allowed", size, limit));
-  const std::unique_ptr<ZSTD_DCtx, DctxFree> context(ZSTD_createDCtx());
-  PGMINT_ASSERT(context != nullptr);
-  Bytes plain(static_cast<std::size_t>(size));
-  TRY(decompress_zstd(context.get(), frame, plain));
-  return plain;
 }
 
 }  // namespace pgmint::codec

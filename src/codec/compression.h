@@ -5,18 +5,25 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "codec/block_codec.h"
 
 namespace pgmint::codec {
 
-enum class CodecId : std::uint8_t { None = 0, Zstd = 1, Lz4 = 2 };
+enum class CodecId : std::uint8_t { None = 0, Zstd = 1, Lz4 = 2, PageZstd = 3, PageLz4 = 4 };
+inline constexpr CodecId kCodecIdLast = CodecId::PageLz4;
 
-/// What a repository is configured to write; readers need only the id.
+/// What a repository is configured to write; readers need only the id. A page codec leaves what holds no pages to the plain codec
+/// behind it.
 struct CodecChoice {
-  CodecId id = CodecId::Zstd;
+  CodecId id = CodecId::PageZstd;
   int level = 1;
+  bool trusted = false;  ///< the page codec's output is not decoded and compared before it is stored
+  bool operator==(const CodecChoice&) const = default;
 };
-/// "zstd", "zstd:3", "lz4", "none". @errors Configuration
+/// "balanced", "fast", "small", "none"; "zstd", "zstd:3", "lz4". @errors Configuration
 Result<CodecChoice> parse_codec(std::string_view text);
+/// The plain codec behind a page codec, for what never holds pages.
+CodecChoice plain_codec(CodecChoice choice);
 
 /// Compresses records; keeps its context between calls. Not thread-safe: one per worker.
 class Compressor {
@@ -51,12 +58,5 @@ class Decompressor {
   struct State;
   std::unique_ptr<State> state_;
 };
-
-/// One zstd frame that carries its plain size, for objects whose size stands nowhere else (manifests). Any size, also
-/// empty; always a frame, even where it does not shrink.
-Bytes compress_sized(ByteView plain, int level = 1);
-/// The inverse. The size is held against `limit` before memory is reserved. @errors Corruption (also: size absent or above
-/// `limit`)
-Result<Bytes> decompress_sized(ByteView frame, std::size_t limit);
 
 }  // namespace pgmint::codec

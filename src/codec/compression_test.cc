@@ -4,12 +4,12 @@
 #include <gtest/gtest.h>
 #include <zstd.h>
 
-#include "base/test_seed.h"
+#include "codec/testing_pages.h"
 
 namespace pgmint::codec {
 namespace {
 
-const CodecChoice kChoices[] = {
+const CodecChoice kChoices[] = {{CodecId::PageZstd, 1}, {CodecId::PageLz4, 0},
     {CodecId::None, 0}, {CodecId::Zstd, 1}, {CodecId::Zstd, 3}, {CodecId::Zstd, 19}, {CodecId::Lz4, 0}};
 
 /// Rows of a table: repeated structure, changing numbers.
@@ -59,7 +59,8 @@ TEST(Compression, RoundTripsEveryKindOfContentAtEveryLevel) {
     for (const auto& plain : contents) {
       const Stored stored = store(compressor, plain);
       ASSERT_LE(stored.bytes.size(), plain.size());
-      ASSERT_TRUE(stored.codec == choice.id || stored.codec == CodecId::None);
+      // Nothing here is a page: a page codec leaves it to the plain one.
+      ASSERT_TRUE(stored.codec == plain_codec(choice).id || stored.codec == CodecId::None);
       Bytes out(plain.size(), std::byte{0xee});
       const Status status = decompressor.decompress(stored.codec, stored.bytes, out);
       ASSERT_TRUE(status.has_value()) << status.error().describe();
@@ -224,7 +225,10 @@ TEST(SizedFrame, RefusesRecordsThatKeepTheirSizeElsewhere) {
 }
 
 TEST(ParseCodec, TakesTheDocumentedForms) {
-  const std::tuple<std::string_view, CodecId, int> forms[] = {{"none", CodecId::None, 0},
+  const std::tuple<std::string_view, CodecId, int> forms[] = {{"balanced", CodecId::PageZstd, 1},
+                                                              {"fast", CodecId::PageLz4, 0},
+                                                              {"small", CodecId::PageZstd, 9},
+                                                              {"none", CodecId::None, 0},
                                                               {"lz4", CodecId::Lz4, 0},
                                                               {"zstd", CodecId::Zstd, 1},
                                                               {"zstd:1", CodecId::Zstd, 1},
@@ -234,6 +238,36 @@ TEST(ParseCodec, TakesTheDocumentedForms) {
     ASSERT_TRUE(choice.has_value()) << text;
     EXPECT_EQ(choice->id, id) << text;
     EXPECT_EQ(choice->level, level) << text;
+    EXPECT_FALSE(choice->trusted) << text;
+  }
+  EXPECT_EQ(CodecChoice{}, *parse_codec("balanced"));
+}
+
+TEST(Compressor, TakesPagesApartAndLeavesTheRestToThePlainCodec) {
+  const std::uint64_t seed = test_seed();
+  SCOPED_TRACE(fmt::format("PGMINT_TEST_SEED={}", seed));
+  SeededRandom random(seed);
+  PageMaker maker(random);
+  for (const std::string_view mode : {"balanced", "fast", "small"}) {
+    const auto choice = *parse_codec(mode);
+    auto trusting_choice = choice;
+    trusting_choice.trusted = true;
+    Compressor compressor(choice), trusting(trusting_choice), plain(plain_codec(choice));
+    Decompressor decompressor;
+    int pages = 0;
+    for (int round = 0; round < 40; ++round) {
+      const Bytes group = maker.group(kGroupPagesMax);
+      const Stored stored = store(compressor, group);
+      EXPECT_EQ(store(trusting, group).bytes, stored.bytes);
+      if (stored.codec == choice.id) ++pages;
+      Bytes out(group.size());
+      ASSERT_TRUE(decompressor.decompress(stored.codec, stored.bytes, out).has_value());
+      ASSERT_EQ(out, group);
+    }
+    EXPECT_GT(pages, 10) << mode;
+    const Bytes text = rows(random, 100'000);
+    EXPECT_EQ(store(compressor, text).codec, plain_codec(choice).id) << mode;
+    EXPECT_EQ(store(compressor, text).bytes, store(plain, text).bytes) << mode;
   }
 }
 

@@ -9,8 +9,8 @@ namespace {
 
 void round_trip(CodecChoice choice, ByteView plain) {
   static Decompressor decompressor;
-  static Compressor zstd({CodecId::Zstd, 1}), lz4({CodecId::Lz4, 0}), none({CodecId::None, 0});
-  Compressor& compressor = choice.id == CodecId::Zstd ? zstd : choice.id == CodecId::Lz4 ? lz4 : none;
+  static Compressor zstd({CodecId::Zstd, 1}), lz4({CodecId::Lz4, 0}), none({CodecId::None, 0}), pages({CodecId::PageZstd, 1});
+  Compressor& compressor = choice.id == CodecId::Zstd ? zstd : choice.id == CodecId::Lz4 ? lz4 : choice.id == CodecId::PageZstd ? pages : none;
   Bytes stored(Compressor::bound(plain.size()));
   const auto output = compressor.compress(plain, stored);
   if (output.codec == CodecId::None) return;
@@ -35,6 +35,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   parsed_or_corrupt(decompressor.decompress(static_cast<codec::CodecId>(*id), stored, out));
   const auto sized = codec::decompress_sized(stored, 1 << 20);
   if (parsed_or_corrupt(sized)) PGMINT_ASSERT(sized->size() <= 1 << 20);
-  codec::round_trip({static_cast<codec::CodecId>(*id % 3), 1}, stored);
+  codec::round_trip({static_cast<codec::CodecId>(*id % 4), 1}, stored);
   return 0;
 }

@@ -1,7 +1,7 @@
 // Repositories written by earlier versions must stay readable for ever. tests/golden/v1 holds one, object by object.
 //
-// PGMINT_WRITE_GOLDEN=1 golden_test writes the current format's files anew: only before the first tagged release, or for a new
-// version folder beside the old ones.
+// PGMINT_WRITE_GOLDEN=v1 (or page-codec) golden_test writes that folder, and what the fuzzers begin with, anew: only before the first
+// tagged release, or for a new folder beside the old ones.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -9,6 +9,8 @@
 
 #include "base/file.h"
 #include "codec/binary.h"
+#include "codec/page_encoder.h"
+#include "codec/testing_pages.h"
 #include "fixture/small_repository.h"
 #include "repository/layout.h"
 #include "repository/log_content.h"
@@ -21,6 +23,12 @@ namespace pgmint::fixture {
 namespace {
 
 const fs::path kFolder = "tests/golden/v1";
+const fs::path kPageFolder = "tests/golden/page-codec";
+
+bool asked_to_write(std::string_view what) {
+  const char* asked = std::getenv("PGMINT_WRITE_GOLDEN");
+  return asked != nullptr && what == asked;
+}
 
 Status load(storage::BlobStore& store) {
   std::error_code ec;
@@ -34,7 +42,7 @@ Status load(storage::BlobStore& store) {
 }
 
 TEST(Golden, WriteWhenAskedTo) {
-  if (std::getenv("PGMINT_WRITE_GOLDEN") == nullptr) GTEST_SKIP() << "set PGMINT_WRITE_GOLDEN=1 to write the files anew";
+  if (!asked_to_write("v1")) GTEST_SKIP() << "set PGMINT_WRITE_GOLDEN=v1 to write the files anew";
   auto store = storage::make_memory_store();
   World world(*store, 20261122);
   auto built = build(world);
@@ -51,7 +59,7 @@ TEST(Golden, WriteWhenAskedTo) {
 
 /// The opened parts of the golden repository are where fuzzing its parsers begins (tests/fuzz).
 TEST(Golden, WriteFuzzCorpusWhenAskedTo) {
-  if (std::getenv("PGMINT_WRITE_GOLDEN") == nullptr) GTEST_SKIP() << "set PGMINT_WRITE_GOLDEN=1 to write the files anew";
+  if (!asked_to_write("v1")) GTEST_SKIP() << "set PGMINT_WRITE_GOLDEN=v1 to write the files anew";
   using namespace repository;
   auto store = storage::make_memory_store();
   ASSERT_TRUE(load(*store));
@@ -101,6 +109,63 @@ TEST(Golden, WriteFuzzCorpusWhenAskedTo) {
   write("fuzz_keys", "ring", marked(1, between(stored(keyring_name(cluster->id(), Epoch(1))))));
   const auto slots = opened->slots().value();
   for (const auto& slot : slots) write("fuzz_keys", slot.name.substr(0, slot.name.find('-')), marked(0, stored(slot_name(slot.name))));
+}
+
+/// Six pages of each kind that the page codec knows, and a tail: `pages`, and what the codecs made of it.
+TEST(Golden, WritePageRecordsWhenAskedTo) {
+  if (!asked_to_write("page-codec")) GTEST_SKIP() << "set PGMINT_WRITE_GOLDEN=page-codec to write the files anew";
+  SeededRandom random(20261126);
+  codec::PageMaker maker(random);
+  Bytes pages;
+  for (const auto kind : {2, 3, 4, 1, 2, 0}) append(pages, maker.page(static_cast<std::uint64_t>(kind)));
+  pages.resize(pages.size() + 100, std::byte{'t'});
+  const auto write = [](const fs::path& path, ByteView data) {
+    ASSERT_TRUE(create_directories(path.parent_path(), 0755));
+    ASSERT_TRUE(write_file_durably(path, data, 0644));
+  };
+  write(kPageFolder / "pages", pages);
+  for (const std::string mode : {"balanced", "fast"}) {
+    codec::Compressor compressor(*codec::parse_codec(mode));
+    Bytes out(codec::Compressor::bound(pages.size()));
+    const auto output = compressor.compress(pages, out);
+    ASSERT_EQ(output.codec, codec::parse_codec(mode)->id);
+    write(kPageFolder / mode, ByteView(out).first(output.size));
+  }
+  const fs::path corpus = "tests/fuzz/corpus/fuzz_page_codec";
+  codec::PageEncoder encoder;
+  for (std::size_t kind = 2; kind < 5; ++kind)
+    for (const std::size_t count : {1, 3}) {
+      Bytes group;
+      for (std::size_t i = 0; i < count; ++i) append(group, maker.page(kind));
+      const auto streams = encoder.encode(group);
+      ASSERT_TRUE(streams);
+      codec::BinaryWriter input;
+      const auto size = static_cast<std::uint32_t>(group.size() - 1);
+      input.u8(0);
+      input.u8(static_cast<std::uint8_t>(size));
+      input.u16(static_cast<std::uint16_t>(size >> 8));
+      input.u16(static_cast<std::uint16_t>(streams->control.size()));
+      input.u16(static_cast<std::uint16_t>(streams->raw.size()));
+      for (const auto part : {streams->control, streams->raw, streams->remainder}) input.raw(part);
+      write(corpus / fmt::format("streams-{}-{}", kind, count), input.view());
+      Bytes pages_input{std::byte{1}};
+      append(pages_input, group);
+      write(corpus / fmt::format("pages-{}-{}", kind, count), pages_input);
+    }
+}
+
+TEST(Golden, PageRecordsStillRead) {
+  const auto pages = read_file(kPageFolder / "pages", 1 << 20);
+  ASSERT_TRUE(pages);
+  codec::Decompressor decompressor;
+  for (const auto& [mode, id] : {std::pair("balanced", codec::CodecId::PageZstd), std::pair("fast", codec::CodecId::PageLz4)}) {
+    const auto record = read_file(kPageFolder / mode, 1 << 20);
+    ASSERT_TRUE(record);
+    Bytes out(pages->size());
+    const auto read = decompressor.decompress(id, *record, out);
+    ASSERT_TRUE(read) << mode << ": " << read.failure().describe();
+    EXPECT_TRUE(out == *pages) << mode;
+  }
 }
 
 TEST(Golden, Version1StillReadsAndVerifies) {

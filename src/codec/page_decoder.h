@@ -1,0 +1,25 @@
+// Streams back to pages: the half of the page codec that follows descriptors. Format: docs/format/page-codec.md.
+#pragma once
+
+#include "codec/page_planes.h"
+
+namespace pgmint::codec {
+
+/// Bytes from outside, whatever they are, end in exactly out.size() bytes or in Corruption; nothing outside of the buffers is read or
+/// written. About 2 MB in use; not thread-safe: one per worker.
+class PageDecoder {
+ public:
+  explicit PageDecoder(CpuPath path = best_cpu_path());
+  PageDecoder(PageDecoder&&) noexcept;
+  ~PageDecoder();
+
+  /// The streams of PageEncoder::encode(). @param out  one group, 1 to kGroupSize bytes; undefined after an error
+  /// @errors Corruption
+  Status decode(ByteView control, ByteView raw, ByteView remainder, MutableByteView out);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace pgmint::codec

@@ -1,0 +1,262 @@
+#include "codec/page_planes.h"
+
+#include "codec/binary.h"
+
+namespace pgmint::codec {
+namespace {
+
+// Column descriptor: varint count; then, if that is not 0, a tag, and what its bits announce, in this order.
+constexpr std::uint32_t kTagTwin = 1;       // u8: an earlier column of the same size, whose words these were combined with (xor)
+constexpr std::uint32_t kTagDelta = 2;      // u32: the first word; the planes hold zigzag differences
+constexpr std::uint32_t kTagConstants = 4;  // u32: the constant bytes in their places
+constexpr std::uint32_t kTagRaw = 8;        // u8: which planes are among the raw ones
+constexpr std::uint32_t kTagConstantShift = 4;
+
+/// Planes are looked at for randomness from here on: below, their codes cost more than their bytes.
+constexpr std::uint32_t kRandomSample = 512;
+/// Sum of squares of the counts of 256 values in the sample: 1,536 where they are random, more where they are not.
+constexpr std::uint32_t kRandomBelow = 1700;
+constexpr std::uint32_t kDeltaSample = 128;
+
+PGMINT_INLINE std::uint32_t zigzag(std::uint32_t difference) {
+  return difference << 1 ^ (0U - (difference >> 31));
+}
+PGMINT_INLINE std::uint32_t unzigzag(std::uint32_t v) { return v >> 1 ^ (0U - (v & 1)); }
+PGMINT_INLINE std::uint32_t bits_of(std::uint32_t v) { return 32U - static_cast<std::uint32_t>(std::countl_zero(v)); }
+
+/// Fields whose neighbours are equal or unrelated, never near: a difference would only spoil equal runs.
+bool may_be_delta(std::size_t column) {
+  return column != index_of(Column::Header, 2) && column != index_of(Column::Length) && column != index_of(Column::Infomask) &&
+         column != index_of(Column::IndexInfo);
+}
+
+/// Whether differences are shorter than what varies in the words themselves, by a sample.
+PGMINT_INLINE bool delta_pays(const std::uint32_t* words, std::uint32_t count) {
+  const std::uint32_t sample = std::min(count, kDeltaSample);
+  if (sample < 2) return false;
+  std::uint32_t varying = 0, difference_bits = 0;
+  for (std::uint32_t i = 1; i < sample; ++i) {
+    varying |= words[i] ^ words[0];
+    difference_bits += bits_of(zigzag(words[i] - words[i - 1]));
+  }
+  return difference_bits + sample < bits_of(varying) * (sample - 1);
+}
+
+PGMINT_INLINE bool looks_random(const std::uint32_t* words, std::uint32_t count, std::uint32_t shift) {
+  if (count < kRandomSample) return false;
+  std::array<std::uint16_t, 256> seen{};
+  std::uint32_t squares = 0;
+  const std::uint32_t step = count / kRandomSample;
+  for (std::uint32_t i = 0, at = 0; i < kRandomSample; ++i, at += step)
+    squares += 2U * seen[words[at] >> shift & 0xFF]++ + 1U;
+  return squares < kRandomBelow;
+}
+
+constexpr std::uint32_t kNoTwin = kColumnCount;
+
+/// Two columns of tuple data that mostly hold the same (a box of one point, created_at and updated_at): apart from each other no
+/// compressor would see it. Words whose upper halves are equal count: they need not be the same to the last bit.
+PGMINT_INLINE std::uint32_t twin_of(const Columns& columns, std::size_t column) {
+  constexpr std::uint32_t kSample = 64;
+  const std::uint32_t count = columns.sizes[column];
+  if (column <= index_of(Column::Word) || count < kSample) return kNoTwin;
+  const std::uint32_t* words = columns.words(column);
+  const std::uint32_t step = count / kSample;
+  for (std::size_t c = index_of(Column::Word); c < column; ++c) {
+    const std::uint32_t* other = columns.words(c);
+    std::uint32_t equal = 0, changes = 0;
+    for (std::uint32_t i = 0, at = 0; i < kSample; ++i, at += step) {
+      equal += words[at] == other[at] ? 1 : 0;
+      changes += i != 0 && words[at] != words[at - step] ? 1 : 0;
+    }
+    if (equal * 4 >= kSample * 3 && changes * 4 >= kSample) return static_cast<std::uint32_t>(c);
+  }
+  return kNoTwin;
+}
+
+PGMINT_INLINE void put32(PlaneSink& sink, std::uint32_t v) {
+  store32(sink.descriptors + sink.descriptor_bytes, v);
+  sink.descriptor_bytes += 4;
+}
+PGMINT_INLINE void put8(PlaneSink& sink, std::uint32_t v) {
+  sink.descriptors[sink.descriptor_bytes++] = static_cast<unsigned char>(v);
+}
+PGMINT_INLINE void put_varint(PlaneSink& sink, std::uint32_t v) {
+  for (; v > 127; v >>= 7) put8(sink, (v & 127) | 128);
+  put8(sink, v);
+}
+
+PGMINT_INLINE void split_column(const Columns& columns, std::size_t column, std::uint32_t* twin_scratch, std::uint32_t* scratch, PlaneSink& sink) {
+  const std::uint32_t* words = columns.words(column);
+  const std::uint32_t count = columns.sizes[column];
+  put_varint(sink, count);
+  if (count == 0) return;
+  const std::uint32_t twin = twin_of(columns, column);
+  if (twin != kNoTwin) {
+    const std::uint32_t* __restrict other = columns.words(twin);
+    const std::uint32_t* __restrict own = words;
+    for (std::uint32_t i = 0; i < count; ++i) twin_scratch[i] = own[i] ^ other[i];
+    words = twin_scratch;
+  }
+  const bool delta = may_be_delta(column) && delta_pays(words, count);
+  const std::uint32_t first = words[0];
+  if (delta) {
+    for (std::uint32_t i = 1; i < count; ++i) scratch[i] = zigzag(words[i] - words[i - 1]);
+    scratch[0] = scratch[1];  // not read back; like its neighbour it costs nothing
+    words = scratch;
+  }
+  std::uint32_t varying = 0;
+  const std::uint32_t base = words[0];
+  for (std::uint32_t i = 0; i < count; ++i) varying |= words[i] ^ base;
+  std::uint32_t constant_mask = 0, constants = 0, raw_mask = 0;
+  for (std::uint32_t k = 0; k < 4; ++k) {
+    const std::uint32_t byte = 0xFFU << (8 * k);
+    if ((varying & byte) != 0) {
+      if (looks_random(words, count, 8 * k)) raw_mask |= 1U << k;
+    } else {
+      constant_mask |= 1U << k;
+      constants |= base & byte;
+    }
+  }
+  put8(sink, (twin != kNoTwin ? kTagTwin : 0) | (delta ? kTagDelta : 0) | (constants != 0 ? kTagConstants : 0) | (raw_mask != 0 ? kTagRaw : 0) |
+                 constant_mask << kTagConstantShift);
+  if (twin != kNoTwin) put8(sink, twin);
+  if (delta) put32(sink, first);
+  if (constants != 0) put32(sink, constants);
+  if (raw_mask != 0) put8(sink, raw_mask);
+  for (std::uint32_t k = 0; k < 4; ++k) {
+    if ((constant_mask >> k & 1) != 0) continue;
+    const bool raw = (raw_mask >> k & 1) != 0;
+    unsigned char* __restrict plane = raw ? sink.raw + sink.raw_bytes : sink.planes + sink.plane_bytes;
+    const std::uint32_t* __restrict from = words;
+    for (std::uint32_t i = 0; i < count; ++i) plane[i] = static_cast<unsigned char>(from[i] >> (8 * k));
+    (raw ? sink.raw_bytes : sink.plane_bytes) += count;
+  }
+}
+
+PGMINT_INLINE bool split_all(const Columns& columns, std::uint32_t* scratch, PlaneSink& sink) {
+  std::size_t worst = 0;
+  for (const auto size : columns.sizes) worst += std::size_t{4} * size;
+  if (worst > kPlanesMax) return false;
+  for (std::size_t c = 0; c < kColumnCount; ++c) split_column(columns, c, scratch + kColumnCapacity, scratch, sink);
+  return true;
+}
+
+/// What a descriptor says, and where its planes are.
+struct Merge {
+  std::uint32_t count = 0, first = 0, constants = 0;
+  bool delta = false;
+  const std::uint32_t* twin = nullptr;
+  std::uint32_t planes = 0;
+  std::array<const unsigned char*, 4> from{};
+  std::array<std::uint32_t, 4> shift{};
+};
+
+PGMINT_INLINE void merge_column(const Merge& m, std::uint32_t* __restrict words) {
+  const unsigned char* __restrict a = m.from[0];
+  const unsigned char* __restrict b = m.from[1];
+  const unsigned char* __restrict c = m.from[2];
+  const unsigned char* __restrict d = m.from[3];
+  const auto [s, t, u, v] = m.shift;
+  switch (m.planes) {
+    case 0:
+      for (std::uint32_t i = 0; i < m.count; ++i) words[i] = m.constants;
+      break;
+    case 1:
+      for (std::uint32_t i = 0; i < m.count; ++i) words[i] = m.constants | std::uint32_t{a[i]} << s;
+      break;
+    case 2:
+      for (std::uint32_t i = 0; i < m.count; ++i) words[i] = m.constants | std::uint32_t{a[i]} << s | std::uint32_t{b[i]} << t;
+      break;
+    case 3:
+      for (std::uint32_t i = 0; i < m.count; ++i)
+        words[i] = m.constants | std::uint32_t{a[i]} << s | std::uint32_t{b[i]} << t | std::uint32_t{c[i]} << u;
+      break;
+    default:
+      for (std::uint32_t i = 0; i < m.count; ++i)
+        words[i] = std::uint32_t{a[i]} << s | std::uint32_t{b[i]} << t | std::uint32_t{c[i]} << u | std::uint32_t{d[i]} << v;
+  }
+  if (m.delta) {
+    std::uint32_t word = words[0] = m.first;
+    for (std::uint32_t i = 1; i < m.count; ++i) words[i] = word += unzigzag(words[i]);
+  }
+  if (m.twin == nullptr) return;
+  const std::uint32_t* __restrict twin = m.twin;
+  for (std::uint32_t i = 0; i < m.count; ++i) words[i] ^= twin[i];
+}
+
+#if PGMINT_HAS_AVX2_BUILD
+PGMINT_TARGET_AVX2 bool split_all_avx2(const Columns& columns, std::uint32_t* scratch, PlaneSink& sink) {
+  return split_all(columns, scratch, sink);
+}
+PGMINT_TARGET_AVX2 void merge_column_avx2(const Merge& m, std::uint32_t* words) { merge_column(m, words); }
+#endif
+
+Result<ByteView> take_plane(ByteView& from, std::size_t n) {
+  if (from.size() < n) return Error(Errc::Corruption, "page record: a plane is cut short");
+  const auto plane = from.first(n);
+  from = from.subspan(n);
+  return plane;
+}
+
+struct Descriptor {
+  std::uint32_t tag = 0, raw_mask = 0, twin = kNoTwin;
+  Merge merge;
+};
+
+Result<Descriptor> parse_descriptor(BinaryReader& in) {
+  Descriptor d;
+  const auto count = TRY(in.varint());
+  if (count > kColumnCapacity) return in.corrupt("impossible column size");
+  if (count == 0) return d;
+  d.merge.count = static_cast<std::uint32_t>(count);
+  d.tag = TRY(in.u8());
+  if ((d.tag & kTagTwin) != 0) d.twin = TRY(in.u8());
+  d.merge.delta = (d.tag & kTagDelta) != 0;
+  if (d.merge.delta) d.merge.first = TRY(in.u32());
+  if ((d.tag & kTagConstants) != 0) d.merge.constants = TRY(in.u32());
+  if ((d.tag & kTagRaw) != 0) d.raw_mask = TRY(in.u8());
+  return d;
+}
+
+}  // namespace
+
+bool split_columns(const Columns& columns, std::uint32_t* scratch, PlaneSink& sink, [[maybe_unused]] CpuPath path) {
+#if PGMINT_HAS_AVX2_BUILD
+  if (path == CpuPath::Avx2) return split_all_avx2(columns, scratch, sink);
+#endif
+  return split_all(columns, scratch, sink);
+}
+
+Status merge_columns(PlaneSource& source, Columns& columns, [[maybe_unused]] CpuPath path) {
+  BinaryReader in(source.packed, "page record");
+  std::array<Descriptor, kColumnCount> descriptors;
+  for (auto& d : descriptors) d = TRY(parse_descriptor(in));
+  ByteView planes = source.packed.subspan(in.position());
+  for (std::size_t c = 0; c < kColumnCount; ++c) {
+    auto& d = descriptors[c];
+    columns.sizes[c] = d.merge.count;
+    if (d.merge.count == 0) continue;
+    if ((d.tag & kTagTwin) != 0) {
+      if (d.twin >= c || columns.sizes[d.twin] != d.merge.count) return in.corrupt("a column follows one that it cannot follow");
+      d.merge.twin = columns.words(d.twin);
+    }
+    for (std::uint32_t k = 0; k < 4; ++k) {
+      if ((d.tag >> (kTagConstantShift + k) & 1) != 0) continue;
+      const auto plane = TRY(take_plane((d.raw_mask >> k & 1) != 0 ? source.raw : planes, d.merge.count));
+      d.merge.from[d.merge.planes] = as_u8(plane);
+      d.merge.shift[d.merge.planes++] = 8 * k;
+    }
+#if PGMINT_HAS_AVX2_BUILD
+    if (path == CpuPath::Avx2) {
+      merge_column_avx2(d.merge, columns.words(c));
+      continue;
+    }
+#endif
+    merge_column(d.merge, columns.words(c));
+  }
+  source.packed = planes;
+  return ok();
+}
+
+}  // namespace pgmint::codec
