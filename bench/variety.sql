@@ -1,4 +1,4 @@
--- Relation kinds beside heap and btree, and pages that have been written to again; a few MB each. Statements end in a semicolon.
+-- Relation kinds beside heap and btree, and pages that have been written to again, a few MB each.
 create table documents as select i as id, array[i % 100, i % 1000, i % 10007] as tags,
   to_tsvector('simple', md5(i::text) || ' ' || md5((i % 500)::text) || ' word' || (i % 50)) as words from generate_series(1, 150000) i;
 create index documents_tags_gin on documents using gin (tags);

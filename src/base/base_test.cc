@@ -1,16 +1,21 @@
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/direct_io.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/queue.h"
 #include "base/random.h"
 #include "base/scratch.h"
 #include "base/task_group.h"
+#include "base/test_seed.h"
 #include "base/units.h"
 
 namespace pgmint {
@@ -130,6 +135,38 @@ TEST(Scratch, GrowsKeepsItsPlaceAndIsWritable) {
   EXPECT_EQ(taken.of(large).back(), std::byte{8});
   taken.release();
   EXPECT_EQ(taken.of(10).size(), 10u);
+}
+
+/// Directories with and without direct I/O: a disk most likely, and memory.
+std::vector<fs::path> places_to_write() {
+  std::vector<fs::path> places;
+  for (const char* parent : {"/var/tmp", "/dev/shm"}) {
+    std::string name = std::string(parent) + "/pgmint-direct-XXXXXX";
+    if (::mkdtemp(name.data()) != nullptr) places.emplace_back(name);
+  }
+  return places;
+}
+
+TEST(DirectWrites, OfOddAddressesAndSizesGoThroughTheCache) {
+  SeededRandom random(1);
+  const Bytes content = random_bytes(random, 100'001);
+  for (const auto& place : places_to_write()) {
+    auto fd = open_file(place / "file", O_RDWR | O_CREAT);
+    ASSERT_TRUE(fd);
+    ask_for_direct_writes(*fd);
+    ASSERT_TRUE(write_at_direct(*fd, ByteView(content).subspan(1), 1, "file"));
+    ASSERT_TRUE(write_at_direct(*fd, ByteView(content).first(1), 0, "file"));
+    EXPECT_TRUE(read_file(place / "file", 1 << 20).value() == content) << place;
+    fs::remove_all(place);
+  }
+}
+
+TEST(DirectWrites, ReportAFullDisk) {
+  auto fd = open_file("/dev/full", O_WRONLY);
+  ASSERT_TRUE(fd);
+  const auto status = write_at_direct(*fd, Bytes(4096), 0, "full");
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code(), Errc::Io);
 }
 
 TEST(File, DurableWriteReplacesAndCreateRefuses) {

@@ -10,12 +10,15 @@
 #include <map>
 
 #include "base/clock.h"
+#include "base/direct_io.h"
 #include "base/log.h"
 #include "base/queue.h"
+#include "base/scratch.h"
 #include "base/task_group.h"
 #include "repository/layout.h"
 #include "repository/pack.h"
 #include "repository/segment_map.h"
+#include "restore/slice_writer.h"
 
 namespace pgmint::restore {
 namespace {
@@ -25,6 +28,10 @@ using repository::FileEntry;
 using repository::FileKind;
 
 constexpr std::size_t kRunMax = 8 << 20;              ///< bytes read from a pack at once
+constexpr std::size_t kWriteMax = 2 << 20;            ///< bytes written to a file at once
+static_assert(kWriteMax >= repository::kDataRecordMax);
+/// Writes past the page cache wait for the disk: meanwhile another thread has the core.
+constexpr unsigned kThreadsPerWorker = 2;
 constexpr std::uint64_t kSliceBytes = 32ull << 20;    ///< of one file, per task: parallel inside files too
 constexpr std::size_t kQueued = 64;                   ///< tasks that wait
 constexpr std::size_t kBundledMax = 50'000;           ///< small files that are grouped by bundle at a time
@@ -34,6 +41,7 @@ constexpr std::string_view kControlPath = "global/pg_control";
 struct OpenFile {
   fs::path path;
   Fd fd;
+  bool direct = false;  ///< writes go past the page cache
   std::atomic<std::uint64_t> pending{0};
 };
 
@@ -67,8 +75,8 @@ class Copy {
       to_sync_.cancel();
     });
     const unsigned workers = job_.workers != 0 ? job_.workers : std::max(1u, std::thread::hardware_concurrency());
-    running_workers_ = workers;
-    for (unsigned i = 0; i < workers; ++i) group_.spawn([this] { return work(); });
+    running_workers_ = kThreadsPerWorker * workers;
+    for (unsigned i = 0; i < kThreadsPerWorker * workers; ++i) group_.spawn([this] { return work(); });
     // fsync waits for the disk, not for a core: it gets threads of its own.
     for (int i = 0; i < 2; ++i) group_.spawn([this] { return sync_files(); });
     group_.spawn([this] { return produce(); });
@@ -143,6 +151,7 @@ class Copy {
     if (map->file_length != entry.size) return Error(Errc::Corruption, "its map has another length than its entry");
     auto file = TRY(create_file(entry, path));
     if (::ftruncate(file->fd.get(), static_cast<off_t>(entry.size)) != 0) return errno_error(errno, fmt::format("extend {}", path.string()));
+    file->direct = entry.size % kDirectAlignment == 0 && map->extent_size % kDirectAlignment == 0 && ask_for_direct_writes(file->fd);
     const std::uint64_t extents = map->extent_count();
     const std::uint64_t per_slice = std::max<std::uint64_t>(1, kSliceBytes / map->extent_size);
     if (extents == 0) return finish_file(std::move(file));
@@ -281,7 +290,8 @@ class Copy {
 
   Status work() {
     repository::RecordOpener opener(job_.cluster.context(), job_.cluster.keys());
-    Bytes run, plain;
+    Bytes run;
+    Scratch plain;
     auto status = [&]() -> Status {
       while (auto task = tasks_.pop()) {
         TRY(group_.check());
@@ -299,10 +309,13 @@ class Copy {
   }
 
   /// Reads records that lie side by side in one pack with one request.
-  Status copy_slice(SliceTask& task, repository::RecordOpener& opener, Bytes& run, Bytes& plain) {
+  Status copy_slice(SliceTask& task, repository::RecordOpener& opener, Bytes& run, Scratch& plain) {
     const auto& map = *task.map;
+    SliceWriter writer(task.file->fd, task.file->direct, task.file->path.string(), plain.of(kWriteMax), task.first * map.extent_size);
+    TRY(writer.reserve(map, task.first, task.last));
     for (std::uint64_t i = task.first; i < task.last;) {
       if (!map.extents[i].location) {  // zeros: the file was extended, nothing to write
+        TRY(writer.skip(map.extent_length(i)));
         count_written(map.extent_length(i));
         ++i;
         continue;
@@ -320,17 +333,16 @@ class Copy {
       std::size_t at = 0;
       for (; i < end; ++i) {
         const auto& location = *map.extents[i].location;
-        if (plain.size() < location.raw_length) plain.resize(location.raw_length);
-        const auto out = MutableByteView(plain).first(location.raw_length);
+        const auto out = TRY(writer.next(location.raw_length));
         TRY(opener.open(location, window.subspan(at, location.stored_length), out)
                 .context(fmt::format("extent {} (pack {}-{:08x} at {})", i, location.pack.session.hex(), location.pack.number, location.offset)));
         at += location.stored_length;
-        TRY(write_at(task.file->fd, out, i * map.extent_size, task.file->path.string()));
         count_written(out.size());
       }
       TRY(group_.check());
       TRY(throttle());
     }
+    TRY(writer.flush());
     if (task.file->pending.fetch_sub(1) == 1) return finish_file(std::move(task.file));
     return ok();
   }
