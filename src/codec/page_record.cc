@@ -9,9 +9,12 @@
 namespace pgmint::codec {
 namespace {
 
-// Group header: varint control size (0: not taken apart, the remainder is the group); then, if not 0, varint stored size of
-// control, varint size of the raw planes, varint size of the remainder; always varint stored size of the remainder. Stored size 0:
-// as it is. Then raw planes, control, remainder.
+// Group header, five sizes of three bytes: control (0: not taken apart, the remainder is the group), stored control, raw planes, remainder,
+// stored remainder. Stored size 0: as it is. Then raw planes, control, remainder.
+constexpr std::size_t kGroupHeaderSize = 15;
+struct GroupHeader {
+  std::size_t control = 0, control_stored = 0, raw = 0, remainder = 0, remainder_stored = 0;
+};
 
 /// What a reader gives room to: descriptors, planes and flags.
 constexpr std::size_t kControlSizeMax = 2 + kGroupPagesMax + kDescriptorsMax + kPlanesMax + kColumnCapacity;
@@ -22,34 +25,41 @@ ByteView next_group(ByteView& rest) {
   return group;
 }
 
-/// The end of the record being written; refuses what does not fit.
+/// The end of the record being written, straight into the caller's memory. Once something did not fit, nothing more is written.
 class Tail {
  public:
   explicit Tail(MutableByteView out) : out_(out) {}
-  bool put(ByteView bytes) {
-    if (bytes.size() > room().size()) return false;
-    std::ranges::copy(bytes, room().begin());
-    size_ += bytes.size();
-    return true;
+
+  /// Room for a header that is known later.
+  MutableByteView reserve(std::size_t n) {
+    if (n > out_.size() - size_) fits_ = false;
+    if (!fits_) return {};
+    return out_.subspan(std::exchange(size_, size_ + n), n);
   }
-  MutableByteView room() const { return out_.subspan(size_); }
-  void skip(std::size_t n) { size_ += n; }
+  void put(ByteView bytes) { std::ranges::copy(fits_ ? bytes : ByteView(), reserve(bytes.size()).begin()); }
+  /// Returns the stored size; 0: as it is, since compressing was no gain.
+  std::size_t put_compressed(BlockCompressor& compressor, ByteView stream) {
+    const std::size_t stored = fits_ ? compressor.compress(stream, out_.subspan(size_)) : 0;
+    if (stored == 0)
+      put(stream);
+    else
+      size_ += stored;
+    return stored;
+  }
+  bool fits() const { return fits_; }
   std::size_t size() const { return size_; }
 
  private:
   MutableByteView out_;
   std::size_t size_ = 0;
+  bool fits_ = true;
 };
 
-/// A stream as it will be stored: compressed in the buffer, or as it is where that is no gain.
-struct Packed {
-  std::size_t stored = 0;  ///< 0: as it is
-  ByteView bytes;
-};
-Packed pack(BlockCompressor& compressor, ByteView stream, Bytes& buffer) {
-  if (buffer.size() < BlockCompressor::bound(stream.size())) buffer.resize(BlockCompressor::bound(stream.size()));
-  const auto size = compressor.compress(stream, buffer);
-  return {size, size == 0 ? stream : ByteView(buffer).first(size)};
+void write_header(MutableByteView to, const GroupHeader& header) {
+  if (to.empty()) return;  // it did not fit
+  std::size_t at = 0;
+  for (const auto size : {header.control, header.control_stored, header.raw, header.remainder, header.remainder_stored})
+    for (std::size_t k = 0; k < 3; ++k) to[at++] = static_cast<std::byte>(size >> (8 * k));
 }
 
 }  // namespace
@@ -72,27 +82,21 @@ struct PageRecordWriter::State {
   BlockCompressor compressor;
   GroupCheck check;
   PageEncoder encoder{};
-  Bytes control{}, remainder{};
 
-  /// False when the group does not fit into what is left of the record.
-  bool put_transformed(const PageStreams& streams, Tail& out) {
-    const auto first = pack(compressor, streams.control, control);
-    const auto second = pack(compressor, streams.remainder, remainder);
-    BinaryWriter header;
-    header.varint(streams.control.size());
-    header.varint(first.stored);
-    header.varint(streams.raw.size());
-    header.varint(streams.remainder.size());
-    header.varint(second.stored);
-    return out.put(header.view()) && out.put(streams.raw) && out.put(first.bytes) && out.put(second.bytes);
+  void put_transformed(const PageStreams& streams, Tail& out) {
+    GroupHeader header{streams.control.size(), 0, streams.raw.size(), streams.remainder.size(), 0};
+    const auto place = out.reserve(kGroupHeaderSize);
+    out.put(streams.raw);
+    header.control_stored = out.put_compressed(compressor, streams.control);
+    header.remainder_stored = out.put_compressed(compressor, streams.remainder);
+    write_header(place, header);
   }
 
-  bool put_plain(ByteView group, Tail& out) {
-    const auto packed = pack(compressor, group, remainder);
-    BinaryWriter header;
-    header.varint(0);
-    header.varint(packed.stored);
-    return out.put(header.view()) && out.put(packed.bytes);
+  void put_plain(ByteView group, Tail& out) {
+    GroupHeader header{0, 0, 0, group.size(), 0};
+    const auto place = out.reserve(kGroupHeaderSize);
+    header.remainder_stored = out.put_compressed(compressor, group);
+    write_header(place, header);
   }
 };
 
@@ -111,7 +115,11 @@ std::size_t PageRecordWriter::write(ByteView plain, MutableByteView out) {
     transformed |= taken_apart;
     // One group alone gains nothing from being wrapped; what is left of a longer one may.
     if (!transformed && rest.empty()) return 0;
-    if (!(taken_apart ? state_->put_transformed(*streams, tail) : state_->put_plain(group, tail))) return 0;
+    if (taken_apart)
+      state_->put_transformed(*streams, tail);
+    else
+      state_->put_plain(group, tail);
+    if (!tail.fits()) return 0;
   }
   return tail.size() < plain.size() ? tail.size() : 0;
 }
@@ -121,37 +129,39 @@ struct PageRecordReader::State {
   PageDecoder decoder;
   Bytes control, remainder;
 
-  Result<std::size_t> size(BinaryReader& in, std::size_t limit) {
-    const auto n = TRY(in.varint());
-    if (n > limit) return in.corrupt("impossible stream size");
-    return static_cast<std::size_t>(n);
+  static Result<GroupHeader> read_header(BinaryReader& in, std::size_t group_size) {
+    const auto bytes = TRY(in.raw(kGroupHeaderSize));
+    const auto size = [&](std::size_t i) {
+      return std::to_integer<std::size_t>(bytes[3 * i]) | std::to_integer<std::size_t>(bytes[3 * i + 1]) << 8 |
+             std::to_integer<std::size_t>(bytes[3 * i + 2]) << 16;
+    };
+    const GroupHeader header{size(0), size(1), size(2), size(3), size(4)};
+    const bool plain = header.control == 0;
+    if (header.control > kControlSizeMax || header.control_stored > header.control || header.raw > kPlanesMax || header.remainder > group_size ||
+        header.remainder_stored > header.remainder || (plain && (header.raw != 0 || header.remainder != group_size)))
+      return in.corrupt("impossible stream sizes");
+    return header;
   }
 
   /// `stored` bytes of the record become `plain` bytes; a view of the record or of the buffer.
   Result<ByteView> unpack(BinaryReader& in, BlockCodec codec, std::size_t stored, std::size_t plain, Bytes& buffer) {
     if (stored == 0) return in.raw(plain);
-    const auto packed = TRY(in.raw(stored));
     if (buffer.size() < plain) buffer.resize(plain);
     const auto out = MutableByteView(buffer).first(plain);
-    TRY(decompressor.decompress(codec, packed, out));
+    TRY(decompressor.decompress(codec, TRY(in.raw(stored)), out));
     return ByteView(out);
   }
 
   Status read_group(BinaryReader& in, BlockCodec codec, MutableByteView out) {
-    const auto control_size = TRY(size(in, kControlSizeMax));
-    if (control_size == 0) {
-      const auto stored = TRY(size(in, out.size()));
-      if (stored != 0) return decompressor.decompress(codec, TRY(in.raw(stored)), out);
+    const auto header = TRY(read_header(in, out.size()));
+    if (header.control == 0) {
+      if (header.remainder_stored != 0) return decompressor.decompress(codec, TRY(in.raw(header.remainder_stored)), out);
       std::ranges::copy(TRY(in.raw(out.size())), out.begin());
       return ok();
     }
-    const auto control_stored = TRY(size(in, control_size));
-    const auto raw_size = TRY(size(in, kPlanesMax));
-    const auto remainder_size = TRY(size(in, out.size()));
-    const auto remainder_stored = TRY(size(in, remainder_size));
-    const auto raw = TRY(in.raw(raw_size));
-    const auto first = TRY(unpack(in, codec, control_stored, control_size, control));
-    const auto second = TRY(unpack(in, codec, remainder_stored, remainder_size, remainder));
+    const auto raw = TRY(in.raw(header.raw));
+    const auto first = TRY(unpack(in, codec, header.control_stored, header.control, control));
+    const auto second = TRY(unpack(in, codec, header.remainder_stored, header.remainder, remainder));
     return decoder.decode(first, raw, second, out);
   }
 };
