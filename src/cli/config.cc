@@ -277,7 +277,7 @@ const std::vector<Key<Configuration>>& top_keys() {
        }},
       {"compression", "text",
        "Of what is stored from now on: \"balanced\" (default: PostgreSQL's pages are taken apart, then zstd level 1), \"fast\" (then lz4), "
-       "\"small\" (then zstd level 9), \"none\"; or \"zstd:LEVEL\" or \"lz4\" alone.",
+       "\"small\" (then zstd level 5; \"small:LEVEL\"), \"none\"; or \"zstd:LEVEL\" or \"lz4\" alone.",
        [](T& t, const Value& v) { return check_compression(t.compression, v); }},
       {"compression_check", "boolean",
        "Put pages that were taken apart together again and compare, before they are stored; a difference would be a defect of pgmint's, and the "

@@ -20,7 +20,7 @@ struct CodecChoice {
   bool trusted = false;  ///< the page codec's output is not decoded and compared before it is stored
   bool operator==(const CodecChoice&) const = default;
 };
-/// "balanced", "fast", "small", "none"; "zstd", "zstd:3", "lz4". @errors Configuration
+/// "balanced", "fast", "small", "small:16", "none"; "zstd", "zstd:3", "lz4". @errors Configuration
 Result<CodecChoice> parse_codec(std::string_view text);
 /// The plain codec behind a page codec, for what never holds pages.
 CodecChoice plain_codec(CodecChoice choice);

@@ -227,7 +227,8 @@ TEST(SizedFrame, RefusesRecordsThatKeepTheirSizeElsewhere) {
 TEST(ParseCodec, TakesTheDocumentedForms) {
   const std::tuple<std::string_view, CodecId, int> forms[] = {{"balanced", CodecId::PageZstd, 1},
                                                               {"fast", CodecId::PageLz4, 0},
-                                                              {"small", CodecId::PageZstd, 9},
+                                                              {"small", CodecId::PageZstd, 5},
+                                                              {"small:16", CodecId::PageZstd, 16},
                                                               {"none", CodecId::None, 0},
                                                               {"lz4", CodecId::Lz4, 0},
                                                               {"zstd", CodecId::Zstd, 1},
@@ -273,7 +274,7 @@ TEST(Compressor, TakesPagesApartAndLeavesTheRestToThePlainCodec) {
 
 TEST(ParseCodec, RefusesEverythingElseWithAHint) {
   for (const std::string_view text : {"", "gzip", "ZSTD", "zstd:", "zstd:0", "zstd:20", "zstd:-1", "zstd:+1", "zstd: 1",
-                                      "zstd:1 ", "zstd:1x", "zstd:99999999999999999999", "lz4:1", "none:1", "zstd1"}) {
+                                      "zstd:1 ", "zstd:1x", "zstd:99999999999999999999", "lz4:1", "none:1", "zstd1", "small:0", "small:20", "balanced:1", "fast:2"}) {
     const auto choice = parse_codec(text);
     ASSERT_FALSE(choice.has_value()) << text;
     EXPECT_EQ(choice.failure().code(), Errc::Configuration);
