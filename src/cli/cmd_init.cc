@@ -136,14 +136,25 @@ Result<int> run(Context& context) {
   slots.push_back({clone(recovery.unlock), "printed by init"});
   TRY(repository::Repository::create(environment, std::move(slots)));
 
-  auto& repository = *TRY(context.repository());
-  const auto clusters = create_clusters(context, configuration);
-  const auto slot_infos = TRY(repository.slots());
+  // The repository stands, and its recovery key exists only here: whatever fails from now on is told beside it, never in its place.
+  std::vector<std::string> clusters;
+  Json id(nullptr), slot_list(nullptr);
+  const auto look_again = [&]() -> Status {
+    auto& repository = *TRY(context.repository());
+    id = repository.format().repository.hex();
+    clusters = create_clusters(context, configuration);
+    slot_list = to_json(TRY(repository.slots()), {});
+    return ok();
+  };
+  if (const auto looked = look_again(); !looked) {
+    log_warning("the repository was created, but it cannot be read: {}", looked.error().describe());
+    clusters.push_back("clusters: are made at their first backups; try pgmint doctor first");
+  }
   context.output().document({{"repository", environment.store.describe()},
-                             {"repository_id", repository.format().repository.hex()},
+                             {"repository_id", id},
                              {"key_file", key.key_file ? Json(key.key_file->string()) : Json(nullptr)},
                              {"recovery_key", recovery.text},
-                             {"slots", to_json(slot_infos, {})},
+                             {"slots", slot_list},
                              {"archive_command", archive_command_line(context)}});
   tell(context, key, recovery.text, clusters);
   return 0;

@@ -494,3 +494,25 @@ def test_signal_names_are_not_bugs(make):
     code, out, err = end(process, signal.SIGTERM)
     assert code in (130, 143), err
     assert tool.names() == []
+
+
+@pytest.mark.parametrize("output", [[], ["--json"]], ids=["text", "json"])
+def test_init_that_cannot_read_what_it_made_still_shows_the_recovery_key(make, output):
+    """The key exists in that process only: a repository without it is one host away from being lost."""
+    cluster = make.cluster(start=False)
+    watched = make.pgmint(cluster)
+    trace = watched.home / "trace"
+    watched.run("init", prefix=["strace", "-f", "-qqq", "-o", trace, "-e", "trace=openat"])
+    opened = trace.read_text().splitlines()
+    first = max(n for n, line in enumerate(opened, 1) if '"format", O_RDONLY' in line)  # of the finished repository
+    assert first < len(opened)
+    for n in (first, (first + len(opened)) // 2, len(opened)):
+        tool = make.pgmint(cluster)
+        outcome = tool.run("init", *output, prefix=["strace", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=openat", "-e", f"inject=openat:error=EIO:when={n}+"])
+        assert "cannot be read" in outcome.err, f"open {n} of {len(opened)} failed unnoticed\n{outcome}"
+        key = outcome.json["recovery_key"] if output else next(line for line in outcome.out.splitlines() if line.startswith("PGMINT-RECOVERY-"))
+        paper = tool.home / "paper"
+        paper.write_text(key + "\n")
+        paper.chmod(0o600)
+        give_to_owner(paper)
+        tool.run("key", "check", env={"PGMINT_RECOVERY_KEY_FILE": str(paper)})
