@@ -103,7 +103,7 @@ class Server:
     def make_variety(self):
         """Database `variety`: the relation kinds that the sample database has none of, for the codec's table."""
         self.sql("create database variety")
-        subprocess.run([BIN / "psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-h", self.sockets, "-U", "postgres", "-d", "variety", "-f", TREE / "bench/variety.sql"], check=True)
+        subprocess.run([BIN / "psql", "-Xq", "-o", "/dev/null", "-v", "ON_ERROR_STOP=1", "-h", self.sockets, "-U", "postgres", "-d", "variety", "-f", TREE / "bench/variety.sql"], check=True)
 
     def make_pgbench(self):
         """pgbench's tables, after transactions enough that their pages are no longer as they were loaded."""

@@ -6,7 +6,7 @@
 namespace pgmint::codec {
 
 /// Bytes from outside, whatever they are, end in exactly out.size() bytes or in Corruption; nothing outside of the buffers is read or
-/// written. About 2 MB in use; not thread-safe: one per worker.
+/// written. Memory is fixed, 11 MB, of which a group of one kind touches little; not thread-safe: one per worker.
 class PageDecoder {
  public:
   explicit PageDecoder(CpuPath path = best_cpu_path());

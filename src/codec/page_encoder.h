@@ -16,7 +16,7 @@ struct PageStreams {
 };
 
 /// Any bytes go in, most usefully 8 KiB pages of one relation in block order. Never reads outside of them, whatever they hold.
-/// About 2 MB in use; not thread-safe: one per worker.
+/// Memory is fixed, 14 MB, of which a group of one kind touches little; not thread-safe: one per worker.
 class PageEncoder {
  public:
   explicit PageEncoder(CpuPath path = best_cpu_path());

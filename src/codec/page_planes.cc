@@ -55,7 +55,7 @@ PGMINT_INLINE bool looks_random(const std::uint32_t* words, std::uint32_t count,
 constexpr std::uint32_t kNoTwin = kColumnCount;
 
 /// Two columns of tuple data that mostly hold the same (a box of one point, created_at and updated_at): apart from each other no
-/// compressor would see it. Words whose upper halves are equal count: they need not be the same to the last bit.
+/// compressor would see it. By a sample: three quarters equal, and not for want of change.
 PGMINT_INLINE std::uint32_t twin_of(const Columns& columns, std::size_t column) {
   constexpr std::uint32_t kSample = 64;
   const std::uint32_t count = columns.sizes[column];
