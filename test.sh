@@ -128,6 +128,7 @@ if [ "$mode" = nightly ]; then
     fi
   done
   [ "$(id -u)" -ne 0 ] || step "package" scripts/check-package.sh
+  step "aarch64" scripts/check-aarch64.sh
   step "fuzzers" scripts/fuzz.sh "${FUZZ_SECONDS:-60}"
 fi
 
