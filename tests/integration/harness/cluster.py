@@ -247,15 +247,25 @@ def give_to_owner_folder(path):
 
 
 class Background:
-    """Rows that keep coming from another session until stop()."""
+    """Rows that keep coming from another session until stop(), after which none comes any more."""
+
+    NAME = "background-load"
 
     def __init__(self, cluster, table):
         self.cluster, self.table = cluster, table
-        self.process = subprocess.Popen([cluster.bin / "psql", "-X", "-q", "-h", cluster.sockets, "-U", "postgres"], stdin=subprocess.PIPE, text=True,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **as_owner(cwd="/"))
+        self.process = subprocess.Popen([cluster.bin / "psql", "-X", "-q", f"host={cluster.sockets} user=postgres dbname=postgres application_name={self.NAME}"],
+                                        stdin=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **as_owner(cwd="/"))
         self.process.stdin.write(f"insert into {table} (id, body, at) select coalesce(max(id),0)+1, md5(random()::text), now() from {table} \\watch 0.005\n")
         self.process.stdin.flush()
 
     def stop(self):
         self.process.kill()
         self.process.wait()
+        # Its server process may have an insert in hand, and commits it before it sees that nobody is there.
+        wait_until(self.gone, "the server has ended the session of the load")
+
+    def gone(self):
+        try:
+            return self.cluster.one("select count(*) from pg_stat_activity where application_name = %s", self.NAME) == 0
+        except psycopg2.OperationalError:
+            return True  # the server was ended, and the session with it
