@@ -435,15 +435,15 @@ def measure_codec(server, results):
     print("\n  codec alone, one core: MB/s compressing / decompressing / ratio\n" + f"    {'':<36}" + "".join(f"{m:>24}" for m in modes))
     for relation, cells in table.items():
         print(f"    {relation:<36}" + "".join(f"{c['compress']:>10.0f}/{c['decompress']:>6.0f}/{c['ratio']:>6.2f}" for c in cells.values()))
-        results.add("codec speed, slowest relation", "pgmint", cells["balanced"]["compress"] / cells["zstd_1"]["compress"])
-        results.add("codec size, worst relation", "pgmint", cells["zstd_1"]["ratio"] / cells["balanced"]["ratio"])
+        results.add("codec speed by zstd 1's", "pgmint", cells["balanced"]["compress"] / cells["zstd_1"]["compress"])
+        results.add("codec size by zstd 1's", "pgmint", cells["zstd_1"]["ratio"] / cells["balanced"]["ratio"])
 
 
 def report(results):
     print("\n  medians")
     for measure, tools in results.samples.items():
         scale, unit = {"stored": (1e6, "MB"), "memory": (1e6, "MB"), "single push beyond compression": (1, "ms"),
-                       "codec speed, slowest relation": (1, "x"), "codec size, worst relation": (1, "x")}.get(measure, (1, "s"))
+                       "codec speed by zstd 1's": (1, "x"), "codec size by zstd 1's": (1, "x")}.get(measure, (1, "s"))
         figures = [f"{tool} {(max(values) if measure == 'memory' else statistics.median(values)) / scale:.2f}" for tool, values in tools.items()]
         print(f"    {measure:<32}{',  '.join(figures)} {unit}")
 
@@ -457,9 +457,9 @@ def report(results):
     results.require("full backup: throughput against pg_basebackup", ratio("backup", "pg_basebackup"), 1.0)
     for name, speed in (("pgmint", 2.2), ("pgmint fast", 2.2), ("pgmint zstd", 2.0), ("pgmint small", 2.2)):
         results.require(f"restore, {MODES[name]}: throughput against pgbackrest", ratio("restore", "pgbackrest", name), speed)
-    for measure, pick, bound, at_least in (("codec speed, slowest relation", min, 1.0, True), ("codec size, worst relation", max, 1.01, False)):
+    for measure, pick, bound, at_least in (("codec speed by zstd 1's", min, 1.0, True), ("codec size by zstd 1's", max, 1.01, False)):
         values = results.samples.get(measure, {}).get("pgmint")
-        results.require(f"{measure}, against zstd 1", pick(values) if values else None, bound, at_least)
+        results.require(f"{measure}, worst relation", pick(values) if values else None, bound, at_least)
     results.require("restore: throughput against writing and unzstd alone", ratio("restore", "bound"), 0.8)
     results.require("verify: speed against pgbackrest", ratio("verify", "pgbackrest"), 2.0)
     results.require("WAL: rate against synchronous archive-push", ratio("wal", "pgbackrest"), 5.0)

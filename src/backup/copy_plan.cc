@@ -56,11 +56,13 @@ CopyPlan plan_copy(const postgres::DirectoryScan& scan, const CopyPlanOptions& o
   // finds their pages where it looks for them, at multiples of their size.
   const auto others = std::ranges::stable_partition(small, [&](std::uint32_t i) { return scan.entries[i].relation.has_value(); });
   const auto bundle = [&](std::span<const std::uint32_t> files) {
-    std::uint64_t filled = options.bundle_size;
+    bool open = false;
+    std::uint64_t filled = 0;
     for (const auto index : files) {
       const auto size = scan.entries[index].size;
-      if (filled + size > options.bundle_size || plan.tasks.empty() || !plan.tasks.back().bundle) {
+      if (!open || filled + size > options.bundle_size) {
         plan.tasks.push_back({{}, true, 0, 0, false});
+        open = true;
         filled = 0;
       }
       plan.tasks.back().files.push_back(index);

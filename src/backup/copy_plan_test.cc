@@ -61,8 +61,10 @@ TEST(CopyPlan, StartsANewBundleWhenOneIsFull) {
 TEST(CopyPlan, KeepsRelationsApartFromOtherSmallFiles) {
   postgres::DirectoryScan scan;
   for (const char* path : {"base/5/1", "PG_VERSION", "base/5/2", "postgresql.conf"}) {
-    scan.entries.push_back(file(path, 8192));
-    scan.entries.back().relation = postgres::relation_of_path(path);
+    const auto relation = postgres::relation_of_path(path);
+    const bool empty = std::string_view(path) == "PG_VERSION";  // opens a bundle as well
+    scan.entries.push_back(file(path, empty ? 0 : 8192, relation ? EntryKind::RelationSegment : EntryKind::Other));
+    scan.entries.back().relation = relation;
   }
   ASSERT_TRUE(scan.entries[0].relation && !scan.entries[1].relation);
   const auto plan = plan_copy(scan, kOptions);

@@ -146,9 +146,10 @@ Result<int> run(Context& context) {
     slot_list = to_json(TRY(repository.slots()), {});
     return ok();
   };
-  if (const auto looked = look_again(); !looked) {
+  const auto looked = look_again();
+  if (!looked) {
     log_warning("the repository was created, but it cannot be read: {}", looked.error().describe());
-    clusters.push_back("clusters: are made at their first backups; try pgmint doctor first");
+    clusters.push_back("the repository was created, but it cannot be read: see what pgmint doctor says before you go on");
   }
   context.output().document({{"repository", environment.store.describe()},
                              {"repository_id", id},
@@ -157,7 +158,7 @@ Result<int> run(Context& context) {
                              {"slots", slot_list},
                              {"archive_command", archive_command_line(context)}});
   tell(context, key, recovery.text, clusters);
-  return 0;
+  return looked ? 0 : exit_code(looked.error().code());
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 namespace pgmint::codec {
 namespace {
 
-/// 1 to 8 % smaller than level 1 behind the transform, at about 0.4 of its speed; 9 and 12 are slower and no smaller, 16 is 7 to 19 % smaller
+/// A few percent smaller than level 1 behind the transform, at about 0.4 of its speed; 9 and 12 are slower and no smaller, 16 is 7 to 19 % smaller
 /// at 5 to 45 MB/s (docs/performance.md).
 constexpr int kSmallLevel = 5;
 

@@ -173,6 +173,40 @@ TEST_F(PageCodec, DamagedStreamsAreRefusedOrGiveSomePages) {
   EXPECT_GT(refused, 1000);
 }
 
+// Bytes that no stream speaks of would come back as whatever the memory held: in a check as zeros, in a restore as something else.
+TEST_F(PageCodec, PagesWithBytesThatNobodyWritesAreRefused) {
+  Bytes page(kPageSize);
+  unsigned char* p = as_u8(MutableByteView(page));
+  constexpr std::uint32_t kTuples = 20, kLower = kPageHeaderSize + 4 * kTuples;
+  for (const std::uint32_t special : {kPageSize, kPageSize - 16}) {
+    std::ranges::fill(page, std::byte{});
+    const std::uint32_t upper = special - 40 * kTuples;
+    store16(p + kLowerAt, kLower);
+    store16(p + kUpperAt, upper);
+    store16(p + kSpecialAt, special);
+    for (std::uint32_t i = 0; i < kTuples; ++i) {
+      const std::uint32_t offset = special - 40 * (i + 1);
+      store32(p + kPageHeaderSize + 4 * i, offset | 1U << 15 | 40U << 17);
+      store32(p + offset, 700 + i);
+    }
+    PageEncoder encoder;
+    auto streams = encode(encoder, page);
+    ASSERT_TRUE(streams);
+    // The header's words stand in the descriptors as they are: pd_upper moves down, into what was the hole.
+    ByteArray<4> word{}, lower_word{};
+    store32(as_u8(MutableByteView(word)), kLower | upper << 16);
+    store32(as_u8(MutableByteView(lower_word)), kLower | (upper - 8) << 16);
+    const auto found = std::ranges::search(streams->control, word);
+    ASSERT_FALSE(found.empty());
+    std::ranges::copy(lower_word, found.begin());
+    store16(p + kUpperAt, upper - 8);
+    PageDecoder decoder;
+    Bytes out(kPageSize);
+    EXPECT_FALSE(decoder.decode(streams->control, streams->raw, streams->remainder, out).has_value());
+    EXPECT_FALSE(decode_and_compare()({streams->control, streams->raw, streams->remainder}, page));
+  }
+}
+
 TEST_F(PageCodec, StreamsOfAnotherSizeAreRefused) {
   PageEncoder encoder;
   PageDecoder decoder;

@@ -81,6 +81,10 @@ struct Items {
   unsigned char* page;
   const Layout& layout;
   std::uint32_t previous;  ///< where the tuple before begins
+  std::uint32_t covered = 0;
+
+  /// Whether the tuples are as many bytes as there is room for: none is left that nobody wrote.
+  bool fill_the_page() const { return covered == layout.special - layout.upper; }
 
   struct Item {
     std::uint32_t offset, length, flags;
@@ -101,6 +105,7 @@ struct Items {
     if (item.length == 0) return true;
     if (item.length < length_min || item.offset > kPageSize || size > kPageSize - item.offset) return false;
     if (!at_upper) previous = item.offset;
+    covered += size;
     return true;
   }
 };
@@ -148,7 +153,7 @@ PGMINT_INLINE bool put_heap(Source& source, unsigned char* page, const Layout& l
     if (!source.join(tuple + data, (layout.has(kKindPadding) ? size : item.length) - data)) return false;
   }
   source.h0 = h0, source.h1 = h1, source.h2 = h2;
-  return true;
+  return items.fill_the_page();
 }
 
 PGMINT_INLINE bool put_posting(Source& source, unsigned char* tuple, std::uint32_t length, std::uint32_t info) {
@@ -193,7 +198,7 @@ PGMINT_INLINE bool put_index(Source& source, unsigned char* page, const Layout& 
     store16(tuple + 6, info);
     if (!source.join(tuple + kIndexHeaderSize, item.length - kIndexHeaderSize)) return false;
   }
-  return true;
+  return items.fill_the_page();
 }
 
 PGMINT_INLINE bool put_page(Source& source, std::uint32_t kind, unsigned char* page) {

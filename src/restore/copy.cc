@@ -27,7 +27,7 @@ using repository::FileArea;
 using repository::FileEntry;
 using repository::FileKind;
 
-constexpr std::size_t kRunMax = 8 << 20;              ///< bytes read from a pack at once
+constexpr std::size_t kRunMax = 4 << 20;              ///< bytes read from a pack at once
 constexpr std::size_t kWriteMax = 2 << 20;            ///< bytes written to a file at once
 static_assert(kWriteMax >= repository::kDataRecordMax);
 /// Writes past the page cache wait for the disk: meanwhile another thread has the core.

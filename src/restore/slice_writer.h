@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 
+#include <cerrno>
+
 #include "base/direct_io.h"
 #include "repository/segment_map.h"
 
@@ -16,16 +18,17 @@ class SliceWriter {
   SliceWriter(const Fd& fd, bool direct, std::string_view what, MutableByteView buffer, std::uint64_t offset)
       : fd_(fd), direct_(direct), what_(what), buffer_(buffer), offset_(offset) {}
 
-  /// Asks the file system for the blocks of a slice without holes at once: writes into them then need not wait for each other.
-  /// @errors Io (no space)
+  /// Asks the file system for the blocks of a slice without holes at once: writes into them then need not wait for each other. A wish,
+  /// unless there is no room for them. @errors Io (no space)
   Status reserve(const repository::SegmentMap& map, std::uint64_t first, std::uint64_t last) {
     std::uint64_t size = 0;
     for (auto i = first; i < last; ++i) {
       if (!map.extents[i].location) return ok();
       size += map.extent_length(i);
     }
-    if (!direct_ || ::fallocate(fd_.get(), 0, static_cast<off_t>(offset_), static_cast<off_t>(size)) == 0 || errno == EOPNOTSUPP) return ok();
-    return errno_error(errno, std::string("reserve space for ") + std::string(what_));
+    if (!direct_ || ::fallocate(fd_.get(), 0, static_cast<off_t>(offset_), static_cast<off_t>(size)) == 0) return ok();
+    if (errno != ENOSPC && errno != EDQUOT) return ok();  // interrupted, not supported: writing allocates too, and tells
+    return errno_error(errno, "reserve space for " + what_);
   }
 
   /// Where the next `size` bytes of the file are to be put, before anything else is asked of the writer. @errors Io

@@ -508,7 +508,7 @@ def test_init_that_cannot_read_what_it_made_still_shows_the_recovery_key(make, o
     assert first < len(opened)
     for n in (first, (first + len(opened)) // 2, len(opened)):
         tool = make.pgmint(cluster)
-        outcome = tool.run("init", *output, prefix=["strace", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=openat", "-e", f"inject=openat:error=EIO:when={n}+"])
+        outcome = tool.run("init", *output, code=(6, 7, 8), prefix=["strace", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=openat", "-e", f"inject=openat:error=EIO:when={n}+"])
         assert "cannot be read" in outcome.err, f"open {n} of {len(opened)} failed unnoticed\n{outcome}"
         key = outcome.json["recovery_key"] if output else next(line for line in outcome.out.splitlines() if line.startswith("PGMINT-RECOVERY-"))
         paper = tool.home / "paper"
