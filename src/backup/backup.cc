@@ -10,6 +10,7 @@
 #include "backup/copy_plan.h"
 #include "backup/describe.h"
 #include "backup/extra_files.h"
+#include "backup/incremental.h"
 #include "backup/last_record.h"
 #include "backup/preflight.h"
 #include "backup/progress_reporter.h"
@@ -61,7 +62,8 @@ class Run {
         environment_(request.cluster.repository().environment()),
         clock_(environment_.clock),
         progress_(request.progress, counters_, clock_),
-        workers_(worker_count(request)) {}
+        workers_(worker_count(request)),
+        incremental_(request.cluster) {}
 
   /// Nothing is changed yet.
   Status preflight() {
@@ -73,6 +75,11 @@ class Run {
     facts_ = TRY(server_.inspect());
     TRY(check_archiving(facts_));
     if (!facts_.in_recovery) TRY(check_archiver(server_, clock_, request_.cancel));
+    extent_size_ = static_cast<std::uint32_t>(request_.extent_size.value());
+    if (!request_.incremental) return ok();
+    TRY(incremental_.choose(control_));
+    // Extents of one size can be compared, and referred to where they stand.
+    if (incremental_.active()) extent_size_ = incremental_.parent().extent_size;
     return ok();
   }
 
@@ -121,11 +128,12 @@ class Run {
     for (;;) {
       bool taken = false;
       auto session = repository::WriteSession::begin(
-          request_.cluster, std::nullopt, [&](const repository::LogState& state) -> Status {
+          request_.cluster, parent_session(), [&](const repository::LogState& state) -> Status {
             report_.started = clock_.now();
-            report_.name = fmt::format("{}-{}", format_compact(report_.started),
-                                       repository::backup_type_suffix(repository::BackupType::Full));
-            taken = state.find(report_.name) != nullptr || begun_beside(state, report_.started);
+            report_.name = name();
+            // It may become a full before it ends.
+            taken = state.find(report_.name) != nullptr || begun_beside(state, report_.started) ||
+                    state.find(name(repository::BackupType::Full)) != nullptr;
             if (taken) return Error(Errc::Busy, fmt::format("the name {} is taken", report_.name));
             return ok();
           });
@@ -134,6 +142,18 @@ class Run {
       clock_.sleep(1s);
     }
   }
+
+  std::optional<repository::SessionId> parent_session() const {
+    if (!incremental_.active()) return std::nullopt;
+    return incremental_.parent().session;
+  }
+  repository::BackupType type() const {
+    return incremental_.active() ? repository::BackupType::Incremental : repository::BackupType::Full;
+  }
+  std::string name(repository::BackupType of) const {
+    return fmt::format("{}-{}", format_compact(report_.started), repository::backup_type_suffix(of));
+  }
+  std::string name() const { return name(type()); }
 
   /// Whether an open backup may have the name of this moment: its own moment lies at most a second before its BEGIN.
   static bool begun_beside(const repository::LogState& state, TimePoint started) {
@@ -149,6 +169,9 @@ class Run {
     report_.from_standby = started_.on_standby;
     log_debug("backup {} started at {} on timeline {}", report_.name, postgres::format(started_.start_lsn),
               started_.timeline.value());
+    const bool was = incremental_.active();
+    TRY(incremental_.look(request_.data_directory, control_, started_, request_.cancel));
+    if (was && !incremental_.active()) become_full();
     return ok();
   }
 
@@ -156,12 +179,27 @@ class Run {
     progress_.enter(Phase::Scan);
     scan_ = TRY(postgres::scan_data_directory(request_.data_directory, {.cancel = request_.cancel}));
     for (const auto& note : scan_.notes) log_debug("scan: {}", note);
-    const auto extent = request_.extent_size.value();
-    plan_ = plan_copy(scan_, {.extent_size = extent,
-                              .stretch = std::max(extent, std::min<std::uint64_t>(kStretch, packs_->target)),
-                              .bundle_size = std::max(extent, kBundle)});
-    progress_.expect(plan_.total_bytes, plan_.files);
+    make_plan();
     return ok();
+  }
+
+  void make_plan() {
+    const std::uint64_t extent = extent_size_;
+    files_.clear();
+    if (incremental_.active()) files_ = incremental_.plan(scan_, control_, report_.started);
+    plan_ = plan_copy(scan_,
+                      {.extent_size = extent,
+                       .stretch = std::max(extent, std::min<std::uint64_t>(kStretch, packs_->target)),
+                       .bundle_size = std::max(extent, kBundle),
+                       .block_size = control_.block_size},
+                      files_);
+    progress_.expect(plan_.total_bytes, plan_.files);
+  }
+
+  /// What was meant to be an incremental goes on as a full.
+  void become_full() {
+    report_.name = name();
+    log_info("this backup is a full one, {}: {}", report_.name, incremental_.reason());
   }
 
   /// Thread-safe.
@@ -173,8 +211,27 @@ class Run {
 
   Status copy() {
     progress_.enter(Phase::Copy);
+    TRY(copy_planned());
+    if (copied_.refuted) {
+      report_.refuted = true;
+      warn(fmt::format("{}: everything is read again, as a full backup", *copied_.refuted));
+      incremental_.give_up(*copied_.refuted);
+      become_full();
+      make_plan();
+      TRY(copy_planned());
+    }
+    TRY(judge_vanished());
+    report_bad_pages();
+    return ok();
+  }
+
+  Status copy_planned() {
     std::optional<storage::RateLimiter> rate;
     if (request_.max_rate) rate.emplace(*request_.max_rate, clock_, request_.cancel);
+    std::optional<CopyParent> parent;
+    if (incremental_.active())
+      parent.emplace(CopyParent{request_.cluster.store(), files_, postgres::Lsn(incremental_.parent().start_lsn),
+                                incremental_.parent().bad_pages});
     const CopyInput input{.scan = scan_,
                           .plan = plan_,
                           .source = source_,
@@ -185,8 +242,9 @@ class Run {
                                     .block_size = control_.block_size,
                                     .backup_start = started_.start_lsn},
                           .blocks_per_segment = control_.relation_segment_blocks,
+                          .parent = parent ? &*parent : nullptr,
                           .upper_lsn = [this] { return server_.page_check_lsn(); },
-                          .extent_size = static_cast<std::uint32_t>(request_.extent_size.value()),
+                          .extent_size = extent_size_,
                           .workers = workers_,
                           .uploaders = kUploaders,
                           .queued_packs = kQueuedPacks,
@@ -194,8 +252,6 @@ class Run {
                           .clock = clock_,
                           .cancel = request_.cancel};
     copied_ = TRY(copy_files(input, counters_, findings_, [this] { return tick(); }));
-    TRY(judge_vanished());
-    report_bad_pages();
     return ok();
   }
 
@@ -220,7 +276,11 @@ class Run {
 
   void report_bad_pages() {
     report_.bad_pages = findings_.named();
-    report_.bad_page_count = findings_.bad;
+    report_.bad_page_count = findings_.bad + copied_.inherited_bad.size();
+    // Nobody has read these again: they are what they were.
+    for (const auto& page : copied_.inherited_bad)
+      if (report_.bad_pages.size() < kBadPagesNamed) report_.bad_pages.push_back(page);
+    std::ranges::sort(report_.bad_pages, {}, [](const auto& page) { return std::pair(page.path, page.block); });
     if (report_.bad_page_count == 0) return;
     warn(fmt::format("{} damaged {} in the data directory, kept as they are", report_.bad_page_count,
                      report_.bad_page_count == 1 ? "page" : "pages"));
@@ -232,7 +292,7 @@ class Run {
   Status stop() {
     progress_.enter(Phase::Stop);
     extras_ =
-        TRY(store_extra_files(*rest_, read_outside_configuration(facts_, request_.data_directory, report_.warnings)));
+        TRY(store_extra_files(*rest_, read_outside_configuration(facts_, request_.data_directory, report_.warnings), parent_files()));
     auto image = TRY(postgres::read_control_file(request_.data_directory, clock_));
     control_ = image.control;
     std::vector<ExtraFile> last(1);
@@ -293,7 +353,7 @@ class Run {
 
   Result<bool> carry(const std::string& segment) {
     auto entry = TRY(carry_own_segment(*rest_, *maps_, request_.data_directory, segment, stopped_.stop_lsn, control_,
-                                       static_cast<std::uint32_t>(request_.extent_size.value())));
+                                       extent_size_));
     if (!entry) return false;
     extras_.push_back(std::move(*entry));
     report_.carried_wal.push_back(segment);
@@ -302,18 +362,35 @@ class Run {
 
   Status describe_all() {
     progress_.enter(Phase::Describe);
-    described_ = TRY(describe(*maps_, scan_, copied_.files, std::move(control_entry_), std::move(extras_)));
+    described_ = TRY(describe(*maps_, scan_, copied_.files, std::move(control_entry_), std::move(extras_), parent_files()));
     TRY(rest_->close());
     return maps_->close();
+  }
+
+  const ParentFiles* parent_files() const { return incremental_.active() ? &incremental_.files() : nullptr; }
+
+  /// Packs of the parent that this backup does not need.
+  std::vector<repository::PackId> not_needed() const {
+    std::vector<repository::PackId> packs;
+    const auto& open = request_.cluster.state().open_sessions();
+    const auto session = open.find(session_->id());
+    if (incremental_.active() || session == open.end()) return packs;
+    for (const auto& [id, pack] : session->second.pins) packs.push_back(id);
+    return packs;
   }
 
   Status commit() {
     progress_.enter(Phase::Commit);
     if (request_.cancel != nullptr) TRY(request_.cancel->check());
     report_.finished = clock_.now();
-    TRY(session_->commit(root(), {}, request_.retain_until));
+    TRY(session_->commit(root(), not_needed(), request_.retain_until));
 
     report_.session = session_->id();
+    report_.type = type();
+    report_.parent = incremental_.active() ? incremental_.parent().name : "";
+    report_.method = incremental_.active() ? incremental_.method() : incremental_.reason();
+    report_.read_bytes = counters_.read_bytes;
+    report_.changed_pages = counters_.changed_pages;
     report_.files = described_.files;
     report_.total_bytes = described_.total_bytes;
     report_.zero_bytes = counters_.zero_bytes;
@@ -333,7 +410,8 @@ class Run {
     repository::ManifestRoot root;
     root.session = session_->id();
     root.name = report_.name;
-    root.type = repository::BackupType::Full;
+    root.type = type();
+    root.parent = parent_session();
     root.started = report_.started;
     root.finished = report_.finished;
     const auto identity = repository::current_identity(request_.cluster.state());
@@ -353,7 +431,7 @@ class Run {
     root.tablespace_map = to_bytes(as_bytes(stopped_.tablespace_map));
     root.tree_depth = described_.tree.depth;
     root.tree = described_.tree.root;
-    root.extent_size = static_cast<std::uint32_t>(request_.extent_size.value());
+    root.extent_size = extent_size_;
     root.file_count = described_.files;
     root.total_bytes = described_.total_bytes;
     root.stored_bytes = session_->stored_bytes();
@@ -381,6 +459,12 @@ class Run {
     add("server_encoding", facts_.server_encoding);
     add("libc_version", facts_.libc_version);
     add("icu_version", facts_.icu_version);
+    if (incremental_.active()) {
+      add("parent", incremental_.parent().name);
+      add("incremental_by", incremental_.method());
+    } else if (!incremental_.reason().empty()) {
+      add("full_because", incremental_.reason());
+    }
     // A restore counts these as present.
     for (const auto& segment : report_.carried_wal) add("carried_wal", segment);
     // Where a restore with --immediate lets recovery end.
@@ -418,6 +502,8 @@ class Run {
   PageFindings findings_;
   ProgressReporter progress_;
   unsigned workers_;
+  Incremental incremental_;
+  std::uint32_t extent_size_ = 0;
   BackupReport report_;
 
   postgres::ControlFile control_;
@@ -428,6 +514,7 @@ class Run {
   std::optional<PackStream> maps_, rest_;
   ServerStart started_;
   postgres::DirectoryScan scan_;
+  std::vector<FilePlan> files_;
   CopyPlan plan_;
   CopyOutcome copied_;
   std::vector<repository::FileEntry> extras_;

@@ -1,4 +1,4 @@
-// A full backup, direct: the data directory of a running cluster becomes one snapshot of the repository.
+// A physical backup, direct: the data directory of a running cluster becomes one snapshot of the repository.
 // Decision: docs/adr/0007-extent-size-and-pipeline.md. Rules of PostgreSQL: README.md of this folder.
 #pragma once
 
@@ -58,6 +58,8 @@ struct BackupRequest {
   /// that never reach the repository are carried by the backup itself (manifest area 2).
   std::optional<postgres::ConnectOptions> primary{};
 
+  /// Incremental where a parent will do, else full, and the report says why; false: full.
+  bool incremental = false;
   std::string note{};
   std::string label = "pgmint";
   bool fast_checkpoint = true;
@@ -90,6 +92,11 @@ struct BackupReport {
   repository::SessionId session{};
   TimePoint started{}, finished{};
   bool from_standby = false;
+  repository::BackupType type = repository::BackupType::Full;
+  std::string parent;                ///< incremental: the name of the backup that it builds on
+  std::string method;                ///< incremental: how it was found what changed; full: why it is one, if anything else was asked for
+  std::uint64_t read_bytes = 0;      ///< of the data directory
+  std::uint64_t changed_pages = 0;   ///< incremental: of relations, stored
   std::uint64_t files = 0;         ///< entries with content
   std::uint64_t total_bytes = 0;   ///< of files, as restored
   std::uint64_t zero_bytes = 0;    ///< of total_bytes, in extents that hold zeros only
@@ -108,12 +115,15 @@ struct BackupReport {
   std::vector<PhaseTime> times;  ///< in order
 
   double ratio() const;  ///< total over stored; 0 when nothing is stored
-  /// 8 when pages were found damaged (the backup is kept: it is the best there is of them), else 0.
-  int exit_code() const { return bad_page_count == 0 ? 0 : 8; }
+  /// What an incremental stood on did not hold, so that everything was read: a parent that cannot be read, or change
+  /// summaries that do not name a page that changed. Older backups need a look.
+  bool refuted = false;
+  /// 8 when pages were found damaged (the backup is kept: it is the best there is of them), or the parent was, else 0.
+  int exit_code() const { return bad_page_count == 0 && !refuted ? 0 : 8; }
 };
 inline constexpr std::size_t kBadPagesNamed = 10'000;
 
-/// Takes one full backup and commits it. On failure or cancellation the session is aborted, the server leaves backup
+/// Takes one backup and commits it. On failure or cancellation the session is aborted, the server leaves backup
 /// mode, and nothing is listed. A damaged page does not fail the run: it is stored as it is, named in the manifest and
 /// in the report.
 ///

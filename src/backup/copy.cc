@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "backup/mapped_file.h"
+#include "backup/parent_compare.h"
 #include "base/guarded.h"
 #include "base/queue.h"
 #include "base/task_group.h"
@@ -21,6 +22,8 @@ using repository::FinishedPack;
 using repository::RecordType;
 
 constexpr std::size_t kBufferSize = repository::kDataRecordMax;
+/// As large as an extent: the codec then sees as many pages at once.
+constexpr std::size_t kDeltaMax = 256U << 10;
 constexpr std::chrono::milliseconds kTick{200};
 
 /// What the workers of one copy share.
@@ -40,12 +43,33 @@ struct Shared {
     std::vector<std::string> noted, refused;
   };
   Guarded<Vanished> vanished{};
+  Guarded<std::optional<std::string>> refuted{};
+  Guarded<std::vector<repository::BadPage>> inherited_bad{};
+
+  const FilePlan& plan_of(std::uint32_t index) const {
+    static const FilePlan kWhole;
+    return input.parent != nullptr ? input.parent->files[index] : kWhole;
+  }
 
   Status hand_on(FinishedPack pack) {
     if (!finished.push(std::move(pack))) return Error(Errc::Cancelled, "cancelled");
     return ok();
   }
 };
+
+/// A file that stays what it is in the parent.
+CopiedFile kept(const repository::FileEntry& parent) {
+  CopiedFile copied;
+  copied.length = parent.size;
+  if (const auto* member = std::get_if<repository::BundleMember>(&parent.content)) {
+    copied.state = CopiedFile::State::Bundled;
+    copied.content = *member;
+  } else {
+    copied.state = CopiedFile::State::Mapped;
+    copied.content = std::get<repository::RecordLocation>(parent.content);
+  }
+  return copied;
+}
 
 class Worker {
  public:
@@ -55,9 +79,22 @@ class Worker {
         packs_(in_.packs, repository::PackKind::Base,
                [this](FinishedPack pack) { return s_.hand_on(std::move(pack)); }),
         inspector_(in_.check, in_.blocks_per_segment, in_.upper_lsn, in_.clock, s_.findings),
-        buffer_(kBufferSize) {}
+        buffer_(kBufferSize) {
+    if (in_.parent != nullptr) parent_.emplace(in_, s_.findings);
+  }
 
   Status run() {
+    auto done = work();
+    // The parent, not this machine, is at fault: the run goes on without it.
+    if (parent_ && parent_->refuted())
+      s_.refuted.with([&](auto& reason) {
+        if (!reason) reason = *parent_->refuted();
+      });
+    return done;
+  }
+
+ private:
+  Status work() {
     for (;;) {
       const auto next = s_.next_task.fetch_add(1);
       if (next >= in_.plan.tasks.size()) break;
@@ -68,22 +105,128 @@ class Worker {
     return packs_.close();
   }
 
- private:
   Status copy_stretch(const CopyTask& task) {
     auto& file = *s_.by_entry.at(task.files[0]);
     const auto& entry = file.entry();
-    auto* source = TRY(file.open(in_.source).context(entry.path));
+    auto* source = TRY(open(file).context(entry.path));
     if (source != nullptr) {
       const auto end = task.last ? file.wanted() : std::min(task.end, file.wanted());
-      if (task.first < end) TRY(read_stretch(file, *source, task.first, end).context(entry.path));
+      if (task.first < end) TRY(read_some(file, *source, task.first, end).context(entry.path));
       TRY(packs_.end_run(run_reserve()));
     }
-    count_rest(task.end - task.first);
+    count_rest(task.bytes);
     if (!file.leave_stretch()) return ok();
     s_.counters.files_done.fetch_add(1, std::memory_order_relaxed);
-    auto map = file.describe();
-    if (!map) return note_absent(entry);
-    return store_map(task.files[0], *map);
+    return finish_mapped(task.files[0], file);
+  }
+
+  Result<SourceFile*> open(MappedFile& file) {
+    return file.open(in_.source, [this](const repository::RecordLocation& map) { return parent_->read_map(map); });
+  }
+
+  Status finish_mapped(std::uint32_t index, MappedFile& file) {
+    const auto described = file.describe();
+    if (!described) return note_absent(file.entry());
+    note_inherited(file);
+    if (!described->is_parents) return store_map(index, described->map);
+    s_.files[index] = kept(*file.plan().parent);
+    return ok();
+  }
+
+  /// Damaged pages that the parent had in this file and that were not read again.
+  void note_inherited(const MappedFile& file) {
+    if (in_.parent == nullptr || file.plan().reading != Reading::Listed) return;
+    const auto first = std::uint64_t{file.entry().relation->segment} * in_.blocks_per_segment;
+    for (const auto& page : in_.parent->bad_pages)
+      if (page.path == file.entry().path && page.block >= first && !file.renewed(page.block - first))
+        s_.inherited_bad.with([&](auto& pages) { pages.push_back(page); });
+  }
+
+  Status read_some(MappedFile& file, SourceFile& source, std::uint64_t first, std::uint64_t end) {
+    if (file.plan().reading == Reading::Listed && file.parent_map() != nullptr) return read_listed(file, source, first, end);
+    return read_stretch(file, source, first, end);
+  }
+
+  /// Extents of which enough changed are read whole, of others only the pages that did.
+  Status read_listed(MappedFile& file, SourceFile& source, std::uint64_t first, std::uint64_t end) {
+    const std::uint64_t page = in_.check.block_size;
+    for (std::uint64_t at = first; at < end; at += in_.extent_size) {
+      const auto i = at / in_.extent_size;
+      const auto length = file.extent_length(i);
+      const auto from = at / page, to = (at + length) / page;
+      const auto blocks = parent_->listed(file.plan(), from, to);
+      const auto deltas = file.parent_delta_pages(from, to);
+      const bool rewrite = !file.parent_has(i) || (file.deltas_are_dear() && deltas > 0) ||
+                           too_many(file, blocks, deltas, to - from);
+      if (rewrite) {
+        TRY(read_extent_whole(file, source, at, length));
+      } else if (!blocks.empty()) {
+        TRY(read_pages(file, source, blocks));
+      }
+    }
+    return flush_delta(file);
+  }
+
+  /// More than a third of an extent's pages would stand in deltas.
+  static bool too_many(const MappedFile& file, const std::vector<std::uint32_t>& blocks, std::size_t deltas,
+                       std::uint64_t pages) {
+    std::size_t all = deltas;
+    for (const auto block : blocks)
+      if (!file.parent_delta_has(block)) ++all;
+    return all * 3 > pages && !blocks.empty();
+  }
+
+  Status read_extent_whole(MappedFile& file, SourceFile& source, std::uint64_t at, std::uint32_t length) {
+    TRY(before_read(length));
+    const auto data = MutableByteView(buffer_).first(length);
+    auto range = source.range(at, length);
+    const auto got = TRY(range->read(data, at));
+    // What the relation has lost since the scan is cut off by replay.
+    std::ranges::fill(data.subspan(got), std::byte{0});
+    TRY(inspector_.inspect(file.entry(), at, data.first(got), *range));
+    TRY(parent_->check_unlisted(file, at, data.first(got)));
+    file.set(at / in_.extent_size, TRY(store_extent(data)));
+    s_.counters.changed_pages.fetch_add(length / in_.check.block_size, std::memory_order_relaxed);
+    count_read(got);
+    return ok();
+  }
+
+  /// Runs of neighbours with one read each.
+  Status read_pages(MappedFile& file, SourceFile& source, const std::vector<std::uint32_t>& blocks) {
+    const std::size_t page = in_.check.block_size;
+    for (std::size_t i = 0; i < blocks.size();) {
+      std::size_t end = i + 1;
+      while (end < blocks.size() && blocks[end] == blocks[end - 1] + 1) ++end;
+      const std::uint64_t at = std::uint64_t{blocks[i]} * page;
+      const auto data = MutableByteView(buffer_).first((end - i) * page);
+      TRY(before_read(data.size()));
+      auto range = source.range(at, data.size());
+      const auto got = TRY(range->read(data, at));
+      const auto whole = data.first(got / page * page);
+      TRY(inspector_.inspect(file.entry(), at, whole, *range));
+      for (std::size_t p = 0; p < whole.size() / page; ++p, ++i) TRY(add_to_delta(file, blocks[i], whole.subspan(p * page, page)));
+      count_read(got);
+      i = end;
+    }
+    return ok();
+  }
+
+  Status add_to_delta(MappedFile& file, std::uint32_t block, ByteView page) {
+    append(delta_, page);
+    delta_blocks_.push_back(block);
+    s_.counters.changed_pages.fetch_add(1, std::memory_order_relaxed);
+    return delta_.size() + page.size() > kDeltaMax ? flush_delta(file) : ok();
+  }
+
+  Status flush_delta(MappedFile& file) {
+    if (delta_blocks_.empty()) return ok();
+    repository::MapDelta delta;
+    delta.location = TRY(packs_.append(RecordType::Delta, delta_));
+    delta.fingerprint = packs_.fingerprint(delta.location.nonce, delta_);
+    delta.blocks = std::exchange(delta_blocks_, {});
+    delta_.clear();
+    file.add_delta(std::move(delta));
+    return ok();
   }
 
   Status read_stretch(MappedFile& file, SourceFile& source, std::uint64_t first, std::uint64_t end) {
@@ -97,10 +240,33 @@ class Worker {
       if (got == 0) break;
       data = data.first(got);
       if (file.entry().relation) TRY(inspector_.inspect(file.entry(), at, data, *range));
-      file.set(at / in_.extent_size, TRY(store_extent(data)));
+      TRY(take_extent(file, at, data, *range));
       count_read(got);
       if (got < wanted) break;
     }
+    if (parent_) parent_->leave();
+    return flush_delta(file);
+  }
+
+  /// Stores of an extent what is not the parent's.
+  Status take_extent(MappedFile& file, std::uint64_t at, ByteView data, SourceRange& source) {
+    const auto i = at / in_.extent_size;
+    const bool relation = file.entry().relation.has_value();
+    if (relation && file.plan().has_list) TRY(parent_->check_unlisted(file, at, data));
+    if (file.parent_map() != nullptr && file.parent_has(i) && data.size() == file.extent_length(i)) {
+      const auto changed = TRY(parent_->changed_pages(file, at, data, source));
+      if (changed && changed->empty()) return ok();
+      const auto pages = data.size() / in_.check.block_size;
+      if (changed && !(file.deltas_are_dear() && parent_->has_deltas(file, at)) &&
+          !too_many(file, *changed, parent_->has_deltas(file, at), pages)) {
+        const auto first = at / in_.check.block_size;
+        for (const auto block : *changed)
+          TRY(add_to_delta(file, block, data.subspan((block - first) * in_.check.block_size, in_.check.block_size)));
+        return ok();
+      }
+    }
+    file.set(i, TRY(store_extent(data)));
+    if (relation) s_.counters.changed_pages.fetch_add(data.size() / in_.check.block_size, std::memory_order_relaxed);
     return ok();
   }
 
@@ -155,26 +321,30 @@ class Worker {
     if (entry.relation) TRY(inspector_.inspect(entry, 0, data, *range));
     auto& copied = s_.files[index];
     copied.length = got;
+    count_read(got);
     if (got == 0) {
       copied.state = CopiedFile::State::Empty;
       return ok();
     }
+    const auto& plan = s_.plan_of(index);
+    if (plan.reading != Reading::Whole && TRY(parent_->is_same(entry, plan, data, *range))) {
+      copied = kept(*plan.parent);
+      return ok();
+    }
+    if (entry.relation) s_.counters.changed_pages.fetch_add(got / in_.check.block_size, std::memory_order_relaxed);
     members_.push_back({index, filled_, got});
     filled_ += got;
-    count_read(got);
     return ok();
   }
 
   /// A file that was small when scanned and no longer fits a bundle: it gets a map after all.
   Status copy_grown(std::uint32_t index, const DirectoryEntry& entry) {
     TRY(flush_bundle());
-    MappedFile file(entry, in_.extent_size, 0, 1);
-    auto* source = TRY(file.open(in_.source));
+    MappedFile file(entry, s_.plan_of(index), {in_.extent_size, 0, 1});
+    auto* source = TRY(open(file));
     if (source == nullptr) return note_absent(entry);
     TRY(read_stretch(file, *source, 0, file.wanted()));
-    auto map = file.describe();
-    PGMINT_ASSERT(map);
-    return store_map(index, *map);
+    return finish_mapped(index, file);
   }
 
   Status flush_bundle() {
@@ -218,6 +388,7 @@ class Worker {
 
   void count_read(std::uint64_t bytes) {
     counted_ += bytes;
+    s_.counters.read_bytes.fetch_add(bytes, std::memory_order_relaxed);
     s_.counters.bytes_done.fetch_add(bytes, std::memory_order_relaxed);
     count_sealed();
   }
@@ -244,9 +415,12 @@ class Worker {
   const CopyInput& in_;
   PackStream packs_;
   PageInspector inspector_;
+  std::optional<ParentCompare> parent_;
   Bytes buffer_;
   std::vector<Member> members_;
   std::size_t filled_ = 0;
+  Bytes delta_;  ///< changed pages of the file that is being read, and their blocks
+  std::vector<std::uint32_t> delta_blocks_;
   std::uint64_t counted_ = 0;  ///< of the current file or stretch, already in bytes_done
   std::uint64_t sealed_counted_ = 0;
 };
@@ -281,8 +455,21 @@ void prepare_mapped(Shared& shared) {
   for (std::size_t i = 0; i < plan.mapped.size(); ++i) {
     const auto& entry = shared.input.scan.entries[plan.mapped[i]];
     shared.mapped.push_back(std::make_unique<MappedFile>(
-        entry, shared.input.extent_size, entry.relation ? shared.input.check.block_size : 0, plan.stretches[i]));
+        entry, shared.plan_of(plan.mapped[i]),
+        MappedFile::Shape{shared.input.extent_size, entry.relation ? shared.input.check.block_size : 0, plan.stretches[i]}));
     shared.by_entry.emplace(plan.mapped[i], shared.mapped.back().get());
+  }
+}
+
+/// Files that are not opened.
+void take_kept(const CopyInput& input, CopyOutcome& outcome) {
+  if (input.parent == nullptr) return;
+  for (std::size_t i = 0; i < outcome.files.size(); ++i) {
+    const auto& plan = input.parent->files[i];
+    if (plan.reading != Reading::Kept) continue;
+    outcome.files[i] = kept(*plan.parent);
+    for (const auto& page : input.parent->bad_pages)
+      if (page.path == input.scan.entries[i].path) outcome.inherited_bad.push_back(page);
   }
 }
 
@@ -292,6 +479,7 @@ Result<CopyOutcome> copy_files(const CopyInput& input, CopyCounters& counters, P
                                const std::function<Status()>& tick) {
   CopyOutcome outcome;
   outcome.files.resize(input.scan.entries.size());
+  take_kept(input, outcome);
   BoundedQueue<FinishedPack> finished(input.queued_packs);
   Attendance attendance(input.workers + input.uploaders);
   std::atomic<unsigned> workers_left{input.workers};
@@ -329,7 +517,12 @@ Result<CopyOutcome> copy_files(const CopyInput& input, CopyCounters& counters, P
     // Outlives this call: by value.
     input.maps.redirect([upload = input.upload](FinishedPack pack) { return upload(std::move(pack)); });
     if (!ticked) return std::move(ticked).failure();
+    outcome.refuted = shared.refuted.with([](auto& reason) { return std::move(reason); });
+    if (outcome.refuted) return outcome;
     TRY(std::move(joined));
+    shared.inherited_bad.with([&](auto& pages) {
+      outcome.inherited_bad.insert(outcome.inherited_bad.end(), pages.begin(), pages.end());
+    });
     shared.vanished.with([&](auto& lists) {
       outcome.vanished_noted = std::move(lists.noted);
       outcome.vanished_refused = std::move(lists.refused);

@@ -32,6 +32,16 @@ struct CopyCounters {
   std::atomic<std::uint64_t> files_done{0};
   std::atomic<std::uint64_t> sealed{0};
   std::atomic<std::uint64_t> zero_bytes{0};
+  std::atomic<std::uint64_t> read_bytes{0};     ///< of the data directory, pages that were read again not counted
+  std::atomic<std::uint64_t> changed_pages{0};  ///< of relations: stored, because they were not the parent's, or not known to be
+};
+
+/// What an incremental's copy compares with. Nothing of it changes while the copy runs.
+struct CopyParent {
+  storage::BlobStore& store;
+  const std::vector<FilePlan>& files;  ///< one per entry of the scan
+  postgres::Lsn start;                 ///< of the parent
+  const std::vector<repository::BadPage>& bad_pages;
 };
 
 struct CopyInput {
@@ -44,6 +54,7 @@ struct CopyInput {
 
   postgres::PageCheck check;
   std::uint32_t blocks_per_segment = 0;
+  const CopyParent* parent = nullptr;  ///< null: a full backup
   std::function<Result<postgres::Lsn>()> upper_lsn;  ///< thread-safe
 
   std::uint32_t extent_size = 0;
@@ -59,6 +70,11 @@ struct CopyOutcome {
   std::vector<CopiedFile> files;              ///< one per entry of the scan
   std::vector<std::string> vanished_noted;    ///< gone, and worth telling
   std::vector<std::string> vanished_refused;  ///< gone, and the backup is worthless unless their directory went too
+  /// Damaged pages of the parent that were not read again.
+  std::vector<repository::BadPage> inherited_bad{};
+  /// Set: what the incremental stood on does not hold (the WAL does not name a page that changed; the parent cannot be read).
+  /// Nothing else in here counts then: everything has to be read whole.
+  std::optional<std::string> refuted{};
 };
 
 /// Returns when everything but the maps' last pack is durable. `tick` is called from this thread about five times a

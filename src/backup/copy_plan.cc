@@ -7,34 +7,32 @@
 
 namespace pgmint::backup {
 
-using postgres::EntryKind;
+namespace {
 
-bool has_content(const postgres::DirectoryEntry& entry) {
-  switch (entry.kind) {
-    case EntryKind::RelationSegment:
-      return entry.size > 0;
-    case EntryKind::Slru:
-    case EntryKind::Required:
-    case EntryKind::Other:
-      return true;  // even when empty: it may have been replaced by a longer one since
-    case EntryKind::Directory:
-    case EntryKind::Symlink:
-    case EntryKind::TablespaceLink:
-    case EntryKind::ControlFile:
-      return false;
-  }
-  return false;
+/// Bytes of [first, end) that will be read of a file.
+std::uint64_t bytes_of(const FilePlan& plan, std::uint64_t first, std::uint64_t end, std::uint32_t block_size) {
+  if (plan.reading != Reading::Listed) return end - first;
+  const auto begin = std::ranges::lower_bound(plan.blocks, first / block_size);
+  const auto stop = std::ranges::lower_bound(plan.blocks, end / block_size);
+  const auto own = std::uint64_t{plan.own_from} * block_size;
+  return static_cast<std::uint64_t>(stop - begin) * block_size + (own < end ? end - std::max(own, first) : 0);
 }
 
-CopyPlan plan_copy(const postgres::DirectoryScan& scan, const CopyPlanOptions& options) {
+}  // namespace
+
+CopyPlan plan_copy(const postgres::DirectoryScan& scan, const CopyPlanOptions& options,
+                   const std::vector<FilePlan>& files) {
   PGMINT_ASSERT(options.extent_size > 0 && options.stretch % options.extent_size == 0 && options.bundle_size > 0);
+  PGMINT_ASSERT(files.empty() || files.size() == scan.entries.size());
+  static const FilePlan kWhole;
+  const auto plan_of = [&](std::uint32_t index) -> const FilePlan& { return files.empty() ? kWhole : files[index]; };
   CopyPlan plan;
   std::vector<std::uint32_t> small;
   for (std::uint32_t i = 0; i < scan.entries.size(); ++i) {
     const auto& entry = scan.entries[i];
-    if (!has_content(entry)) continue;
+    if (!has_content(entry) || plan_of(i).reading == Reading::Kept) continue;
     (entry.size < options.extent_size ? small : plan.mapped).push_back(i);
-    plan.total_bytes += entry.size;
+    plan.total_bytes += bytes_of(plan_of(i), 0, entry.size, options.block_size);
     ++plan.files;
   }
 
@@ -47,7 +45,7 @@ CopyPlan plan_copy(const postgres::DirectoryScan& scan, const CopyPlanOptions& o
     std::uint32_t stretches = 0;
     for (std::uint64_t at = 0; at < size; at += options.stretch, ++stretches) {
       const auto end = std::min(size, at + options.stretch);
-      plan.tasks.push_back({{index}, false, at, end, end == size});
+      plan.tasks.push_back({{index}, false, at, end, end == size, bytes_of(plan_of(index), at, end, options.block_size)});
     }
     plan.stretches.push_back(stretches);
   }
@@ -55,17 +53,18 @@ CopyPlan plan_copy(const postgres::DirectoryScan& scan, const CopyPlanOptions& o
   // Neighbours in the tree share a bundle: a database's catalogs are restored together. Relations by themselves, so that the page codec
   // finds their pages where it looks for them, at multiples of their size.
   const auto others = std::ranges::stable_partition(small, [&](std::uint32_t i) { return scan.entries[i].relation.has_value(); });
-  const auto bundle = [&](std::span<const std::uint32_t> files) {
+  const auto bundle = [&](std::span<const std::uint32_t> members) {
     bool open = false;
     std::uint64_t filled = 0;
-    for (const auto index : files) {
+    for (const auto index : members) {
       const auto size = scan.entries[index].size;
       if (!open || filled + size > options.bundle_size) {
-        plan.tasks.push_back({{}, true, 0, 0, false});
+        plan.tasks.push_back({{}, true, 0, 0, false, 0});
         open = true;
         filled = 0;
       }
       plan.tasks.back().files.push_back(index);
+      plan.tasks.back().bytes += size;
       filled += size;
     }
   };

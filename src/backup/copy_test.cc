@@ -1,137 +1,14 @@
-#include "backup/copy.h"
-
-#include <fmt/format.h>
-#include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "backup/testing_cluster.h"
-#include "base/test_seed.h"
-#include "repository/layout.h"
-#include "repository/segment_map.h"
-#include "repository/testing_keys.h"
-#include "storage/memory_store.h"
+#include "backup/testing_copy.h"
 
 namespace pgmint::backup {
 namespace {
 
 using repository::FinishedPack;
-using repository::SegmentMap;
+using testing::CopyTest;
 using testing::kBlock;
-
-constexpr std::uint32_t kExtent = 256U << 10;
-
-/// A made cluster, copied into a store in memory, and read back through maps and bundles.
-struct CopyTest : ::testing::Test {
-  std::uint64_t seed = test_seed();
-  ::testing::ScopedTrace trace{__FILE__, __LINE__, fmt::format("PGMINT_TEST_SEED={}", seed)};
-  SeededRandom random{seed};
-  testing::MadeCluster cluster;
-  testing::MeddlingSource source{cluster.path()};
-  repository::RecordContext context = repository::testing::make_context(random);
-  repository::ClusterKeys keys = repository::testing::make_cluster_keys(random);
-  repository::SessionId session = random.id<repository::SessionId>();
-  std::atomic<std::uint32_t> next_pack{0};
-  storage::MemoryStore store;
-  PackBuffers buffers;
-  CancelToken cancel;
-  CopyCounters counters;
-  PageFindings findings;
-  postgres::DirectoryScan scan;
-  CopyPlan plan;
-  CopyOutcome outcome;
-  unsigned workers = 3;
-  std::function<Status(FinishedPack)> upload = [this](FinishedPack pack) -> Status {
-    EXPECT_TRUE(store.create(repository::pack_name(context.cluster, pack.id), pack.data));
-    buffers.give(std::move(pack.data));
-    return ok();
-  };
-
-  void relation(const std::string& path, std::size_t pages) { cluster.file(path, testing::make_pages(random, pages)); }
-
-  void look() {
-    scan = postgres::scan_data_directory(cluster.path()).value();
-    plan = plan_copy(scan, {.extent_size = kExtent, .stretch = 1U << 20, .bundle_size = 512U << 10});
-  }
-
-  Status copy(const std::function<Status()>& tick = [] { return ok(); }) {
-    const PackSettings packs{
-        context, keys, {}, system_random(), [this] { return repository::PackId{session, next_pack.fetch_add(1)}; }, buffers,
-        4U << 20};
-    PackStream maps(packs, repository::PackKind::Map, upload);
-    const CopyInput input{
-        .scan = scan,
-        .plan = plan,
-        .source = source,
-        .packs = packs,
-        .maps = maps,
-        .upload = upload,
-        .check = {.checksums_enabled = true, .block_size = kBlock, .backup_start = testing::kBackupStart},
-        .blocks_per_segment = 131072,
-        .upper_lsn = []() -> Result<postgres::Lsn> { return postgres::Lsn(0x5000100); },
-        .extent_size = kExtent,
-        .workers = workers,
-        .clock = system_clock(),
-        .cancel = &cancel};
-    outcome = TRY(copy_files(input, counters, findings, tick));
-    return maps.close();
-  }
-  void look_and_copy() {
-    look();
-    auto status = copy();
-    ASSERT_TRUE(status) << status.failure().describe();
-  }
-
-  const CopiedFile& copied(const std::string& path) {
-    for (std::size_t i = 0; i < scan.entries.size(); ++i)
-      if (scan.entries[i].path == path) return outcome.files[i];
-    ADD_FAILURE() << path << " was not scanned";
-    return outcome.files[0];
-  }
-  SegmentMap map_of(const std::string& path) {
-    repository::RecordOpener opener(context, keys);
-    const auto& location = std::get<repository::RecordLocation>(copied(path).content);
-    return repository::parse_segment_map(repository::read_record(store, context, opener, location).value()).value();
-  }
-  /// The file as a restore would write it; fingerprints are checked on the way.
-  Bytes restored(const std::string& path) {
-    repository::RecordOpener opener(context, keys);
-    const auto& file = copied(path);
-    switch (file.state) {
-      case CopiedFile::State::Absent:
-        ADD_FAILURE() << path << " is absent";
-        return {};
-      case CopiedFile::State::Empty:
-        return {};
-      case CopiedFile::State::Bundled: {
-        const auto& member = std::get<repository::BundleMember>(file.content);
-        const auto bundle = repository::read_record(store, context, opener, member.bundle).value();
-        Bytes bytes(bundle.begin() + member.offset,
-                    bundle.begin() + member.offset + static_cast<std::ptrdiff_t>(file.length));
-        EXPECT_EQ(opener.fingerprint(repository::bundle_member_nonce(member.bundle.nonce, member.offset), bytes),
-                  member.fingerprint);
-        return bytes;
-      }
-      case CopiedFile::State::Mapped:
-        break;
-    }
-    const auto map = map_of(path);
-    EXPECT_EQ(map.file_length, file.length);
-    Bytes bytes;
-    for (std::size_t i = 0; i < map.extents.size(); ++i) {
-      const auto& extent = map.extents[i];
-      if (!extent.location) {
-        bytes.resize(bytes.size() + map.extent_length(i));
-        continue;
-      }
-      const auto part = repository::read_record(store, context, opener, *extent.location).value();
-      EXPECT_EQ(part.size(), map.extent_length(i));
-      EXPECT_EQ(opener.fingerprint(extent.location->nonce, part), extent.fingerprint);
-      append(bytes, part);
-    }
-    return bytes;
-  }
-  void expect_whole(const std::string& path) { EXPECT_EQ(restored(path), cluster.contents().at(path)) << path; }
-};
+using testing::kExtent;
 
 TEST_F(CopyTest, EveryByteComesBackWhateverTheSize) {
   for (std::size_t pages : {1, 2, 31, 32, 33, 127, 128, 129, 700})

@@ -106,11 +106,14 @@ std::optional<FileEntry> entry_of(const postgres::DirectoryEntry& scanned, const
 }  // namespace
 
 Result<Described> describe(PackStream& maps, const postgres::DirectoryScan& scan, const std::vector<CopiedFile>& files,
-                           FileEntry control, std::vector<FileEntry> extras) {
+                           FileEntry control, std::vector<FileEntry> extras, const ParentFiles* parent) {
   Described described;
   OwnerNames names;
-  repository::ManifestTreeWriter tree(
-      [&](ByteView node) { return maps.append(repository::RecordType::ManifestNode, node); });
+  repository::ManifestTreeWriter tree([&](ByteView node) -> Result<repository::RecordLocation> {
+    if (parent != nullptr)
+      if (const auto same = parent->nodes.find(crypto::sha256(node)); same != parent->nodes.end()) return same->second;
+    return maps.append(repository::RecordType::ManifestNode, node);
+  });
   auto add = [&](FileEntry entry) -> Status {
     names.fill(entry);
     if (entry.kind == FileKind::Empty || entry.kind == FileKind::Bundled || entry.kind == FileKind::Mapped) {

@@ -3,6 +3,7 @@
 
 #include "backup/copy.h"
 #include "backup/extra_files.h"
+#include "backup/parent.h"
 #include "repository/manifest.h"
 
 namespace pgmint::backup {
@@ -16,8 +17,10 @@ struct Described {
 /// Writes the tree: the scan's entries with what became of each, pg_control in its place, then areas 1 and 2.
 /// @param control  global/pg_control's entry, already stored
 /// @param extras   areas 1 and 2, sorted
+/// @param parent   a node that it has already is referred to where it stands; may be null
 /// @errors Key, ResourceLimit, the stream's sink's
 Result<Described> describe(PackStream& maps, const postgres::DirectoryScan& scan, const std::vector<CopiedFile>& files,
-                           repository::FileEntry control, std::vector<repository::FileEntry> extras);
+                           repository::FileEntry control, std::vector<repository::FileEntry> extras,
+                           const ParentFiles* parent);
 
 }  // namespace pgmint::backup

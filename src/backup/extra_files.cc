@@ -141,33 +141,60 @@ std::vector<ExtraFile> read_outside_configuration(const postgres::ServerFacts& f
   return files;
 }
 
-Result<std::vector<repository::FileEntry>> store_extra_files(PackStream& packs, std::vector<ExtraFile> files) {
-  std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return entry_before(a.entry, b.entry); });
-  std::vector<repository::FileEntry> entries;
-  for (std::size_t first = 0; first < files.size();) {
-    Bytes bundle;
-    std::size_t last = first;
-    while (last < files.size() &&
-           (last == first || bundle.size() + files[last].bytes.size() <= repository::kDataRecordMax))
-      append(bundle, files[last++].bytes);
-    std::optional<repository::RecordLocation> location;
-    if (!bundle.empty()) location = TRY(packs.append(repository::RecordType::Bundle, bundle));
-    std::size_t offset = 0;
-    for (; first < last; ++first) {
-      auto entry = std::move(files[first].entry);
-      const auto& bytes = files[first].bytes;
-      entry.size = bytes.size();
-      entry.kind = repository::FileKind::Empty;
-      if (!bytes.empty()) {
-        entry.kind = repository::FileKind::Bundled;
-        entry.content = repository::BundleMember{
-            *location, static_cast<std::uint32_t>(offset),
-            packs.fingerprint(repository::bundle_member_nonce(location->nonce, offset), bytes)};
-      }
-      offset += bytes.size();
-      entries.push_back(std::move(entry));
+namespace {
+
+/// What the parent has of a file, if that is the same; null: it has not.
+const repository::BundleMember* same_in(const ParentFiles& parent, PackStream& packs, const ExtraFile& file) {
+  const auto* before = parent.find(file.entry.area, file.entry.path);
+  if (before == nullptr || before->size != file.bytes.size()) return nullptr;
+  const auto* member = std::get_if<repository::BundleMember>(&before->content);
+  if (member == nullptr) return nullptr;
+  const auto nonce = repository::bundle_member_nonce(member->bundle.nonce, member->offset);
+  return packs.fingerprint(nonce, file.bytes) == member->fingerprint ? member : nullptr;
+}
+
+/// Seals the files from `first` on that fit one bundle. @return the first that did not
+Result<std::size_t> store_bundle(PackStream& packs, std::vector<ExtraFile>& files, std::size_t first) {
+  Bytes bundle;
+  std::size_t last = first;
+  while (last < files.size() && (last == first || bundle.size() + files[last].bytes.size() <= repository::kDataRecordMax))
+    append(bundle, files[last++].bytes);
+  std::optional<repository::RecordLocation> location;
+  if (!bundle.empty()) location = TRY(packs.append(repository::RecordType::Bundle, bundle));
+  std::size_t offset = 0;
+  for (; first < last; ++first) {
+    auto& entry = files[first].entry;
+    const auto& bytes = files[first].bytes;
+    entry.kind = repository::FileKind::Empty;
+    if (!bytes.empty()) {
+      entry.kind = repository::FileKind::Bundled;
+      entry.content =
+          repository::BundleMember{*location, static_cast<std::uint32_t>(offset),
+                                   packs.fingerprint(repository::bundle_member_nonce(location->nonce, offset), bytes)};
     }
+    offset += bytes.size();
   }
+  return last;
+}
+
+}  // namespace
+
+Result<std::vector<repository::FileEntry>> store_extra_files(PackStream& packs, std::vector<ExtraFile> files,
+                                                             const ParentFiles* parent) {
+  std::vector<repository::FileEntry> entries;
+  for (auto& file : files) {
+    file.entry.size = file.bytes.size();
+    const auto* same = parent != nullptr ? same_in(*parent, packs, file) : nullptr;
+    if (same == nullptr) continue;
+    file.entry.kind = repository::FileKind::Bundled;
+    file.entry.content = *same;
+    entries.push_back(file.entry);
+  }
+  std::erase_if(files, [](const ExtraFile& file) { return file.entry.kind == repository::FileKind::Bundled; });
+  std::ranges::sort(files, repository::entry_before, &ExtraFile::entry);
+  for (std::size_t first = 0; first < files.size();) first = TRY(store_bundle(packs, files, first));
+  for (auto& file : files) entries.push_back(std::move(file.entry));
+  std::ranges::sort(entries, repository::entry_before);
   return entries;
 }
 

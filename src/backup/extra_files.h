@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backup/pack_stream.h"
+#include "backup/parent.h"
 #include "backup/server.h"
 #include "postgres/control_file.h"
 #include "repository/manifest.h"
@@ -24,8 +25,11 @@ struct ExtraFile {
 std::vector<ExtraFile> read_outside_configuration(const postgres::ServerFacts& facts, const fs::path& data_directory,
                                                   std::vector<std::string>& warnings);
 
-/// Puts the files into bundles. Returns their entries, sorted. @errors Key, ResourceLimit, the sink's
-Result<std::vector<repository::FileEntry>> store_extra_files(PackStream& packs, std::vector<ExtraFile> files);
+/// Puts the files into bundles, but for those that stand in the parent as they are. Returns their entries, sorted.
+/// @param parent  may be null
+/// @errors Key, ResourceLimit, the sink's
+Result<std::vector<repository::FileEntry>> store_extra_files(PackStream& packs, std::vector<ExtraFile> files,
+                                                             const ParentFiles* parent = nullptr);
 
 /// Takes a standby's own copy of one WAL segment into the backup, through `stop`; what follows in the file was never
 /// replayed, or is left over from a recycled segment, and becomes zeros. Area 2. nullopt: not there, or not (yet) this

@@ -31,6 +31,7 @@ class PageFindings {
 /// BadPage::reason.
 inline constexpr std::uint8_t kBadChecksum = 1;
 inline constexpr std::uint8_t kBadHeader = 2;
+inline constexpr std::uint8_t kChangedWithoutWal = 3;  ///< found by reading again what should not have changed since the parent
 
 /// Not thread-safe: one per worker. Borrows all it is given.
 class PageInspector {

@@ -50,6 +50,11 @@ void SegmentSummarizer::feed(ByteView bytes) {
 }
 
 WalSummary SegmentSummarizer::finish() && {
+  // No segment reaches so far: WAL must not end before the segment does.
+  return std::move(*this).finish_from(Lsn(~std::uint64_t{0}));
+}
+
+WalSummary SegmentSummarizer::finish_from(Lsn needed) && {
   State& state = *state_;
   WalSummary summary;
   summary.timeline = state.timeline;
@@ -86,7 +91,7 @@ WalSummary SegmentSummarizer::finish() && {
     summary.events_omitted = collector.events_omitted;
     summary.void_reason = std::move(collector.void_reason);
   }
-  if (read->end_kind == WalReadEnd::EndOfWal && !summary.void_reason)
+  if (read->end_kind == WalReadEnd::EndOfWal && read->end < needed && !summary.void_reason)
     summary.void_reason = fmt::format("WAL ends inside the segment, at {}: {}", format(read->end), read->end_reason);
   return summary;
 }

@@ -90,6 +90,8 @@ class SegmentSummarizer {
   ~SegmentSummarizer();
   void feed(ByteView bytes);
   WalSummary finish() &&;
+  /// For a segment that the server is still writing: WAL may end inside it, if every record before `needed` was read.
+  WalSummary finish_from(Lsn needed) &&;
 
  private:
   struct State;

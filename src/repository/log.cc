@@ -36,7 +36,7 @@ std::optional<std::uint32_t> parse_generation(std::string_view part) {
 }
 
 /// A log that cannot be read on for a reason that another generation may have answered.
-bool is_damage(const Error& error) { return error.code() == Errc::Corruption || error.code() == Errc::Precondition; }
+bool is_damaged_entry(const Error& error) { return error.code() == Errc::Corruption || error.code() == Errc::Precondition; }
 
 }  // namespace
 
@@ -144,14 +144,14 @@ Result<Log::Survey> Log::survey() {
   Survey found{LogState(d_.format_root), LogState(d_.format_root), ok(), 0, {d_.format_root}};
   if (generations.empty()) {
     found.health = check_empty();
-    if (!found.health && !is_damage(found.health.failure())) return std::move(found.health).failure();
+    if (!found.health && !is_damaged_entry(found.health.failure())) return std::move(found.health).failure();
     return found;
   }
   for (const auto generation : generations) {
     const LogState origin(generation, found.roots);
     LogState state = origin;
     auto health = fold(state);
-    if (!health && !is_damage(health.failure())) return std::move(health).failure();
+    if (!health && !is_damaged_entry(health.failure())) return std::move(health).failure();
     found.next_generation = generation + 1;
     if (!state.has_genesis()) {
       // Nobody's word: a generation without a valid first entry does not count, unless it is all there is.

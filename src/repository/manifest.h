@@ -126,9 +126,10 @@ class ManifestTreeWriter {
   std::vector<ManifestNode::Child> leaves_;
 };
 
-/// Walks every entry in order. `visit` may stop by failing. Depth is limited to 8 levels. @errors as read_record
+/// Walks every entry in order. `visit` may stop by failing. `visit_node` gets each node before, `visit_raw_node` after it was read. Depth is limited to 8 levels. @errors as read_record
 Status walk_manifest(storage::BlobStore& store, const RecordContext& context, RecordOpener& opener,
                      const ManifestRoot& root, const std::function<Status(const FileEntry&)>& visit,
-                     const std::function<Status(const RecordLocation&)>& visit_node = nullptr);
+                     const std::function<Status(const RecordLocation&)>& visit_node = nullptr,
+                     const std::function<Status(const RecordLocation&, ByteView raw)>& visit_raw_node = nullptr);
 
 }  // namespace pgmint::repository

@@ -226,11 +226,13 @@ struct Walk {
   RecordOpener& opener;
   const std::function<Status(const FileEntry&)>& visit;
   const std::function<Status(const RecordLocation&)>& visit_node;
+  const std::function<Status(const RecordLocation&, ByteView)>& visit_raw_node;
   std::optional<FileEntry> last;
 
   Status node(const RecordLocation& location, int depth) {
     if (visit_node) TRY(visit_node(location));
     const Bytes raw = TRY(read_record(store, context, opener, location));
+    if (visit_raw_node) TRY(visit_raw_node(location, raw));
     auto parsed = TRY(parse_node(raw));
     if (parsed.leaf != (depth == 0)) return Error(Errc::Corruption, "manifest node: it is of another depth than its parent says");
     for (const auto& child : parsed.children) TRY(node(child.location, depth - 1));
@@ -247,10 +249,11 @@ struct Walk {
 
 Status walk_manifest(storage::BlobStore& store, const RecordContext& context, RecordOpener& opener, const ManifestRoot& root,
                      const std::function<Status(const FileEntry&)>& visit,
-                     const std::function<Status(const RecordLocation&)>& visit_node) {
+                     const std::function<Status(const RecordLocation&)>& visit_node,
+                     const std::function<Status(const RecordLocation&, ByteView)>& visit_raw_node) {
   if (root.tree_depth > kDepthMax || root.tree.type != RecordType::ManifestNode)
     return Error(Errc::Corruption, fmt::format("manifest of {}: its tree is malformed", root.name));
-  Walk walk{store, context, opener, visit, visit_node, std::nullopt};
+  Walk walk{store, context, opener, visit, visit_node, visit_raw_node, std::nullopt};
   return walk.node(root.tree, root.tree_depth).context(fmt::format("manifest of {}", root.name));
 }
 

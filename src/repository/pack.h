@@ -85,6 +85,11 @@ Result<std::vector<PackFooterLine>> parse_pack_ends(ByteView header, ByteView ta
                                                     const RecordContext& context, const PackId& expected,
                                                     const crypto::Key256& maintenance_key);
 
+/// Errors that mean "this object is bad", and become findings; all others end a verification.
+inline bool is_damage(const Error& error) {
+  return error.code() == Errc::Corruption || error.code() == Errc::NotFound || error.code() == Errc::ResourceLimit;
+}
+
 /// Reads and opens one record by location. @errors NotFound (the pack is missing), Corruption, Storage, Key
 Result<Bytes> read_record(storage::BlobStore& store, const RecordContext& context, RecordOpener& opener,
                           const RecordLocation& location);

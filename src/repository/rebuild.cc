@@ -13,10 +13,6 @@ namespace {
 constexpr std::uint64_t kRootMax = 16 << 20;
 constexpr int kRoundsMax = 5;
 
-bool is_damage(const Error& error) {
-  return error.code() == Errc::Corruption || error.code() == Errc::NotFound || error.code() == Errc::ResourceLimit;
-}
-
 /// What the readable part of the old log says.
 struct Facts {
   struct Known {

@@ -7,6 +7,8 @@ namespace pgmint::repository {
 namespace {
 
 constexpr std::uint8_t kVersion = 1;
+/// Deltas follow the extents. A reader that does not know them must not take such a map for a map without.
+constexpr std::uint8_t kVersionWithDeltas = 2;
 constexpr std::uint8_t kRecordFollows = 0;
 constexpr std::uint8_t kAllZero = 1;
 
@@ -77,6 +79,10 @@ Status parse_seal(codec::BinaryReader& in, RecordLocation& l) {
 
 }  // namespace
 
+std::size_t MapDelta::live_count() const {
+  return blocks.size() - static_cast<std::size_t>(std::ranges::count(dead, true));
+}
+
 std::uint32_t SegmentMap::extent_length(std::uint64_t i) const {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(extent_size, file_length - i * extent_size));
 }
@@ -98,16 +104,19 @@ Bytes encode_segment_map(const SegmentMap& map) {
   }
   body.varint(map.deltas.size());
   for (const auto& delta : map.deltas) {
+    PGMINT_ASSERT(delta.dead.empty() || delta.dead.size() == delta.blocks.size());
     encode_place(body, table, delta.location);
     body.varint(delta.location.raw_length);
     encode_seal(body, delta.location);
     body.raw(delta.fingerprint);
     body.varint(delta.blocks.size());
-    for (std::size_t i = 0; i < delta.blocks.size(); ++i)
-      body.varint(i == 0 ? delta.blocks[0] : delta.blocks[i] - delta.blocks[i - 1] - 1);
+    for (std::size_t i = 0; i < delta.blocks.size(); ++i) {
+      const std::uint64_t step = i == 0 ? delta.blocks[0] : delta.blocks[i] - delta.blocks[i - 1] - 1;
+      body.varint(step << 1 | (delta.is_live(i) ? 0U : 1U));
+    }
   }
   codec::BinaryWriter out;
-  out.u8(kVersion);
+  out.u8(map.deltas.empty() ? kVersion : kVersionWithDeltas);
   out.varint(map.page_size);
   out.varint(map.extent_size);
   out.varint(map.file_length);
@@ -122,7 +131,8 @@ Bytes encode_segment_map(const SegmentMap& map) {
 
 Result<SegmentMap> parse_segment_map(ByteView data) {
   codec::BinaryReader in(data, "segment map");
-  if (TRY(in.u8()) != kVersion) return in.corrupt("unknown version");
+  const auto version = TRY(in.u8());
+  if (version != kVersion && version != kVersionWithDeltas) return in.corrupt("unknown version");
   SegmentMap map;
   const auto page = TRY(in.varint());
   const auto extent = TRY(in.varint());
@@ -158,6 +168,10 @@ Result<SegmentMap> parse_segment_map(ByteView data) {
     map.extents[i].location = l;
   }
   map.deltas.resize(TRY(in.count(48)));
+  if (map.deltas.empty() != (version == kVersion)) return in.corrupt("deltas in a map without, or none in a map with deltas");
+  if (!map.deltas.empty() && (map.page_size == 0 || map.extent_size % map.page_size != 0))
+    return in.corrupt("deltas of a file whose extents are no whole pages");
+  std::vector<std::uint32_t> live;
   for (auto& delta : map.deltas) {
     auto& l = delta.location;
     l.type = RecordType::Delta;
@@ -168,18 +182,26 @@ Result<SegmentMap> parse_segment_map(ByteView data) {
     TRY(parse_seal(in, l));
     delta.fingerprint = TRY(in.array<16>());
     delta.blocks.resize(TRY(in.count(1)));
-    if (map.page_size == 0 || delta.blocks.size() * std::uint64_t{map.page_size} != raw)
+    if (delta.blocks.size() * std::uint64_t{map.page_size} != raw)
       return in.corrupt("a delta's pages do not fill it");
+    delta.dead.resize(delta.blocks.size());
     std::uint64_t next = 0;
-    for (auto& block : delta.blocks) {
+    for (std::size_t i = 0; i < delta.blocks.size(); ++i) {
       const auto step = TRY(in.varint());
-      if (step > UINT32_MAX) return in.corrupt("block out of range");
-      const std::uint64_t at = next + step;
-      if (at > UINT32_MAX || (at + 1) * map.page_size > map.file_length) return in.corrupt("block beyond the file's end");
-      block = static_cast<std::uint32_t>(at);
+      if (step >> 1 > UINT32_MAX) return in.corrupt("block out of range");
+      const std::uint64_t at = next + (step >> 1);
+      if (at > UINT32_MAX) return in.corrupt("block out of range");
+      delta.blocks[i] = static_cast<std::uint32_t>(at);
+      delta.dead[i] = (step & 1) != 0;
       next = at + 1;
+      if (delta.dead[i]) continue;
+      if ((at + 1) * map.page_size > map.file_length) return in.corrupt("block beyond the file's end");
+      live.push_back(delta.blocks[i]);
     }
+    if (std::ranges::find(delta.dead, true) == delta.dead.end()) delta.dead.clear();
   }
+  std::ranges::sort(live);
+  if (std::ranges::adjacent_find(live) != live.end()) return in.corrupt("a block is live in two deltas");
   TRY(in.expect_end());
   return map;
 }

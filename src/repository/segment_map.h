@@ -14,10 +14,16 @@ struct MapExtent {
   ByteArray<16> fingerprint{};
 };
 
+/// Changed pages of one file in one record.
 struct MapDelta {
   RecordLocation location;  ///< type Delta
   ByteArray<16> fingerprint{};
-  std::vector<std::uint32_t> blocks;  ///< ascending
+  std::vector<std::uint32_t> blocks;  ///< of the file, ascending: where each page of the record belongs
+  /// As `blocks`: pages that something newer stands for, or that lie behind the file's end. Empty: none.
+  std::vector<bool> dead{};
+
+  bool is_live(std::size_t position) const { return dead.empty() || !dead[position]; }
+  std::size_t live_count() const;
 };
 
 struct SegmentMap {
@@ -25,7 +31,7 @@ struct SegmentMap {
   std::uint32_t extent_size = 0;
   std::uint64_t file_length = 0;
   std::vector<MapExtent> extents;
-  std::vector<MapDelta> deltas;
+  std::vector<MapDelta> deltas;  ///< no block is live in two of them, so that their order means nothing
 
   std::uint64_t extent_count() const { return extent_size == 0 ? 0 : (file_length + extent_size - 1) / extent_size; }
   /// Bytes of extent i: extent_size but for the last.

@@ -12,11 +12,6 @@
 
 namespace pgmint::repository {
 
-/// Errors that mean "this object is bad", and become findings; all others end a verification.
-inline bool is_damage(const Error& error) {
-  return error.code() == Errc::Corruption || error.code() == Errc::NotFound || error.code() == Errc::ResourceLimit;
-}
-
 struct PackVerdict {
   std::string problem;               ///< empty: sound
   std::vector<std::uint64_t> marks;  ///< of a sound pack's records, sorted

@@ -15,6 +15,7 @@
 #include "base/queue.h"
 #include "base/scratch.h"
 #include "base/task_group.h"
+#include "repository/delta_pages.h"
 #include "repository/layout.h"
 #include "repository/pack.h"
 #include "repository/segment_map.h"
@@ -193,12 +194,15 @@ class Copy {
     if (entry.kind == FileKind::Mapped) {
       const auto raw = TRY(repository::read_record(store, context, opener, std::get<repository::RecordLocation>(entry.content)));
       const auto map = TRY(repository::parse_segment_map(raw));
+      const auto deltas = TRY(repository::DeltaPages::load(store, context, opener, map, 0, map.extent_count()));
       for (std::uint64_t i = 0; i < map.extent_count(); ++i) {
+        const auto at = data.size();
         if (map.extents[i].location) {
           append(data, TRY(repository::read_record(store, context, opener, *map.extents[i].location)));
         } else {
           data.resize(data.size() + map.extent_length(i));
         }
+        deltas.apply(map, i, MutableByteView(data).subspan(at));
       }
     }
     return data;
@@ -313,10 +317,19 @@ class Copy {
     const auto& map = *task.map;
     SliceWriter writer(task.file->fd, task.file->direct, task.file->path.string(), plain.of(kWriteMax), task.first * map.extent_size);
     TRY(writer.reserve(map, task.first, task.last));
+    const auto deltas = TRY(repository::DeltaPages::load(job_.cluster.store(), job_.cluster.context(), opener, map, task.first, task.last));
+    read_bytes_.fetch_add(deltas.read_bytes(), std::memory_order_relaxed);
     for (std::uint64_t i = task.first; i < task.last;) {
-      if (!map.extents[i].location) {  // zeros: the file was extended, nothing to write
-        TRY(writer.skip(map.extent_length(i)));
-        count_written(map.extent_length(i));
+      if (!map.extents[i].location) {
+        const auto length = map.extent_length(i);
+        if (deltas.touches(map, i)) {
+          const auto out = TRY(writer.next(length));
+          std::ranges::fill(out, std::byte{0});
+          deltas.apply(map, i, out);
+        } else {  // zeros: the file was extended, nothing to write
+          TRY(writer.skip(length));
+        }
+        count_written(length);
         ++i;
         continue;
       }
@@ -336,6 +349,7 @@ class Copy {
         const auto out = TRY(writer.next(location.raw_length));
         TRY(opener.open(location, window.subspan(at, location.stored_length), out)
                 .context(fmt::format("extent {} (pack {}-{:08x} at {})", i, location.pack.session.hex(), location.pack.number, location.offset)));
+        deltas.apply(map, i, out);
         at += location.stored_length;
         count_written(out.size());
       }

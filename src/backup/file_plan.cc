@@ -1,0 +1,96 @@
+#include "backup/file_plan.h"
+
+#include <algorithm>
+
+#include "codec/crc32c.h"
+
+namespace pgmint::backup {
+namespace {
+
+using repository::FileArea;
+using repository::FileEntry;
+using repository::FileKind;
+
+/// What a file's plan is when the WAL tells what changed in it.
+FilePlan plan_listed(const postgres::DirectoryEntry& entry, const FileEntry& parent, const IncrementalOptions& options) {
+  FilePlan plan;
+  plan.parent = &parent;
+  plan.has_list = true;
+  auto changes = options.changes->of(*entry.relation);
+  const auto blocks = [&](std::uint64_t bytes) { return static_cast<postgres::BlockNumber>(bytes / options.block_size); };
+  const auto length = blocks(entry.size);
+  plan.own_from = std::min(changes.limit, blocks(parent.size));
+  plan.blocks = std::move(changes.blocks);
+  std::erase_if(plan.blocks, [&](auto block) { return block >= std::min(plan.own_from, length); });
+
+  const bool touched = !plan.blocks.empty() || plan.own_from < length;
+  // A tail that is no whole page is being extended, or is left over from that.
+  const bool same_length = entry.size == parent.size;
+  const bool due = refresh_is_due(entry.path, options.parent_day, options.day);
+  if (due) {
+    plan.reading = Reading::Compared;
+  } else if (!touched && same_length) {
+    plan.reading = Reading::Kept;
+  } else if (entry.size >= options.extent_size && parent.kind == FileKind::Mapped) {
+    plan.reading = Reading::Listed;
+  } else {
+    plan.reading = Reading::Compared;  // small, or it was: read in one go
+  }
+  return plan;
+}
+
+}  // namespace
+
+bool has_content(const postgres::DirectoryEntry& entry) {
+  switch (entry.kind) {
+    case postgres::EntryKind::RelationSegment:
+      return entry.size > 0;
+    case postgres::EntryKind::Slru:
+    case postgres::EntryKind::Required:
+    case postgres::EntryKind::Other:
+      return true;  // even when empty: it may have been replaced by a longer one since
+    case postgres::EntryKind::Directory:
+    case postgres::EntryKind::Symlink:
+    case postgres::EntryKind::TablespaceLink:
+    case postgres::EntryKind::ControlFile:
+      return false;
+  }
+  return false;
+}
+
+bool FilePlan::lists(postgres::BlockNumber block) const {
+  return block >= own_from || std::ranges::binary_search(blocks, block);
+}
+
+bool refresh_is_due(std::string_view path, std::int64_t parent_day, std::int64_t day) {
+  if (day <= parent_day) return false;
+  if (day - parent_day >= kRefreshDays) return true;
+  const auto turn = static_cast<std::int64_t>(codec::crc32c(as_bytes(path)) % kRefreshDays);
+  // Days since the last turn that is not behind `day`.
+  const auto since = ((day - turn) % kRefreshDays + kRefreshDays) % kRefreshDays;
+  return day - since > parent_day;
+}
+
+std::vector<FilePlan> plan_incremental(const postgres::DirectoryScan& scan, const ParentFiles& parent,
+                                       const IncrementalOptions& options) {
+  std::vector<FilePlan> plans(scan.entries.size());
+  for (std::size_t i = 0; i < scan.entries.size(); ++i) {
+    const auto& entry = scan.entries[i];
+    if (!has_content(entry)) continue;
+    const auto* before = parent.find(FileArea::Data, entry.path);
+    const bool had_content =
+        before != nullptr && (before->kind == FileKind::Bundled || before->kind == FileKind::Mapped);
+    if (!had_content) continue;
+    const bool logged = entry.relation && (entry.relation->fork == postgres::Fork::Main ||
+                                           entry.relation->fork == postgres::Fork::Init);
+    if (logged && options.changes != nullptr) {
+      plans[i] = plan_listed(entry, *before, options);
+    } else {
+      plans[i].reading = Reading::Compared;
+      plans[i].parent = before;
+    }
+  }
+  return plans;
+}
+
+}  // namespace pgmint::backup

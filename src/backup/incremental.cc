@@ -1,0 +1,77 @@
+#include "backup/incremental.h"
+
+#include <fmt/format.h>
+
+#include "repository/pack.h"
+
+namespace pgmint::backup {
+namespace {
+
+using repository::is_damage;
+
+std::int64_t day_of(TimePoint time) {
+  return std::chrono::floor<std::chrono::days>(time).time_since_epoch().count();
+}
+
+}  // namespace
+
+Status Incremental::choose(const postgres::ControlFile& control) {
+  auto choice = TRY(choose_parent(cluster_, control));
+  parent_ = std::move(choice.root);
+  if (!parent_) give_up(std::move(choice.reason));
+  return ok();
+}
+
+void Incremental::give_up(std::string reason) {
+  parent_.reset();
+  files_ = {};
+  changes_ = {};
+  reason_ = std::move(reason);
+}
+
+Status Incremental::look(const fs::path& data_directory, const postgres::ControlFile& control, const ServerStart& start,
+                         const CancelToken* cancel) {
+  if (!active()) return ok();
+  start_ = start.start_lsn;
+  repository::WalArchive archive(cluster_, repository::current_identity(cluster_.state()));
+  const ChangeSources sources{archive, data_directory, control};
+  const auto history = history_of(sources, start.timeline);
+  if (!history) {
+    if (!is_damage(history.failure())) return history.failure();
+    give_up(fmt::format("the history of timeline {} is not known: {}", start.timeline.value(), history.failure().describe()));
+    return ok();
+  }
+  if (auto problem = history_problem(*parent_, *history, start.start_lsn)) {
+    give_up(std::move(*problem));
+    return ok();
+  }
+  changes_ = TRY(changes_between(sources, *history, postgres::Lsn(parent_->start_lsn), start.start_lsn, cancel));
+  auto files = read_parent_files(cluster_, *parent_);
+  if (!files) {
+    if (!is_damage(files.failure())) return std::move(files).failure();
+    give_up(fmt::format("{} cannot be read: {}", parent_->name, files.failure().describe()));
+    return ok();
+  }
+  files_ = std::move(*files);
+  return ok();
+}
+
+std::vector<FilePlan> Incremental::plan(const postgres::DirectoryScan& scan, const postgres::ControlFile& control,
+                                        TimePoint started) const {
+  const postgres::ChangeIndex index(changes_, control.relation_segment_blocks);
+  return plan_incremental(scan, files_,
+                          {.block_size = control.block_size,
+                           .extent_size = parent_->extent_size,
+                           .blocks_per_segment = control.relation_segment_blocks,
+                           .changes = scan_reason() ? nullptr : &index,
+                           .parent_day = day_of(parent_->started),
+                           .day = day_of(started)});
+}
+
+std::string Incremental::method() const {
+  if (scan_reason()) return fmt::format("all files read and compared: {}", *scan_reason());
+  return fmt::format("the blocks that the WAL from {} to {} names", postgres::format(postgres::Lsn(parent_->start_lsn)),
+                     postgres::format(start_));
+}
+
+}  // namespace pgmint::backup

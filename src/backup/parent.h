@@ -1,0 +1,40 @@
+// The backup that an incremental builds on: which one, and what it holds. Rules: POSTGRES 9.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "postgres/control_file.h"
+#include "postgres/history.h"
+#include "repository/manifest.h"
+#include "repository/repository.h"
+
+namespace pgmint::backup {
+
+struct ParentChoice {
+  std::optional<repository::ManifestRoot> root;  ///< nullopt: none will do
+  std::string reason;                            ///< why none will do, for people; about the newest that might have
+};
+/// The newest live physical backup of the cluster's current identity, if an incremental may build on it as far as can be told
+/// before the server was asked to start one. Not older ones: what makes the newest unfit is nearly always true of them too.
+/// @errors Storage, Key
+Result<ParentChoice> choose_parent(repository::Cluster& cluster, const postgres::ControlFile& control);
+
+/// Why a backup that starts at `start` on history.target() cannot build on `parent`; nullopt: it can.
+std::optional<std::string> history_problem(const repository::ManifestRoot& parent, const postgres::TimelineHistory& history,
+                                           postgres::Lsn start);
+
+/// What the parent's manifest lists.
+struct ParentFiles {
+  std::vector<repository::FileEntry> entries;  ///< in the order of the tree
+  /// Every node of its tree by the SHA-256 of its plaintext: one that comes out the same again is not stored again.
+  std::map<crypto::Digest, repository::RecordLocation> nodes;
+
+  /// nullptr: the parent has no such file.
+  const repository::FileEntry* find(repository::FileArea area, std::string_view path) const;
+};
+/// @errors NotFound (a pack is missing), Corruption, Storage, Key
+Result<ParentFiles> read_parent_files(repository::Cluster& cluster, const repository::ManifestRoot& root);
+
+}  // namespace pgmint::backup
