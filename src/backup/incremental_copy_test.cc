@@ -23,10 +23,7 @@ struct IncrementalCopyTest : testing::CopyTest {
 
   /// A page of a file becomes another, by a record that ends at `lsn`.
   void change(const std::string& path, BlockNumber block, Lsn lsn, bool in_wal = true) {
-    auto content = cluster.contents().at(path);
-    const auto page = testing::make_page(random, block, lsn);
-    std::ranges::copy(page, content.begin() + static_cast<std::ptrdiff_t>(block) * kBlock);
-    cluster.file(path, content);
+    cluster.patch(path, std::size_t{block} * kBlock, testing::make_page(random, block, lsn));
     if (in_wal) touched[path].insert(block);
   }
   void resize(const std::string& path, std::size_t pages, Lsn lsn) {

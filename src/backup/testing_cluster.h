@@ -91,6 +91,12 @@ class MadeCluster {
     ASSERT_TRUE(write_all(fd, content, name));
     contents_[name] = to_bytes(content);
   }
+  /// Overwrites part of a file.
+  void patch(const std::string& name, std::size_t offset, ByteView bytes) {
+    auto fd = open_file(path() / name, O_WRONLY).value();
+    ASSERT_TRUE(write_at(fd, bytes, offset, name));
+    std::ranges::copy(bytes, contents_.at(name).begin() + static_cast<std::ptrdiff_t>(offset));
+  }
   /// What was written, by path.
   const std::map<std::string, Bytes>& contents() const { return contents_; }
 

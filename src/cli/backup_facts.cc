@@ -23,6 +23,14 @@ int server_version(const repository::ManifestRoot& root) {
   return static_cast<int>(root.pg_major) * 10'000;
 }
 
+/// null where the backup has no such setting.
+Json setting_json(const repository::ManifestRoot* root, std::string_view wanted) {
+  if (root != nullptr)
+    for (const auto& [name, value] : root->settings)
+      if (name == wanted) return value;
+  return nullptr;
+}
+
 Json lsn_json(std::uint64_t lsn) {
   return postgres::format(postgres::Lsn(lsn));
 }
@@ -122,6 +130,7 @@ Json to_json(const BackupFacts& backup) {
   json["wal_stop"] = names ? Json(names->last) : Json(nullptr);
   json["system_identifier"] = std::to_string(snap.system_id);
   json["server_version"] = root == nullptr ? Json(nullptr) : Json(server_version(*root));
+  json["parent"] = setting_json(root, "parent");
   json["from_standby"] = root == nullptr ? Json(nullptr) : Json(root->from_standby);
   json["note"] = root == nullptr || root->note.empty() ? Json(nullptr) : Json(root->note);
   json["held"] = nullptr;

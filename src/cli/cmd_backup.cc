@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backup/backup.h"
+#include "backup/page_inspector.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "cli/backup_facts.h"
@@ -17,10 +18,10 @@ namespace {
 
 constexpr std::size_t kNoteMax = 4096;
 
-/// The kinds of later versions are refused, and "auto" is what this version can do.
+/// The kinds of later versions are refused.
 Status check_type(const Arguments& arguments) {
   const auto type = arguments.get("--type").value_or("auto");
-  if (type == "incremental" || type == "logical" || type == "config")
+  if (type == "logical" || type == "config")
     return Error(Errc::Precondition, fmt::format("--type {}: not in this version (pgmint {})", type, PGMINT_VERSION),
                  Hint{"pgmint backup --type full"});
   if (arguments.has("--database"))
@@ -35,6 +36,13 @@ void describe(Output& out, const backup::BackupReport& report) {
   out.line(fmt::format("  took {}; {} in {} files, stored as {} (ratio {:.1f})",
                        human(report.finished - report.started), human(ByteCount(report.total_bytes)), report.files,
                        human(ByteCount(report.stored_bytes)), report.ratio()));
+  if (report.type == repository::BackupType::Incremental) {
+    out.line(fmt::format("  built on {}: {} changed pages, {} read", report.parent, report.changed_pages,
+                         human(ByteCount(report.read_bytes))));
+    out.line(fmt::format("  read: {}", report.method));
+  } else if (!report.method.empty()) {
+    out.line(fmt::format("  a full backup: {}", report.method));
+  }
   if (report.checksums_enabled)
     out.line(
         fmt::format("  {} page checksums verified, {} pages read again", report.pages_checked, report.pages_reread));
@@ -48,13 +56,16 @@ void describe(Output& out, const backup::BackupReport& report) {
 void complain(const backup::BackupReport& report) {
   for (const auto& warning : report.warnings) print_warning(warning);
   for (const auto& page : report.bad_pages)
-    print_warning(fmt::format("damaged page: {} block {}", page.path, page.block));
+    print_warning(fmt::format("damaged page: {} block {}{}", page.path, page.block,
+                              page.reason == backup::kChangedWithoutWal ? " (changed since the last backup, and no WAL says so)" : ""));
   if (report.bad_page_count > report.bad_pages.size())
     print_warning(fmt::format("and {} more damaged pages", report.bad_page_count - report.bad_pages.size()));
   if (report.bad_page_count > 0)
     print_warning(fmt::format(
         "{} damaged pages are stored as they are: the server's files are damaged, look after them (pg_amcheck)",
         report.bad_page_count));
+  if (report.refuted)
+    print_warning("this backup is whole, but what it should have been built on is not sound: run `pgmint verify --read-data`");
 }
 
 Result<int> run(Context& context) {
@@ -78,6 +89,7 @@ Result<int> run(Context& context) {
                                 .max_rate = max_rate,
                                 .progress = {}};
   request.connect.conninfo = settings->connection;
+  request.incremental = arguments.get("--type").value_or("auto") != "full";
   request.codec = TRY(configured_codec(context));
   request.workers = TRY(context.jobs());
   request.archive_timeout = wal_timeout;
@@ -117,6 +129,15 @@ const CommandSpec& backup_command() {
                       "The backup is listed only when every byte it needs is durable in the repository, the WAL up to "
                       "its end included: archive_command must work. When that WAL does not come, "
                       "the run fails after --wal-timeout and nothing is listed.",
+                      "Where there is a backup to build on, only what has changed since is read and stored: the blocks that the WAL "
+                      "of the time between names (its summaries stand in the repository, beside the WAL), and small files and maps by "
+                      "content. Every backup restores by itself, in one pass, whatever becomes of the older ones. Where the WAL cannot "
+                      "be asked, all files are read and compared; where there is nothing to build on, the backup is a full one. "
+                      "The output says which, and why.",
+                      "The WAL's word is not taken on trust: pages that are read beside those it names must not have changed, and each "
+                      "file is read again and compared once in 28 days. Where that shows a page that changed without WAL, it is named "
+                      "as damaged; where it shows one that the WAL should have named, everything is read, the backup becomes a full "
+                      "one, and the exit status is 8.",
                       "Pages whose checksum is wrong are stored as they are and named; the backup is kept, and the "
                       "exit status is 8.",
                       "Ctrl-C stops at once; the server leaves backup mode and nothing is listed."},
@@ -128,7 +149,8 @@ const CommandSpec& backup_command() {
           {
               {.name = "--type",
                .value = "TYPE",
-               .text = "auto (the default) or full: both take a full backup in this version.",
+               .text = "auto (the default) and incremental: what changed since the last backup, or a full backup where there is nothing to "
+                       "build on. full: everything, whatever there is. logical, config: not in this version.",
                .words = {"auto", "full", "incremental", "logical", "config"}},
               {.name = "--database", .value = "DB", .text = "Not in this version.", .repeatable = true},
               {.name = "--note", .value = "TEXT", .text = "Stands beside the backup in list and show."},
@@ -141,9 +163,10 @@ const CommandSpec& backup_command() {
                .text = "How long to wait for WAL when none arrives. Default: 300."},
           },
       .exits = {{4, "Another server's data directory, archiving is off, or the like; nothing was changed."},
-                {8, "Done, but pages are damaged: they are named."},
+                {8, "Done, but pages are damaged (they are named), or what the backup should have been built on is not sound."},
                 {9, "PostgreSQL could not be reached, refused, or its WAL did not arrive."}},
-      .examples = {{"pgmint backup", "The only cluster."},
+      .examples = {{"pgmint backup", "The only cluster; incremental from the second time on."},
+                   {"pgmint backup main --type full", "Everything once more."},
                    {"pgmint backup main --note \"before the upgrade\" --max-rate 50MiB", "With a note, and gently."}},
       .see_also = {"list", "restore", "wal push", "verify"},
       .run = run,

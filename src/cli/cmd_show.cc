@@ -65,6 +65,11 @@ void print(Output& out, const BackupFacts& backup, const std::vector<std::string
   field("backup", backup.snap.name);
   field("cluster", fmt::format("{} (system identifier {})", backup.cluster, backup.snap.system_id));
   field("type", repository::backup_type_name(backup.snap.type));
+  for (const auto& [name, value] : root.settings) {
+    if (name == "parent") field("built on", value);
+    if (name == "incremental_by") field("read", value);
+    if (name == "full_because") field("a full one", value);
+  }
   field("started", readable_time(root.started));
   field("finished", fmt::format("{} (took {})", readable_time(root.finished), human(root.finished - root.started)));
   field("taken from", fmt::format("{}{}", root.host, root.from_standby ? ", a standby" : ""));
