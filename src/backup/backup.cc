@@ -32,6 +32,8 @@ constexpr unsigned kUploaders = 2;
 constexpr std::size_t kQueuedPacks = 1;
 constexpr unsigned kWorkersMax = 256;
 constexpr std::size_t kPackMin = 4U << 20;
+/// Moved by one backup at most, so that none takes for ever; the next one goes on.
+constexpr std::uint64_t kForwardMax = 1ULL << 30;
 constexpr auto kAliveEvery = 1s;
 constexpr auto kDroppedDatabasePatience = 10s;
 constexpr auto kNamesApart = 2s;
@@ -212,6 +214,7 @@ class Run {
   Status copy() {
     progress_.enter(Phase::Copy);
     TRY(copy_planned());
+    TRY(forward_kept());
     if (copied_.refuted) {
       report_.refuted = true;
       warn(fmt::format("{}: everything is read again, as a full backup", *copied_.refuted));
@@ -226,6 +229,7 @@ class Run {
   }
 
   Status copy_planned() {
+    open_books();
     std::optional<storage::RateLimiter> rate;
     if (request_.max_rate) rate.emplace(*request_.max_rate, clock_, request_.cancel);
     std::optional<CopyParent> parent;
@@ -243,6 +247,8 @@ class Run {
                                     .backup_start = started_.start_lsn},
                           .blocks_per_segment = control_.relation_segment_blocks,
                           .parent = parent ? &*parent : nullptr,
+                          .ledger = *ledger_,
+                          .forward = forward_ ? &*forward_ : nullptr,
                           .upper_lsn = [this] { return server_.page_check_lsn(); },
                           .extent_size = extent_size_,
                           .workers = workers_,
@@ -252,6 +258,54 @@ class Run {
                           .clock = clock_,
                           .cancel = request_.cancel};
     copied_ = TRY(copy_files(input, counters_, findings_, [this] { return tick(); }));
+    return ok();
+  }
+
+  /// What this backup refers to, and which packs it empties.
+  void open_books() {
+    forward_.reset();
+    if (!incremental_.active()) {
+      ledger_.emplace();
+      return;
+    }
+    ledger_.emplace(incremental_.pack_use());
+    const auto& open = request_.cluster.state().open_sessions();
+    const auto session = open.find(session_->id());
+    if (session == open.end()) return;
+    auto packs = packs_to_empty(session->second.pins, incremental_.pack_use(), kForwardMax);
+    if (packs.empty()) return;
+    log_debug("{} packs are less than half in use: what is alive of them moves", packs.size());
+    forward_.emplace(request_.cluster.store(), request_.cluster.context(), request_.cluster.keys(), *rest_, std::move(packs));
+  }
+
+  /// Files that were kept as they are may stand in packs that are to be emptied.
+  Status forward_kept() {
+    if (!forward_ || copied_.refuted) return ok();
+    auto moved = [&]() -> Status {
+      for (std::size_t i = 0; i < files_.size(); ++i) {
+        if (request_.cancel != nullptr) TRY(request_.cancel->check());
+        TRY(move_file(copied_.files[i]).context(scan_.entries[i].path));
+      }
+      return ok();
+    }();
+    if (moved || !repository::is_damage(moved.failure())) return moved;
+    copied_.refuted = fmt::format("the parent cannot be read: {}", moved.failure().describe());
+    return ok();
+  }
+
+  Status move_file(CopiedFile& file) {
+    if (auto* member = std::get_if<repository::BundleMember>(&file.content)) {
+      member->bundle = TRY(forward_->move(member->bundle));
+      return ok();
+    }
+    auto* where = std::get_if<repository::RecordLocation>(&file.content);
+    if (where == nullptr || where->pack.session == session_->id()) return ok();
+    auto map = TRY(incremental_.read_map(*where));
+    const auto before = map;
+    if (!TRY(forward_->move(map)) && !forward_->leaves(*where)) return ok();
+    ledger_->dropped(*where, before);
+    file.content = TRY(maps_->append(repository::RecordType::SegmentMap, repository::encode_segment_map(map)));
+    ledger_->stored(std::get<repository::RecordLocation>(file.content), map);
     return ok();
   }
 
@@ -292,7 +346,8 @@ class Run {
   Status stop() {
     progress_.enter(Phase::Stop);
     extras_ =
-        TRY(store_extra_files(*rest_, read_outside_configuration(facts_, request_.data_directory, report_.warnings), parent_files()));
+        TRY(store_extra_files(*rest_, read_outside_configuration(facts_, request_.data_directory, report_.warnings),
+                              parent_files(), forward()));
     auto image = TRY(postgres::read_control_file(request_.data_directory, clock_));
     control_ = image.control;
     std::vector<ExtraFile> last(1);
@@ -353,7 +408,7 @@ class Run {
 
   Result<bool> carry(const std::string& segment) {
     auto entry = TRY(carry_own_segment(*rest_, *maps_, request_.data_directory, segment, stopped_.stop_lsn, control_,
-                                       extent_size_));
+                                       extent_size_, *ledger_));
     if (!entry) return false;
     extras_.push_back(std::move(*entry));
     report_.carried_wal.push_back(segment);
@@ -362,11 +417,16 @@ class Run {
 
   Status describe_all() {
     progress_.enter(Phase::Describe);
-    described_ = TRY(describe(*maps_, scan_, copied_.files, std::move(control_entry_), std::move(extras_), parent_files()));
+    described_ = TRY(describe(*maps_, scan_, copied_.files, std::move(control_entry_), std::move(extras_), parent_files(), forward()));
+    pack_use_ = TRY(ledger_->settle(parent_files(), described_.bundles, described_.maps, described_.nodes,
+                                    [this](const repository::RecordLocation& map) { return incremental_.read_map(map); }));
+    if (!pack_use_.is_sound())
+      return Error(Errc::Internal, "the account of what this backup refers to does not add up");
     TRY(rest_->close());
     return maps_->close();
   }
 
+  const Forward* forward() const { return forward_ && incremental_.active() ? &*forward_ : nullptr; }
   const ParentFiles* parent_files() const { return incremental_.active() ? &incremental_.files() : nullptr; }
 
   /// Packs of the parent that this backup does not need.
@@ -374,8 +434,9 @@ class Run {
     std::vector<repository::PackId> packs;
     const auto& open = request_.cluster.state().open_sessions();
     const auto session = open.find(session_->id());
-    if (incremental_.active() || session == open.end()) return packs;
-    for (const auto& [id, pack] : session->second.pins) packs.push_back(id);
+    if (session == open.end()) return packs;
+    for (const auto& [id, pack] : session->second.pins)
+      if (pack_use_.of(id) == 0) packs.push_back(id);
     return packs;
   }
 
@@ -443,6 +504,7 @@ class Run {
     root.warnings = report_.warnings;
     root.settings = settings();
     root.pgmint_version = PGMINT_VERSION;
+    root.pack_use = pack_use_;
     root.host = host_name();
     return root;
   }
@@ -517,6 +579,9 @@ class Run {
   std::vector<FilePlan> files_;
   CopyPlan plan_;
   CopyOutcome copied_;
+  std::optional<PackLedger> ledger_;
+  std::optional<Forward> forward_;
+  repository::PackUse pack_use_;
   std::vector<repository::FileEntry> extras_;
   repository::FileEntry control_entry_;
   postgres::BackupStop stopped_;

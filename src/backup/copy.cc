@@ -125,12 +125,26 @@ class Worker {
   }
 
   Status finish_mapped(std::uint32_t index, MappedFile& file) {
-    const auto described = file.describe();
+    auto described = file.describe();
     if (!described) return note_absent(file.entry());
     note_inherited(file);
-    if (!described->is_parents) return store_map(index, described->map);
-    s_.files[index] = kept(*file.plan().parent);
-    return ok();
+    const auto* before = file.parent_map();
+    const auto* where = before != nullptr ? &std::get<repository::RecordLocation>(file.plan().parent->content) : nullptr;
+    auto& map = described->map;
+    const bool moved = in_.forward != nullptr && TRY(forwarded(in_.forward->move(map)));
+    if (described->is_parents && !moved) {
+      s_.files[index] = kept(*file.plan().parent);
+      return ok();
+    }
+    if (before != nullptr) in_.ledger.dropped(*where, *before);
+    return store_map(index, map);
+  }
+
+  /// What has to move and cannot be read is the parent's fault.
+  template <class T>
+  Result<T> forwarded(Result<T> moved) {
+    if (!moved && repository::is_damage(moved.failure())) TRY(parent_->refute_damage(moved.failure()));
+    return moved;
   }
 
   /// Damaged pages that the parent had in this file and that were not read again.
@@ -289,8 +303,12 @@ class Worker {
       return ok();
     }
     const auto encoded = repository::encode_segment_map(map);
-    std::lock_guard lock(s_.maps_mutex);
-    copied.content = TRY(in_.maps.append(RecordType::SegmentMap, encoded));
+    const auto where = TRY([&] {
+      std::lock_guard lock(s_.maps_mutex);
+      return in_.maps.append(RecordType::SegmentMap, encoded);
+    }());
+    in_.ledger.stored(where, map);
+    copied.content = where;
     copied.state = CopiedFile::State::Mapped;
     return ok();
   }

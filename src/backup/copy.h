@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "backup/copy_plan.h"
+#include "backup/forward.h"
+#include "backup/pack_ledger.h"
 #include "backup/pack_stream.h"
 #include "backup/page_inspector.h"
 #include "backup/source.h"
@@ -55,6 +57,8 @@ struct CopyInput {
   postgres::PageCheck check;
   std::uint32_t blocks_per_segment = 0;
   const CopyParent* parent = nullptr;  ///< null: a full backup
+  PackLedger& ledger;
+  Forward* forward = nullptr;  ///< null: nothing has to leave its pack
   std::function<Result<postgres::Lsn>()> upper_lsn;  ///< thread-safe
 
   std::uint32_t extent_size = 0;

@@ -106,13 +106,16 @@ std::optional<FileEntry> entry_of(const postgres::DirectoryEntry& scanned, const
 }  // namespace
 
 Result<Described> describe(PackStream& maps, const postgres::DirectoryScan& scan, const std::vector<CopiedFile>& files,
-                           FileEntry control, std::vector<FileEntry> extras, const ParentFiles* parent) {
+                           FileEntry control, std::vector<FileEntry> extras, const ParentFiles* parent,
+                           const Forward* forward) {
   Described described;
   OwnerNames names;
   repository::ManifestTreeWriter tree([&](ByteView node) -> Result<repository::RecordLocation> {
-    if (parent != nullptr)
-      if (const auto same = parent->nodes.find(crypto::sha256(node)); same != parent->nodes.end()) return same->second;
-    return maps.append(repository::RecordType::ManifestNode, node);
+    const auto same = parent != nullptr ? parent->nodes.find(crypto::sha256(node)) : decltype(parent->nodes.end()){};
+    const bool stays = parent != nullptr && same != parent->nodes.end() &&
+                       (forward == nullptr || !forward->leaves(same->second));
+    described.nodes.push_back(stays ? same->second : TRY(maps.append(repository::RecordType::ManifestNode, node)));
+    return described.nodes.back();
   });
   auto add = [&](FileEntry entry) -> Status {
     names.fill(entry);
@@ -120,6 +123,8 @@ Result<Described> describe(PackStream& maps, const postgres::DirectoryScan& scan
       ++described.files;
       described.total_bytes += entry.size;
     }
+    if (const auto* member = std::get_if<repository::BundleMember>(&entry.content)) described.bundles.push_back(member->bundle);
+    if (const auto* map = std::get_if<repository::RecordLocation>(&entry.content)) described.maps.push_back(*map);
     return tree.add(std::move(entry));
   };
 

@@ -180,12 +180,12 @@ Result<std::size_t> store_bundle(PackStream& packs, std::vector<ExtraFile>& file
 }  // namespace
 
 Result<std::vector<repository::FileEntry>> store_extra_files(PackStream& packs, std::vector<ExtraFile> files,
-                                                             const ParentFiles* parent) {
+                                                             const ParentFiles* parent, const Forward* forward) {
   std::vector<repository::FileEntry> entries;
   for (auto& file : files) {
     file.entry.size = file.bytes.size();
     const auto* same = parent != nullptr ? same_in(*parent, packs, file) : nullptr;
-    if (same == nullptr) continue;
+    if (same == nullptr || (forward != nullptr && forward->leaves(same->bundle))) continue;
     file.entry.kind = repository::FileKind::Bundled;
     file.entry.content = *same;
     entries.push_back(file.entry);
@@ -201,7 +201,7 @@ Result<std::vector<repository::FileEntry>> store_extra_files(PackStream& packs, 
 Result<std::optional<repository::FileEntry>> carry_own_segment(PackStream& packs, PackStream& maps,
                                                                const fs::path& data_directory, const std::string& name,
                                                                postgres::Lsn stop, const postgres::ControlFile& control,
-                                                               std::uint32_t extent_size) {
+                                                               std::uint32_t extent_size, PackLedger& ledger) {
   const auto file = TRY(OwnSegment::open(data_directory, name, stop, control));
   if (!file) return std::optional<repository::FileEntry>();
   if (!TRY(file->is_what_its_name_says(extent_size))) return std::optional<repository::FileEntry>();
@@ -221,7 +221,9 @@ Result<std::optional<repository::FileEntry>> carry_own_segment(PackStream& packs
   auto entry = file->entry();
   entry.kind = repository::FileKind::Mapped;
   entry.size = map.file_length;
-  entry.content = TRY(maps.append(repository::RecordType::SegmentMap, repository::encode_segment_map(map)));
+  const auto where = TRY(maps.append(repository::RecordType::SegmentMap, repository::encode_segment_map(map)));
+  ledger.stored(where, map);
+  entry.content = where;
   return std::optional<repository::FileEntry>(std::move(entry));
 }
 

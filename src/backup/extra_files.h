@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "backup/forward.h"
+#include "backup/pack_ledger.h"
 #include "backup/pack_stream.h"
 #include "backup/parent.h"
 #include "backup/server.h"
@@ -26,10 +28,11 @@ std::vector<ExtraFile> read_outside_configuration(const postgres::ServerFacts& f
                                                   std::vector<std::string>& warnings);
 
 /// Puts the files into bundles, but for those that stand in the parent as they are. Returns their entries, sorted.
-/// @param parent  may be null
+/// @param parent, forward  may be null; what is to leave its pack is stored anew
 /// @errors Key, ResourceLimit, the sink's
 Result<std::vector<repository::FileEntry>> store_extra_files(PackStream& packs, std::vector<ExtraFile> files,
-                                                             const ParentFiles* parent = nullptr);
+                                                             const ParentFiles* parent = nullptr,
+                                                             const Forward* forward = nullptr);
 
 /// Takes a standby's own copy of one WAL segment into the backup, through `stop`; what follows in the file was never
 /// replayed, or is left over from a recycled segment, and becomes zeros. Area 2. nullopt: not there, or not (yet) this
@@ -38,6 +41,6 @@ Result<std::vector<repository::FileEntry>> store_extra_files(PackStream& packs, 
 Result<std::optional<repository::FileEntry>> carry_own_segment(PackStream& packs, PackStream& maps,
                                                                const fs::path& data_directory, const std::string& name,
                                                                postgres::Lsn stop, const postgres::ControlFile& control,
-                                                               std::uint32_t extent_size);
+                                                               std::uint32_t extent_size, PackLedger& ledger);
 
 }  // namespace pgmint::backup

@@ -46,6 +46,11 @@ Status Incremental::look(const fs::path& data_directory, const postgres::Control
     return ok();
   }
   changes_ = TRY(changes_between(sources, *history, postgres::Lsn(parent_->start_lsn), start.start_lsn, cancel));
+  if (auto kept = keep_account(); !kept) {
+    if (!is_damage(kept.failure())) return kept;
+    give_up(fmt::format("{} cannot be read: {}", parent_->name, kept.failure().describe()));
+    return ok();
+  }
   auto files = read_parent_files(cluster_, *parent_);
   if (!files) {
     if (!is_damage(files.failure())) return std::move(files).failure();
@@ -54,6 +59,20 @@ Status Incremental::look(const fs::path& data_directory, const postgres::Control
   }
   files_ = std::move(*files);
   return ok();
+}
+
+/// Of a parent that an older pgmint wrote it is not written down.
+Status Incremental::keep_account() {
+  if (parent_->pack_use) return ok();
+  repository::RecordOpener opener(cluster_.context(), cluster_.keys());
+  parent_->pack_use = TRY(repository::measure_pack_use(cluster_.store(), cluster_.context(), opener, *parent_));
+  return ok();
+}
+
+Result<repository::SegmentMap> Incremental::read_map(const repository::RecordLocation& location) {
+  repository::RecordOpener opener(cluster_.context(), cluster_.keys());
+  return repository::parse_segment_map(
+      TRY(repository::read_record(cluster_.store(), cluster_.context(), opener, location)));
 }
 
 std::vector<FilePlan> Incremental::plan(const postgres::DirectoryScan& scan, const postgres::ControlFile& control,

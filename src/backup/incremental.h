@@ -7,6 +7,7 @@
 #include "backup/file_plan.h"
 #include "backup/parent.h"
 #include "backup/server.h"
+#include "repository/segment_map.h"
 
 namespace pgmint::backup {
 
@@ -31,6 +32,10 @@ class Incremental {
   /// Why files are compared instead of looked up in the change summaries; nullopt: they are looked up.
   const std::optional<std::string>& scan_reason() const { return changes_.void_reason; }
   const ParentFiles& files() const { return files_; }
+  /// What the parent refers to.
+  const repository::PackUse& pack_use() const { return *parent_->pack_use; }
+  /// One of the parent's maps. @errors NotFound, Corruption, Storage, Key
+  Result<repository::SegmentMap> read_map(const repository::RecordLocation& location);
 
   /// @param started  of this backup
   std::vector<FilePlan> plan(const postgres::DirectoryScan& scan, const postgres::ControlFile& control, TimePoint started) const;
@@ -38,6 +43,8 @@ class Incremental {
   std::string method() const;
 
  private:
+  Status keep_account();
+
   repository::Cluster& cluster_;
   std::optional<repository::ManifestRoot> parent_;
   std::string reason_;

@@ -324,5 +324,57 @@ TEST_F(IncrementalCopyTest, AnyChainOfChangesComesBack) {
   }
 }
 
+/// Packs of which little is in use are emptied, and nothing that moved is another than it was.
+TEST_F(IncrementalCopyTest, WhatIsAliveLeavesPacksThatAreMostlyDead) {
+  relation("base/5/20000", 1200);
+  relation("base/5/20001", 600);
+  for (int i = 0; i < 30; ++i) relation(fmt::format("base/5/{}", 30000 + i), 3);
+  look_and_copy();
+  advance();
+  for (BlockNumber block = 0; block < 1200; ++block)
+    if (block % 100 != 0) change("base/5/20000", block, before_start());
+  for (int i = 0; i < 15; ++i) change(fmt::format("base/5/{}", 30000 + i), 1, before_start());
+  copy_on_parent();
+  advance();
+  std::set<repository::PackId> old;
+  for (std::uint32_t n = 0; n < next_pack; ++n) old.insert({session, n});
+  {
+    const PackSettings packs{
+        context, keys, {}, system_random(), [this] { return repository::PackId{session, next_pack.fetch_add(1)}; }, buffers, 4U << 20};
+    PackStream into(packs, repository::PackKind::Base, upload);
+    Forward away(store, context, keys, into, old);
+    forward = &away;
+    change("base/5/20001", 7, before_start());
+    copy_on_parent();
+    ASSERT_TRUE(into.close());
+    forward = nullptr;
+    EXPECT_GT(away.moved_bytes(), 0U);
+  }
+  const auto map = map_of("base/5/20001");
+  for (const auto& extent : map.extents) EXPECT_FALSE(old.contains(extent.location->pack));
+  expect_all();
+}
+
+TEST(PacksToEmpty, TheEmptiestWhenItPays) {
+  SeededRandom random(1);
+  const auto session = random.id<repository::SessionId>();
+  std::map<repository::PackId, repository::PackSummary> packs;
+  repository::PackUse use;
+  const auto pack = [&](std::uint32_t number, std::uint64_t size, std::uint64_t used) {
+    packs[{session, number}] = {{session, number}, size, {}};
+    if (used != 0) use.set({session, number}, used);
+  };
+  pack(0, 1000, 990);
+  pack(1, 1000, 0);  // goes by itself
+  pack(2, 1000, 499);
+  pack(3, 1000, 500);
+  pack(4, 1000, 100);
+  using Set = std::set<repository::PackId>;
+  EXPECT_EQ(packs_to_empty(packs, use, 10'000), (Set{{session, 2}, {session, 4}}));
+  EXPECT_EQ(packs_to_empty(packs, use, 300), (Set{{session, 4}}));
+  pack(5, 100'000, 99'000);
+  EXPECT_EQ(packs_to_empty(packs, use, 10'000), Set{}) << "1,401 bytes are not worth reading every map for";
+}
+
 }  // namespace
 }  // namespace pgmint::backup

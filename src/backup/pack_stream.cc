@@ -21,11 +21,22 @@ PackStream::PackStream(const PackSettings& settings, repository::PackKind kind, 
       sink_(std::move(sink)),
       sealer_(settings.context, settings.keys, settings.codec, settings.random) {}
 
-Result<repository::RecordLocation> PackStream::append(repository::RecordType type, ByteView plain) {
+Status PackStream::make_room() {
   if (writer_ && writer_->size() >= settings_.target) TRY(close());
   if (!writer_)
     writer_.emplace(settings_.context, settings_.next_pack(), kind_, settings_.keys.newest_epoch(), sealer_,
                     settings_.keys.maintenance_key, settings_.random, settings_.buffers.take());
+  return ok();
+}
+
+Result<repository::RecordLocation> PackStream::append_sealed(const repository::RecordLocation& from, ByteView stored) {
+  TRY(make_room());
+  sealed_bytes_ += stored.size();
+  return writer_->append_sealed(from, stored);
+}
+
+Result<repository::RecordLocation> PackStream::append(repository::RecordType type, ByteView plain) {
+  TRY(make_room());
   auto location = TRY(writer_->append(type, plain));
   sealed_bytes_ += location.stored_length;
   return location;

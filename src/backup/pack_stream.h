@@ -42,6 +42,8 @@ class PackStream {
 
   /// Seals `plain` into the current pack, or a new one. @errors Key, ResourceLimit, the sink's
   Result<repository::RecordLocation> append(repository::RecordType type, ByteView plain);
+  /// A record of another pack, as it is. @errors the sink's
+  Result<repository::RecordLocation> append_sealed(const repository::RecordLocation& from, ByteView stored);
   ByteArray<16> fingerprint(const crypto::Nonce& nonce, ByteView plain) { return sealer_.fingerprint(nonce, plain); }
   /// A run of records that are read together ends here: a pack without room for another run of `expected` stored bytes
   /// is closed, so that the next run stands in one pack.
@@ -54,6 +56,8 @@ class PackStream {
   std::uint64_t sealed_bytes() const { return sealed_bytes_; }
 
  private:
+  Status make_room();
+
   const PackSettings& settings_;
   repository::PackKind kind_;
   PackSink sink_;

@@ -23,16 +23,20 @@ Status ParentCompare::refute(std::string reason) {
   return Error(Errc::Cancelled, "the incremental backup gives way to a full one");
 }
 
+Status ParentCompare::refute_damage(const Error& error) {
+  return refute(fmt::format("the parent cannot be read: {}", error.describe()));
+}
+
 Result<Bytes> ParentCompare::read(const RecordLocation& location) {
   auto raw = repository::read_record(in_.parent->store, in_.packs.context, opener_, location);
   if (raw || !repository::is_damage(raw.failure())) return raw;
-  TRY(refute(fmt::format("the parent cannot be read: {}", raw.failure().describe())));
+  TRY(refute_damage(raw.failure()));
   return raw;
 }
 
 Result<repository::SegmentMap> ParentCompare::read_map(const RecordLocation& location) {
   auto map = repository::parse_segment_map(TRY(read(location)));
-  if (!map) TRY(refute(fmt::format("the parent cannot be read: {}", map.failure().describe())));
+  if (!map) TRY(refute_damage(map.failure()));
   return map;
 }
 
@@ -85,7 +89,7 @@ Status ParentCompare::read_extent(const MappedFile& file, std::uint64_t i, Mutab
     auto deltas = repository::DeltaPages::load(in_.parent->store, in_.packs.context, opener_, map, i,
                                                std::min<std::uint64_t>(map.extent_count(), i + kAhead));
     if (!deltas && repository::is_damage(deltas.failure()))
-      TRY(refute(fmt::format("the parent cannot be read: {}", deltas.failure().describe())));
+      TRY(refute_damage(deltas.failure()));
     deltas_ = TRY(std::move(deltas));
     deltas_of_ = &file;
   }

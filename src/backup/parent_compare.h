@@ -20,6 +20,8 @@ class ParentCompare {
 
   const std::optional<std::string>& refuted() const { return refuted_; }
 
+  /// For damage that the caller met. Always fails.
+  Status refute_damage(const Error& error);
   Result<repository::SegmentMap> read_map(const repository::RecordLocation& location);
 
   /// Listed blocks of [from, to) of the file.

@@ -46,6 +46,8 @@ struct CopyTest : ::testing::Test {
   std::vector<repository::BadPage> parent_bad;
   postgres::Lsn parent_start;
   std::vector<FilePlan> files;  ///< empty: a full
+  PackLedger ledger;
+  Forward* forward = nullptr;
   std::function<Status(FinishedPack)> upload = [this](FinishedPack pack) -> Status {
     EXPECT_TRUE(store.create(repository::pack_name(context.cluster, pack.id), pack.data));
     buffers.give(std::move(pack.data));
@@ -75,6 +77,8 @@ struct CopyTest : ::testing::Test {
         .check = {.checksums_enabled = true, .block_size = kBlock, .backup_start = start},
         .blocks_per_segment = 131072,
         .parent = files.empty() ? nullptr : &on,
+        .ledger = ledger,
+        .forward = forward,
         .upper_lsn = [this]() -> Result<postgres::Lsn> { return start + 0x100; },
         .extent_size = kExtent,
         .workers = workers,

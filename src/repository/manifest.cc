@@ -8,6 +8,7 @@
 #include "repository/field_list.h"
 #include "repository/layout.h"
 #include "repository/object_header.h"
+#include "repository/pack.h"
 
 namespace pgmint::repository {
 namespace {
@@ -26,6 +27,23 @@ Bytes root_aad(const ByteArray<kHeaderSize>& header, const std::string& name) {
   Bytes aad = to_bytes(header);
   append(aad, as_bytes(name));
   return aad;
+}
+
+Result<PackUse> parse_pack_use(ByteView field) {
+  codec::BinaryReader in(field, "manifest's account of packs");
+  PackUse use;
+  const auto count = TRY(in.count(18));
+  for (std::size_t i = 0; i < count; ++i) {
+    PackId pack;
+    pack.session.bytes = TRY(in.array<16>());
+    const auto number = TRY(in.varint());
+    const auto bytes = TRY(in.varint());
+    if (number > UINT32_MAX || bytes == 0 || bytes > kPackMax) return in.corrupt("out of range");
+    pack.number = static_cast<std::uint32_t>(number);
+    use.set(pack, bytes);
+  }
+  TRY(in.expect_end());
+  return use;
 }
 
 }  // namespace
@@ -89,12 +107,22 @@ Bytes encode_root(const ManifestRoot& root) {
   if (root.parent) out.add(17, root.parent->bytes);
   out.text(18, root.host);
   out.u32(19, root.extent_size);
+  if (root.pack_use) {
+    const auto packs = root.pack_use->packs();
+    v.varint(packs.size());
+    for (const auto& [pack, bytes] : packs) {
+      v.raw(pack.session.bytes);
+      v.varint(pack.number);
+      v.varint(bytes);
+    }
+    out.add(20, v.take());
+  }
   return out.take();
 }
 
 Result<ManifestRoot> parse_root(ByteView fields) {
   codec::BinaryReader in(fields, "manifest");
-  auto f = TRY(FieldReader::parse(in, "manifest", {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19}));
+  auto f = TRY(FieldReader::parse(in, "manifest", {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}));
   TRY(in.expect_end());
   ManifestRoot root;
   root.name = TRY(f.text(1, 128));
@@ -151,6 +179,7 @@ Result<ManifestRoot> parse_root(ByteView fields) {
   if (f.has(17)) root.parent = SessionId{TRY(f.array<16>(17))};
   root.host = TRY(f.optional_text(18));
   root.extent_size = TRY(f.u32(19));
+  if (f.has(20)) root.pack_use = TRY(parse_pack_use(TRY(f.value(20))));
   return root;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "crypto/hash.h"
+#include "repository/pack_use.h"
 #include "repository/record.h"
 #include "storage/blob_store.h"
 
@@ -78,6 +79,8 @@ struct ManifestRoot {
   std::vector<std::string> warnings;
   std::vector<std::pair<std::string, std::string>> settings;
   std::string pgmint_version, host;
+  /// Nullopt: written by a pgmint that did not keep account.
+  std::optional<PackUse> pack_use{};
 };
 
 Bytes encode_root(const ManifestRoot& root);                    ///< the field list, before compression and sealing
@@ -87,6 +90,8 @@ Result<ManifestRoot> parse_root(ByteView fields);               ///< @errors Cor
 Bytes seal_root(const ManifestRoot& root, const RecordContext& context, const crypto::Key256& map_key, RandomSource& random);
 /// Opens an object read from `snap/<session>`. @errors Corruption, Key
 Result<ManifestRoot> open_root(ByteView object, const RecordContext& context, const SessionId& session, const ClusterKeys& keys);
+/// What the tree, the maps and the bundles below `root` refer to, by reading all of them. @errors as walk_manifest
+Result<PackUse> measure_pack_use(storage::BlobStore& store, const RecordContext& context, RecordOpener& opener, const ManifestRoot& root);
 /// Reads and opens it. @errors NotFound, Corruption, Storage, Key
 Result<ManifestRoot> read_root(storage::BlobStore& store, const RecordContext& context, const SessionId& session,
                                const ClusterKeys& keys);

@@ -1,9 +1,12 @@
 // Nodes of the manifest tree: encoding, the writer that decides where a node ends, the walk.
 #include <fmt/format.h>
 
+#include <set>
+
 #include "codec/crc32c.h"
 #include "repository/manifest.h"
 #include "repository/pack.h"
+#include "repository/segment_map.h"
 
 namespace pgmint::repository {
 namespace {
@@ -255,6 +258,27 @@ Status walk_manifest(storage::BlobStore& store, const RecordContext& context, Re
     return Error(Errc::Corruption, fmt::format("manifest of {}: its tree is malformed", root.name));
   Walk walk{store, context, opener, visit, visit_node, visit_raw_node, std::nullopt};
   return walk.node(root.tree, root.tree_depth).context(fmt::format("manifest of {}", root.name));
+}
+
+Result<PackUse> measure_pack_use(storage::BlobStore& store, const RecordContext& context, RecordOpener& opener, const ManifestRoot& root) {
+  PackUse use;
+  std::set<std::pair<PackId, std::uint64_t>> bundles;
+  TRY(walk_manifest(
+      store, context, opener, root,
+      [&](const FileEntry& entry) -> Status {
+        if (const auto* member = std::get_if<BundleMember>(&entry.content))
+          if (bundles.emplace(member->bundle.pack, member->bundle.offset).second) use.add(member->bundle);
+        if (const auto* map = std::get_if<RecordLocation>(&entry.content)) {
+          use.add(*map);
+          use.add(TRY(parse_segment_map(TRY(read_record(store, context, opener, *map)))));
+        }
+        return ok();
+      },
+      [&](const RecordLocation& node) -> Status {
+        use.add(node);
+        return ok();
+      }));
+  return use;
 }
 
 }  // namespace pgmint::repository

@@ -274,6 +274,7 @@ class Verification {
           TRY(group.check());
           const auto checked = check_file(job->entry, *job->live, worker);
           if (checked) continue;
+          shared_.with([&](Shared& shared) { shared.unaccounted.insert(job->live->snap.session); });
           if (!is_damage(checked.failure())) return checked;
           found_in_manifest(*job->live, fmt::format("{}: {}", job->entry.path, checked.failure().describe()));
         }
@@ -300,8 +301,20 @@ class Verification {
     if (!walked && walked.failure().code() != Errc::Cancelled) return walked;
     TRY(joined);
     TRY(walked);
+    compare_accounts();
     take_shared();
     return ok();
+  }
+
+  /// What a manifest says of its packs decides which of them its successors let go.
+  void compare_accounts() {
+    auto [accounts, unaccounted] = shared_.with([](Shared& shared) {
+      return std::pair(std::exchange(shared.accounts, {}), std::exchange(shared.unaccounted, {}));
+    });
+    for (const auto& [session, account] : accounts) {
+      if (unaccounted.contains(session) || account.stated == account.seen) continue;
+      found_in_manifest(cluster_.state().snapshots().at(session), "its account of packs is not what it refers to");
+    }
   }
 
   Status check_snapshot(const SessionId& session, const LiveSnapshot& live, BoundedQueue<FileJob>& queue) {
@@ -316,11 +329,15 @@ class Verification {
     }
     RecordOpener opener(cluster_.context(), cluster_.keys());
     std::uint64_t files = 0;
+    PackUse seen;
+    std::set<std::pair<PackId, std::uint64_t>> bundles;
     auto walked = walk_manifest(
         cluster_.store(), cluster_.context(), opener, *root,
         [&](const FileEntry& entry) -> Status {
           TRY(cancelled());
           ++files;
+          if (const auto* member = std::get_if<BundleMember>(&entry.content))
+            if (bundles.emplace(member->bundle.pack, member->bundle.offset).second) seen.add(member->bundle);
           if (entry.kind == FileKind::Mapped || (entry.kind == FileKind::Bundled && options_.depth == VerifyDepth::Decompress)) {
             if (!queue.push({&live, entry})) return Error(Errc::Cancelled, "another part of the verification failed");
           } else if (entry.kind == FileKind::Bundled) {
@@ -329,7 +346,16 @@ class Verification {
           }
           return ok();
         },
-        [&](const RecordLocation& node) { return refers(node, live); });
+        [&](const RecordLocation& node) {
+          seen.add(node);
+          return refers(node, live);
+        });
+    shared_.with([&](Shared& shared) {
+      auto& account = shared.accounts[session];
+      account.seen.add(seen);
+      if (root->pack_use && walked) account.stated = *root->pack_use;
+      else shared.unaccounted.insert(session);
+    });
     if (report_.walks == 1) report_.files += files;
     if (!walked) {
       if (!is_damage(walked.failure())) return walked;
@@ -342,13 +368,21 @@ class Verification {
     if (entry.kind == FileKind::Bundled) return check_member(entry, live, worker);
     const auto& location = std::get<RecordLocation>(entry.content);
     TRY(refers(location, live));
-    if (broken_.contains(location.pack)) return ok();  // reported as such
+    if (broken_.contains(location.pack)) {  // reported as such
+      shared_.with([&](Shared& shared) { shared.unaccounted.insert(live.snap.session); });
+      return ok();
+    }
     const auto raw = TRY(read_record(cluster_.store(), cluster_.context(), worker.opener, location));
     const auto map = TRY(parse_segment_map(raw));
     if (map.file_length != entry.size) return Error(Errc::Corruption, "its map has another length than its entry");
     for (const auto& extent : map.extents)
       if (extent.location) TRY(refers(*extent.location, live, extent.fingerprint));
     for (const auto& delta : map.deltas) TRY(refers(delta.location, live, delta.fingerprint));
+    shared_.with([&](Shared& shared) {
+      auto& seen = shared.accounts[live.snap.session].seen;
+      seen.add(location);
+      seen.add(map);
+    });
     return ok();
   }
 
@@ -395,8 +429,13 @@ class Verification {
   }
 
   /// What workers add to, until take_shared().
+  struct Account {
+    PackUse stated, seen;
+  };
   struct Shared {
     VerifyReport report;
+    std::map<SessionId, Account> accounts;
+    std::set<SessionId> unaccounted;  ///< of which not everything was seen
     std::set<PackId> broken, suspects;
     std::map<PackId, std::vector<std::uint64_t>> marks;
   };

@@ -307,3 +307,29 @@ def test_two_at_once_both_build_on_what_was_there(make, pair):
     assert len(tool.names()) == 3
     for name in tool.names()[1:]:
         assert_recovers(make, tool, cluster, {"name": name})
+
+
+def packs_of(tool):
+    return {path.name for path in tool.objects_of("p")}
+
+
+def test_a_long_chain_keeps_only_what_is_alive(make, pair):
+    """Full backups of the first day go; what the last ones need has moved out of their packs, and the rest can be collected."""
+    cluster, tool = pair
+    cluster.sql("create table body (id int primary key, t text) with (fillfactor = 60)")
+    cluster.sql("insert into body select i, md5(i::text) || md5((i * 7)::text) from generate_series(1, 60000) i")
+    first = tool.backup()
+    founders = packs_of(tool)
+    # Nearly everything is written anew, bit by bit.
+    for part in range(6):
+        cluster.sql(f"update body set t = md5(random()::text) || md5(random()::text) where id / 64 % 6 = {part}")
+        cluster.sql("vacuum body")
+        last = incremental(tool)
+        tool.run("verify", "--read-data")
+    shown = tool.run("show", last["name"], "--json").json
+    assert shown["parent"] != first["name"]
+    one = restored_files(make, tool, last)
+    # As expire would, which does not come with this: the chain's beginning goes with its packs.
+    assert one == restored_files(make, tool, tool.backup())
+    tool.run("verify", "--decompress")
+    assert founders <= packs_of(tool), "nothing goes while its backup is listed"

@@ -1,0 +1,45 @@
+#include "repository/pack_use.h"
+
+#include <algorithm>
+
+namespace pgmint::repository {
+
+void PackUse::change(const RecordLocation& record, std::int64_t sign) {
+  bytes_[record.pack] += sign * static_cast<std::int64_t>(record.stored_length);
+}
+
+void PackUse::add(const SegmentMap& map) {
+  for (const auto& extent : map.extents)
+    if (extent.location) add(*extent.location);
+  for (const auto& delta : map.deltas) add(delta.location);
+}
+
+void PackUse::remove(const SegmentMap& map) {
+  for (const auto& extent : map.extents)
+    if (extent.location) remove(*extent.location);
+  for (const auto& delta : map.deltas) remove(delta.location);
+}
+
+void PackUse::add(const PackUse& other) {
+  for (const auto& [pack, bytes] : other.bytes_) bytes_[pack] += bytes;
+}
+
+void PackUse::set(const PackId& pack, std::uint64_t bytes) { bytes_[pack] = static_cast<std::int64_t>(bytes); }
+
+std::uint64_t PackUse::of(const PackId& pack) const {
+  const auto found = bytes_.find(pack);
+  return found == bytes_.end() || found->second < 0 ? 0 : static_cast<std::uint64_t>(found->second);
+}
+
+bool PackUse::is_sound() const {
+  return std::ranges::none_of(bytes_, [](const auto& entry) { return entry.second < 0; });
+}
+
+std::map<PackId, std::uint64_t> PackUse::packs() const {
+  std::map<PackId, std::uint64_t> used;
+  for (const auto& [pack, bytes] : bytes_)
+    if (bytes > 0) used.emplace(pack, static_cast<std::uint64_t>(bytes));
+  return used;
+}
+
+}  // namespace pgmint::repository

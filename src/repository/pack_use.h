@@ -1,0 +1,35 @@
+// How much of each pack a backup refers to: what tells which packs it no longer needs, and which are worth emptying.
+#pragma once
+
+#include <map>
+
+#include "repository/segment_map.h"
+
+namespace pgmint::repository {
+
+/// Stored bytes of records by pack. A value, not thread-safe.
+class PackUse {
+ public:
+  void add(const RecordLocation& record) { change(record, 1); }
+  void remove(const RecordLocation& record) { change(record, -1); }
+  /// The records that the map refers to, not the map's own.
+  void add(const SegmentMap& map);
+  void remove(const SegmentMap& map);
+  void add(const PackUse& other);
+  void set(const PackId& pack, std::uint64_t bytes);
+
+  /// 0 for a pack that nothing refers to.
+  std::uint64_t of(const PackId& pack) const;
+  /// False: more was removed than there was, so that this is no account of anything.
+  bool is_sound() const;
+  /// Packs with something in use.
+  std::map<PackId, std::uint64_t> packs() const;
+  bool operator==(const PackUse& other) const { return packs() == other.packs(); }
+
+ private:
+  void change(const RecordLocation& record, std::int64_t sign);
+
+  std::map<PackId, std::int64_t> bytes_;
+};
+
+}  // namespace pgmint::repository
