@@ -1,19 +1,4 @@
-#include "backup/backup.h"
-
-#include <fmt/format.h>
-#include <gtest/gtest.h>
-
-#include "backup/run.h"
-#include "backup/testing_cluster.h"
-#include "base/test_seed.h"
-#include "codec/crc32c.h"
-#include "repository/layout.h"
-#include "repository/pack.h"
-#include "repository/segment_map.h"
-#include "repository/session.h"
-#include "repository/wal_coverage.h"
-#include "storage/fault_store.h"
-#include "storage/memory_store.h"
+#include "backup/testing_backup.h"
 
 namespace pgmint::backup {
 namespace {
@@ -22,114 +7,9 @@ using namespace std::chrono_literals;
 using repository::FileArea;
 using repository::FileEntry;
 using repository::FileKind;
+using testing::kWalSize;
 
-constexpr std::uint32_t kWalSize = 16U << 20;
-
-/// A made cluster, a scripted server and a repository in memory.
-struct BackupTest : ::testing::Test {
-  std::uint64_t seed = test_seed();
-  ::testing::ScopedTrace trace{__FILE__, __LINE__, fmt::format("PGMINT_TEST_SEED={}", seed)};
-  SeededRandom random{seed};
-  testing::MadeCluster made;
-  testing::MeddlingSource source{made.path()};
-  testing::ScriptedServer server{made};
-  testing::TestClock clock;
-  storage::MemoryStore* memory = nullptr;
-  std::unique_ptr<storage::FaultStore> store;
-  std::unique_ptr<repository::SeenMemory> seen = repository::make_no_memory();
-  std::unique_ptr<repository::Repository> repository;
-  std::unique_ptr<repository::Cluster> cluster;
-  CancelToken cancel;
-  std::vector<Progress> told;
-  fs::path data = made.path();
-
-  BackupTest() {
-    auto inner = storage::make_memory_store();
-    memory = inner.get();
-    store = std::make_unique<storage::FaultStore>(std::move(inner), clock);
-    std::vector<repository::Repository::Slot> slots(1);
-    slots[0].unlock.key = crypto::Key256::generate(random);
-    repository =
-        repository::Repository::create({*store, clock, system_random(), *seen, "test@host", "test"}, std::move(slots))
-            .value();
-    cluster = repository->create_cluster("main", made.system_identifier().value()).value();
-    server.on_stop = [this] {
-      archive("000000010000000000000005");
-      return ok();
-    };
-    made.file("base/5/16384", testing::make_pages(random, 150));
-    made.file("base/5/16385", testing::make_pages(random, 1));
-    made.file("postgresql.conf", as_bytes("port = 1\n"));
-  }
-
-  void archive(const std::string& name) {
-    repository::WalArchive wal(*cluster, repository::current_identity(cluster->state()));
-    auto put = wal.put(name, repository::WalContent::Segment, kWalSize, Bytes(kWalSize), {});
-    ASSERT_TRUE(put) << put.failure().describe();
-  }
-  Result<BackupReport> run() {
-    BackupRequest request{.cluster = *cluster, .data_directory = data};
-    request.note = "a note";
-    request.workers = 2;
-    request.cancel = &cancel;
-    request.progress = [this](const Progress& progress) { told.push_back(progress); };
-    return run_against(request, server, source);
-  }
-  BackupReport run_well() {
-    auto report = run();
-    EXPECT_TRUE(report) << report.failure().describe();
-    return report ? std::move(*report) : BackupReport{};
-  }
-  Error run_badly() {
-    auto report = run();
-    EXPECT_FALSE(report);
-    return report ? Error(Errc::Internal, "it succeeded") : std::move(report).failure();
-  }
-  void expect_nothing_left() {
-    ASSERT_TRUE(cluster->log().refresh());
-    EXPECT_TRUE(cluster->state().snapshots().empty());
-    EXPECT_TRUE(cluster->state().open_sessions().empty());
-    EXPECT_FALSE(server.running);
-    EXPECT_TRUE(storage::list_all(*memory, repository::packs_prefix(cluster->id()))->empty());
-  }
-  repository::ManifestRoot root_of(const BackupReport& report) {
-    return repository::read_root(*store, cluster->context(), report.session, cluster->keys()).value();
-  }
-  std::map<std::pair<FileArea, std::string>, FileEntry> entries(const BackupReport& report) {
-    std::map<std::pair<FileArea, std::string>, FileEntry> found;
-    repository::RecordOpener opener(cluster->context(), cluster->keys());
-    const auto root = root_of(report);
-    auto walked = repository::walk_manifest(*store, cluster->context(), opener, root, [&](const FileEntry& entry) {
-      found[{entry.area, entry.path}] = entry;
-      return ok();
-    });
-    EXPECT_TRUE(walked) << walked.failure().describe();
-    return found;
-  }
-  Bytes content(const FileEntry& entry) {
-    repository::RecordOpener opener(cluster->context(), cluster->keys());
-    Bytes bytes;
-    if (entry.kind == FileKind::Bundled) {
-      const auto& member = std::get<repository::BundleMember>(entry.content);
-      const auto bundle = repository::read_record(*store, cluster->context(), opener, member.bundle).value();
-      bytes.assign(bundle.begin() + member.offset,
-                   bundle.begin() + member.offset + static_cast<std::ptrdiff_t>(entry.size));
-    } else if (entry.kind == FileKind::Mapped) {
-      const auto map =
-          repository::parse_segment_map(repository::read_record(*store, cluster->context(), opener,
-                                                                std::get<repository::RecordLocation>(entry.content))
-                                            .value())
-              .value();
-      for (std::size_t i = 0; i < map.extents.size(); ++i) {
-        if (map.extents[i].location)
-          append(bytes, repository::read_record(*store, cluster->context(), opener, *map.extents[i].location).value());
-        else
-          bytes.resize(bytes.size() + map.extent_length(i));
-      }
-    }
-    return bytes;
-  }
-};
+using testing::BackupTest;
 
 TEST_F(BackupTest, HoldsEveryFileAndWhatARestoreNeedsToKnow) {
   server.facts.config_file = made.beside("etc/postgresql.conf").string();
