@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ TREE = Path(__file__).resolve().parents[1]
 BIN = Path("/usr/lib/postgresql/15/bin")
 ROOT = os.getuid() == 0
 OWNER = pwd.getpwnam("postgres") if ROOT else pwd.getpwuid(os.getuid())
-MEASURES = ("bound", "backup", "restore", "verify", "wal", "codec")
+MEASURES = ("bound", "backup", "restore", "verify", "wal", "codec", "incremental")
 # How pgmint's turns are called, and what they are configured with.
 MODES = {"pgmint": "balanced", "pgmint fast": "fast", "pgmint zstd": "zstd:1", "pgmint small": "small"}
 
@@ -92,13 +93,16 @@ class Server:
             file.write("listen_addresses = ''\nshared_buffers = 512MB\nmax_wal_size = 8GB\narchive_mode = on\narchive_command = 'true'\ncheckpoint_timeout = 1h\n"
                        "autovacuum = off\n")
         self.start()
+        self.fill()
+        self.stop()
+        self.made.touch()
+
+    def fill(self):
         print(subprocess.run([TREE / "scripts/sample_db.py", "create", "--size", str(self.size_mb)], check=True, stdout=subprocess.PIPE, text=True,
                              env=dict(os.environ, PGHOST=str(self.sockets), PGPORT="5432", PGUSER="postgres")).stdout.strip())
         self.make_variety()
         if self.pgbench_scale:
             self.make_pgbench()
-        self.stop()
-        self.made.touch()
 
     def make_variety(self):
         """Database `variety`: the relation kinds that the sample database has none of, for the codec's table."""
@@ -239,6 +243,9 @@ connection = "host={self.server.sockets} port=5432 user=postgres dbname=postgres
     def backup(self):
         return timed(*self.command("backup", "--type", "full", "--jobs", "2"), log=self.log)
 
+    def incremental(self):
+        return timed(*self.command("backup", "--jobs", "2"), log=self.log)
+
     def restore(self, target):
         return timed(*self.command("restore", "--to", str(target), "--jobs", "2"), log=self.log)
 
@@ -254,6 +261,74 @@ connection = "host={self.server.sockets} port=5432 user=postgres dbname=postgres
 
     def push(self, _):
         return self.command("wal", "push")
+
+
+class Churn(Server):
+    """One large table with three indexes, of which few rows change from one backup to the next."""
+    ROWS_PER_MB = 3300
+
+    def __init__(self, work, size_mb):
+        super().__init__(work, size_mb, 0)
+        self.data, self.made = work / f"churn-{size_mb}", work / f"churn-{size_mb}.complete"
+        self.rows = size_mb * self.ROWS_PER_MB
+
+    def fill(self):
+        self.sql("create table t (id bigint, k bigint, v text, filler text)")
+        self.sql(f"insert into t select i, (random() * 1e12)::bigint, md5(i::text), repeat(md5((i * 3)::text), 5) from generate_series(1, {self.rows}) i")
+        for column in ("id", "k", "v"):
+            self.sql(f"create {'unique ' if column == 'id' else ''}index on t ({column})")
+        self.sql("vacuum freeze t")
+
+    def update(self, rows):
+        """Rows anywhere, all indexed columns but the key's. Returns the position before."""
+        before = self.sql("select pg_current_wal_lsn()")
+        self.sql(f"update t set k = (random() * 1e12)::bigint, v = md5(random()::text) where id in "
+                 f"(select (random() * {self.rows})::bigint + 1 from generate_series(1, {rows}))")
+        self.sql("checkpoint")
+        return before
+
+    def changed_since(self, position, work):
+        """(pages, their bytes as one zstd-1 frame) of relations by their LSN: what no incremental can do without."""
+        high, low = (int(part, 16) for part in position.split("/"))
+        after, pages, dump = (high << 32) + low, 0, work / "changed"
+        with open(dump, "wb") as out:
+            for file in sorted((self.data / "base").rglob("*")):
+                if not file.is_file() or not file.name[0].isdigit() or "_" in file.name:
+                    continue
+                content = file.read_bytes()
+                for at in range(0, len(content) - 8191, 8192):
+                    words = struct.unpack_from("<II", content, at)
+                    if (words[0] << 32) + words[1] > after:
+                        out.write(content[at:at + 8192])
+                        pages += 1
+        quiet("zstd", "-q", "-1", "-f", dump, "-o", f"{dump}.zst")
+        stored = Path(f"{dump}.zst").stat().st_size
+        for name in (dump, Path(f"{dump}.zst")):
+            name.unlink()
+        return pages, stored
+
+
+class BlockPgBackRest(PgBackRest):
+    """A version with block incrementals, from another suite."""
+    name = "pgbackrest block"
+
+    def __init__(self, work, server):
+        super().__init__(work, server)
+        self.home = owner_folder(work / "pgbackrest-block")
+        self.repository, self.config, self.log = self.home / "repository", self.home / "pgbackrest.conf", self.home / "log"
+        prefix = Path("/var/tmp/pgmint-postgres/pgbackrest")
+        subprocess.run([TREE / "scripts/install-postgres.sh", "trixie", "pgbackrest", prefix], check=True)
+        self.program = prefix / "usr/bin/pgbackrest"
+
+    def reset(self):
+        super().reset()
+        self.config.write_text(self.config.read_text().replace("repo1-bundle=y\n", "repo1-bundle=y\nrepo1-block=y\n"))
+
+    def command(self, *arguments):
+        return [str(self.program), *super().command(*arguments)[1:]]
+
+    def incremental(self):
+        return timed(*self.command("backup", "--type=incr"), log=self.log)
 
 
 class Results:
@@ -439,11 +514,71 @@ def measure_codec(server, results):
         results.add("codec size by zstd 1's", "pgmint", cells["zstd_1"]["ratio"] / cells["balanced"]["ratio"])
 
 
+def measure_incremental(work, size_mb, results, rounds):
+    """Nothing changed, then 4,000 rows changed, for each tool on top of its own backup before."""
+    server = Churn(work, size_mb)
+    pgmint, peer = Pgmint(work, server), BlockPgBackRest(work, server)
+    try:
+        server.make()
+        server.start()
+        quiet("bash", "-c", f"cat '{server.data}'/base/*/* >/dev/null")
+
+        def take(tool, kind):
+            stored = lambda: folder_bytes(tool.repository / "backup" if tool is peer else tool.repository)  # noqa: E731
+            archive_for(tool)
+            before = stored()
+            spent = tool.incremental()
+            grown = stored() - before
+            if tool is pgmint:  # without the WAL that was archived meanwhile
+                newest = json.loads(quiet(*tool.command("list", "--json")))["clusters"][0]["backups"][-1]
+                grown = newest["stored_bytes"]
+                shown = json.loads(quiet(*tool.command("show", newest["name"], "--json")))["settings"]
+                results.add(f"{kind}: read", tool.name, int(shown["read_bytes"]))
+            results.add(f"{kind}: time", tool.name, spent.seconds)
+            results.add(f"{kind}: stored", tool.name, grown)
+            results.add("memory", tool.name, spent.peak)
+            print(f"    {kind}: {tool.name:<17}{spent.seconds:7.2f} s  {grown / 1e6:9.3f} MB stored  {spent.cpu:6.1f} s CPU  {spent.peak / 1e6:5.0f} MB peak", flush=True)
+
+        def archive_for(tool):
+            """pgmint's archive lacks nothing, as it would with a user; the peer's gets what its own backups need."""
+            both = f"{pgmint.archive_command} && {peer.archive_command}" if tool is peer else pgmint.archive_command
+            server.sql("alter system set archive_command = '" + both.replace("'", "''") + "'")
+            server.sql("select pg_reload_conf()")
+            time.sleep(0.3)
+
+        server.archive_with("true")
+        for tool in (peer, pgmint):
+            tool.create()
+        for tool in (pgmint, peer):
+            archive_for(tool)
+            tool.backup()
+        for _ in range(rounds):
+            started = time.monotonic()
+            server.sql("checkpoint; select pg_backup_start('alone', true); select pg_switch_wal(); select labelfile from pg_backup_stop(false)")
+            results.add("nothing: the server's own part", "postgresql", time.monotonic() - started)
+            for tool in (pgmint, peer):
+                take(tool, "nothing")
+            archive_for(pgmint)
+            before = server.update(4000)
+            take(pgmint, "4000 rows")
+            pages, stored = server.changed_since(before, work)
+            results.add("4000 rows: changed pages", "pages", pages)
+            results.add("4000 rows: stored", "zstd-1 of them", stored)
+            take(peer, "4000 rows")
+        server.archive_with("true")
+    finally:
+        server.stop()
+        shutil.rmtree(server.sockets, ignore_errors=True)
+        for tool in (peer, pgmint):
+            shutil.rmtree(tool.repository, ignore_errors=True)
+
+
 def report(results):
     print("\n  medians")
     for measure, tools in results.samples.items():
         scale, unit = {"stored": (1e6, "MB"), "memory": (1e6, "MB"), "single push beyond compression": (1, "ms"),
-                       "codec speed by zstd 1's": (1, "x"), "codec size by zstd 1's": (1, "x")}.get(measure, (1, "s"))
+                       "codec speed by zstd 1's": (1, "x"), "4000 rows: changed pages": (1, ""), "4000 rows: stored": (1e6, "MB"), "nothing: stored": (1e3, "kB"),
+                       "4000 rows: read": (1e6, "MB"), "nothing: read": (1e6, "MB"), "codec size by zstd 1's": (1, "x")}.get(measure, (1, "s"))
         figures = [f"{tool} {(max(values) if measure == 'memory' else statistics.median(values)) / scale:.2f}" for tool, values in tools.items()]
         print(f"    {measure:<32}{',  '.join(figures)} {unit}")
 
@@ -462,6 +597,14 @@ def report(results):
         results.require(f"{measure}, worst relation", pick(values) if values else None, bound, at_least)
     results.require("restore: throughput against writing and unzstd alone", ratio("restore", "bound"), 0.8)
     results.require("verify: speed against pgbackrest", ratio("verify", "pgbackrest"), 2.0)
+    ideal, pages = results.median("4000 rows: stored", "zstd-1 of them"), results.median("4000 rows: changed pages", "pages")
+    if pages:
+        results.require("incremental: stored against zstd-1 of the changed pages", results.median("4000 rows: stored", "pgmint") / ideal, 1.15, at_least=False)
+        results.require("incremental: read against the changed pages", results.median("4000 rows: read", "pgmint") / (pages * 8192), 1.1, at_least=False)
+        results.require("incremental: speed against pgbackrest's block incremental", ratio("4000 rows: time", "pgbackrest block"), 3.0)
+        results.require("nothing changed: seconds beyond the server's part",
+                        results.median("nothing: time", "pgmint") - results.median("nothing: the server's own part", "postgresql"), 0.3, at_least=False, unit="s")
+        results.require("nothing changed: stored", results.median("nothing: stored", "pgmint") / 1024, 64, at_least=False, unit="KiB")
     results.require("WAL: rate against synchronous archive-push", ratio("wal", "pgbackrest"), 5.0)
     results.require("WAL: rate against asynchronous archive-push", ratio("wal", "pgbackrest async"), 1.0)
     results.require("wal push: CPU beyond compression", results.median("single push beyond compression", "pgmint"), 30, at_least=False, unit="ms")
@@ -510,6 +653,9 @@ def main():
             measure_verify(tools[:2], results, options.rounds)
         if "wal" in wanted and pgmint:
             measure_wal(server, pgmint, pgbackrest, results, options.rounds, options.segments)
+        if "incremental" in wanted and pgmint:
+            server.stop()
+            measure_incremental(work, options.size, results, options.rounds)
         if "codec" in wanted:
             server.stop()
             measure_codec(server, results)

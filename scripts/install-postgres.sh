@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # install-postgres.sh SUITE VERSION PREFIX: a PostgreSQL of another Debian suite, beside the system's own.
-#   scripts/install-postgres.sh trixie 17 build/postgres/17     also: sid 18, bullseye 13
+#   scripts/install-postgres.sh trixie 17 build/postgres/17     also: sid 18, bullseye 13, trixie pgbackrest (PREFIX/usr/bin)
 # Leaves PREFIX/usr/lib/postgresql/VERSION/bin. Nothing is installed in the system: apt, with a state of its own, resolves and
 # downloads the packages (signatures and hashes checked); they are unpacked into PREFIX and their programs are told to use
 # the C library that came with them. So a server of PREFIX runs on this host, and what it starts (archive_command) uses the
@@ -14,8 +14,12 @@ keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 say() { printf 'install-postgres: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-[[ $version =~ ^[0-9]+$ ]] || die "'$version' is no major version"
-[ ! -e "$prefix/usr/lib/postgresql/$version/bin/postgres" ] || exit 0
+case $version in
+  pgbackrest) packages=(pgbackrest) bin=usr/bin program=pgbackrest show=version ;;
+  *[!0-9]* | '') die "'$version' is no major version" ;;
+  *) packages=("postgresql-$version" "postgresql-client-$version") bin=usr/lib/postgresql/$version/bin program=postgres show=--version ;;
+esac
+[ ! -e "$prefix/$bin/$program" ] || exit 0
 for tool in patchelf apt-get dpkg-deb; do command -v "$tool" >/dev/null || die "$tool is missing: scripts/setup.sh test"; done
 [ -r "$keyring" ] || die "$keyring is missing: apt-get install debian-archive-keyring"
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1)
@@ -58,7 +62,7 @@ CONF
 quietly() { "$@" >"$work/log" 2>&1 </dev/null || { tail -n 15 "$work/log" >&2; die "failed: $*"; }; }
 export APT_CONFIG=$apt/apt.conf
 quietly apt-get -q update
-quietly apt-get -q -y --download-only install "postgresql-$version" "postgresql-client-$version"
+quietly apt-get -q -y --download-only install "${packages[@]}"
 unset APT_CONFIG
 
 # The server, its client and every shared library; not what only packaging or procedural languages need.
@@ -67,11 +71,10 @@ mkdir "$root"
 for package in "$apt"/archives/*.deb; do
   case ${package##*/} in
     postgresql-common* | postgresql-client-common* | *-perl_* | libperl* | libllvm* | libapt* | libdebconf*) ;;
-    postgresql-* | lib* | zlib1g*) dpkg-deb -x "$package" "$root" ;;
+    postgresql-* | pgbackrest_* | lib* | zlib1g*) dpkg-deb -x "$package" "$root" ;;
   esac
 done
-bin=usr/lib/postgresql/$version/bin
-[ -x "$root/$bin/postgres" ] || die "$suite has no postgresql-$version"
+[ -x "$root/$bin/$program" ] || die "$suite has no ${packages[0]}"
 
 # The program interpreter and the library path are absolute: they name the final prefix. Before the merge of /usr
 # (bullseye) the C library lies in /lib.
@@ -83,11 +86,12 @@ libraries=$prefix/usr/lib/$multiarch
 [ -d "$root/lib/$multiarch" ] && libraries=$libraries:$prefix/lib/$multiarch
 
 is_elf() { [ -f "$1" ] && [ "$(head -c 4 "$1" | tail -c 3)" = ELF ]; }
-for program in "$root/$bin"/*; do
-  is_elf "$program" || continue
-  quietly patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$libraries" "$program"
+for file in "$root/$bin"/*; do
+  is_elf "$file" || continue
+  quietly patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$libraries" "$file"
 done
 for module in "$root/usr/lib/postgresql/$version/lib"/*.so; do
+  [ -e "$module" ] || continue
   quietly patchelf --force-rpath --set-rpath "$libraries" "$module"
 done
 
@@ -95,4 +99,4 @@ rm -rf "$root"/usr/share/{doc,man,locale,lintian,bug} "$root/usr/lib/$multiarch/
 chmod 755 "$root"
 rm -rf "$prefix"
 mv "$root" "$prefix"
-"$prefix/$bin/postgres" --version >&2 || die "the unpacked server does not start"
+"$prefix/$bin/$program" $show >&2 || die "what was unpacked does not start"

@@ -521,7 +521,9 @@ class Run {
     add("server_encoding", facts_.server_encoding);
     add("libc_version", facts_.libc_version);
     add("icu_version", facts_.icu_version);
+    add("read_bytes", std::to_string(counters_.read_bytes.load()));
     if (incremental_.active()) {
+      add("changed_pages", std::to_string(counters_.changed_pages.load()));
       add("parent", incremental_.parent().name);
       add("incremental_by", incremental_.method());
     } else if (!incremental_.reason().empty()) {
