@@ -80,6 +80,7 @@ class Run {
     extent_size_ = static_cast<std::uint32_t>(request_.extent_size.value());
     if (!request_.incremental) return ok();
     TRY(incremental_.choose(control_));
+    note_damage();
     // Extents of one size can be compared, and referred to where they stand.
     if (incremental_.active()) extent_size_ = incremental_.parent().extent_size;
     return ok();
@@ -174,6 +175,7 @@ class Run {
     const bool was = incremental_.active();
     TRY(incremental_.look(request_.data_directory, control_, started_, request_.cancel));
     if (was && !incremental_.active()) become_full();
+    note_damage();
     return ok();
   }
 
@@ -198,6 +200,13 @@ class Run {
     progress_.expect(plan_.total_bytes, plan_.files);
   }
 
+  /// This backup does not suffer from it; the one that it should have been built on does.
+  void note_damage() {
+    if (!incremental_.damage() || report_.refuted) return;
+    report_.refuted = true;
+    warn(incremental_.reason());
+  }
+
   /// What was meant to be an incremental goes on as a full.
   void become_full() {
     report_.name = name();
@@ -220,6 +229,8 @@ class Run {
       warn(fmt::format("{}: everything is read again, as a full backup", *copied_.refuted));
       incremental_.give_up(*copied_.refuted);
       become_full();
+      findings_.clear();
+      counters_.reset();
       make_plan();
       TRY(copy_planned());
     }

@@ -99,7 +99,9 @@ class Worker {
       const auto next = s_.next_task.fetch_add(1);
       if (next >= in_.plan.tasks.size()) break;
       const auto& task = in_.plan.tasks[next];
+      planned_left_ = task.bytes;
       TRY(task.bundle ? copy_bundle(task) : copy_stretch(task));
+      count_done(planned_left_);
       count_sealed();
     }
     return packs_.close();
@@ -114,7 +116,6 @@ class Worker {
       if (task.first < end) TRY(read_some(file, *source, task.first, end).context(entry.path));
       TRY(packs_.end_run(run_reserve()));
     }
-    count_rest(task.bytes);
     if (!file.leave_stretch()) return ok();
     s_.counters.files_done.fetch_add(1, std::memory_order_relaxed);
     return finish_mapped(task.files[0], file);
@@ -318,7 +319,6 @@ class Worker {
     for (const auto index : task.files) {
       const auto& entry = in_.scan.entries[index];
       TRY(add_to_bundle(index, entry).context(entry.path));
-      count_rest(entry.size);
       s_.counters.files_done.fetch_add(1, std::memory_order_relaxed);
     }
     TRY(flush_bundle());
@@ -405,15 +405,15 @@ class Worker {
   }
 
   void count_read(std::uint64_t bytes) {
-    counted_ += bytes;
     s_.counters.read_bytes.fetch_add(bytes, std::memory_order_relaxed);
-    s_.counters.bytes_done.fetch_add(bytes, std::memory_order_relaxed);
+    count_done(bytes);
     count_sealed();
   }
-  /// What was planned and not read (the file is gone, or shorter) is done as well.
-  void count_rest(std::uint64_t planned) {
-    s_.counters.bytes_done.fetch_add(planned - std::min(planned, std::exchange(counted_, 0)),
-                                     std::memory_order_relaxed);
+  /// What was planned and not read (the file is gone, or shorter) is done as well; what was not planned does not count.
+  void count_done(std::uint64_t bytes) {
+    const auto done = std::min(bytes, planned_left_);
+    planned_left_ -= done;
+    s_.counters.bytes_done.fetch_add(done, std::memory_order_relaxed);
   }
   void count_sealed() {
     const auto sealed = packs_.sealed_bytes();
@@ -439,7 +439,7 @@ class Worker {
   std::size_t filled_ = 0;
   Bytes delta_;  ///< changed pages of the file that is being read, and their blocks
   std::vector<std::uint32_t> delta_blocks_;
-  std::uint64_t counted_ = 0;  ///< of the current file or stretch, already in bytes_done
+  std::uint64_t planned_left_ = 0;  ///< of the current task, not yet in bytes_done
   std::uint64_t sealed_counted_ = 0;
 };
 

@@ -35,6 +35,10 @@ struct CopyCounters {
   std::atomic<std::uint64_t> sealed{0};
   std::atomic<std::uint64_t> zero_bytes{0};
   std::atomic<std::uint64_t> read_bytes{0};     ///< of the data directory, pages that were read again not counted
+  /// For another try.
+  void reset() {
+    for (auto* counter : {&bytes_done, &files_done, &zero_bytes, &read_bytes, &changed_pages}) *counter = 0;
+  }
   std::atomic<std::uint64_t> changed_pages{0};  ///< of relations: stored, because they were not the parent's, or not known to be
 };
 

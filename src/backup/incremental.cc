@@ -18,6 +18,7 @@ std::int64_t day_of(TimePoint time) {
 Status Incremental::choose(const postgres::ControlFile& control) {
   auto choice = TRY(choose_parent(cluster_, control));
   parent_ = std::move(choice.root);
+  damage_ = choice.damaged;
   if (!parent_) give_up(std::move(choice.reason));
   return ok();
 }
@@ -27,6 +28,11 @@ void Incremental::give_up(std::string reason) {
   files_ = {};
   changes_ = {};
   reason_ = std::move(reason);
+}
+
+void Incremental::give_up_damaged(const Error& error) {
+  damage_ = true;
+  give_up(fmt::format("{} cannot be read: {}", parent_->name, error.describe()));
 }
 
 Status Incremental::look(const fs::path& data_directory, const postgres::ControlFile& control, const ServerStart& start,
@@ -48,13 +54,13 @@ Status Incremental::look(const fs::path& data_directory, const postgres::Control
   changes_ = TRY(changes_between(sources, *history, postgres::Lsn(parent_->start_lsn), start.start_lsn, cancel));
   if (auto kept = keep_account(); !kept) {
     if (!is_damage(kept.failure())) return kept;
-    give_up(fmt::format("{} cannot be read: {}", parent_->name, kept.failure().describe()));
+    give_up_damaged(kept.failure());
     return ok();
   }
   auto files = read_parent_files(cluster_, *parent_);
   if (!files) {
     if (!is_damage(files.failure())) return std::move(files).failure();
-    give_up(fmt::format("{} cannot be read: {}", parent_->name, files.failure().describe()));
+    give_up_damaged(files.failure());
     return ok();
   }
   files_ = std::move(*files);

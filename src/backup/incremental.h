@@ -20,6 +20,8 @@ class Incremental {
   Status choose(const postgres::ControlFile& control);
   /// From here on it is a full backup.
   void give_up(std::string reason);
+  /// Whether it gave up since the parent cannot be read.
+  bool damage() const { return damage_; }
   bool active() const { return parent_.has_value(); }
   /// Why it is a full; empty: nobody asked for more, or it is none.
   const std::string& reason() const { return reason_; }
@@ -43,11 +45,13 @@ class Incremental {
   std::string method() const;
 
  private:
+  void give_up_damaged(const Error& error);
   Status keep_account();
 
   repository::Cluster& cluster_;
   std::optional<repository::ManifestRoot> parent_;
   std::string reason_;
+  bool damage_ = false;
   postgres::Lsn start_;
   postgres::ChangeSet changes_;
   ParentFiles files_;

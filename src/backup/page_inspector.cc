@@ -25,6 +25,11 @@ constexpr std::uint64_t kLoggedUntil = 20;
 
 }  // namespace
 
+void PageFindings::clear() {
+  checked = reread = bad = 0;
+  pages_.with([](auto& pages) { pages.clear(); });
+}
+
 void PageFindings::add(repository::BadPage page, std::string description) {
   const auto count = bad.fetch_add(1) + 1;
   if (count <= kLoggedUntil) log_warning("damaged page: {}: {}", page.path, description);

@@ -20,6 +20,8 @@ class PageFindings {
  public:
   std::atomic<std::uint64_t> checked{0}, reread{0}, bad{0};
 
+  /// As if nothing had been read.
+  void clear();
   void add(repository::BadPage page, std::string description);
   /// Sorted by path and block; at most kBadPagesNamed. The descriptions are for the log and were written there already.
   std::vector<repository::BadPage> named() const;

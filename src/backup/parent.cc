@@ -56,6 +56,7 @@ Result<ParentChoice> choose_parent(repository::Cluster& cluster, const postgres:
   auto root = repository::read_root(cluster.store(), cluster.context(), newest->snap.session, cluster.keys());
   if (!root) {
     if (!repository::is_damage(root.failure())) return std::move(root).failure();
+    choice.damaged = true;
     choice.reason = fmt::format("the manifest of {} cannot be read: {}", newest->snap.name, root.failure().describe());
     return choice;
   }

@@ -14,6 +14,7 @@ namespace pgmint::backup {
 
 struct ParentChoice {
   std::optional<repository::ManifestRoot> root;  ///< nullopt: none will do
+  bool damaged = false;                          ///< the newest cannot be read
   std::string reason;                            ///< why none will do, for people; about the newest that might have
 };
 /// The newest live physical backup of the cluster's current identity, if an incremental may build on it as far as can be told
