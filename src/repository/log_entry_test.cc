@@ -47,13 +47,14 @@ std::vector<EntryContent> one_of_each_kind() {
   genesis.enrolments = {{public_key(2), 0x30, Role::Host, "host"}};
   genesis.holds = {{session_id(5), "audit"}};
   genesis.floors = {{7, Incarnation(1), 1, 100}, {7, Incarnation(1), 2, 200}};
+  genesis.window_floors = {{7, Incarnation(1), 2, 300}};
   genesis.known_sessions = {session_id(1), session_id(2)};
   BeginEntry begin{session_id(5), SessionPurpose::Read, session_id(4), at_second(9)};
   return {genesis, begin, RenewEntry{session_id(5), at_second(10)}, snap, EndEntry{session_id(5)},
           ForgetEntry{session_id(5)}, HoldEntry{session_id(5), "why"}, ReleaseEntry{session_id(5)},
           PurgeEntry{{pack_id(1, 2), pack_id(3, 4)}}, AbortEntry{session_id(5)},
           EnrolEntry{public_key(4), 7, Role::Maintenance, "janitor"}, RevokeEntry{public_key(4)},
-          AdoptEntry{8, Incarnation(2), "pg_upgrade"}, FloorEntry{{{7, Incarnation(1), 1, 100}}},
+          AdoptEntry{8, Incarnation(2), "pg_upgrade"}, FloorEntry{{{7, Incarnation(1), 1, 100}}, {{7, Incarnation(1), 1, 300}}},
           AuditEntry{"restore", "to /tmp"}};
 }
 
