@@ -114,7 +114,8 @@ def test_older_backups_keep_what_makes_them_consistent_and_the_window_everything
     assert restored_digest(make, pgmint, names[1], "--immediate") == at_second
     assert restored_digest(make, pgmint, names[2], "--latest") == cluster.digest()
     target = make.folder("target") / "data"
-    pgmint.refuses("restore", "--to", target, "--backup", names[0], "--latest", code=4)
+    pgmint.refuses("restore", "--to", target, "--backup", names[0], "--latest", code=4, naming=["let go by expire", "--immediate"])
+    assert not target.exists()
 
     # A segment that is lost although a backup needs it is still damage.
     twin = pgmint.copy()
@@ -181,7 +182,8 @@ def test_floors_outlive_a_rebuilt_log(three):
 def test_refusals(pair):
     cluster, pgmint = pair
     pgmint.refuses("expire", "mian", code=3, naming="main")
-    pgmint.refuses("expire", code=4, naming="backup")  # nothing there yet
+    nothing = pgmint.run("expire", "--json").json
+    assert (nothing["forget"], nothing["keep"], nothing["clusters"][0]["floors"]) == ([], [], [])
     pgmint.backup()
     rules(pgmint, timezone="Europe/Berlln")
     pgmint.refuses("expire", code=3, naming=["Europe/Berlln", "retention"])
