@@ -47,6 +47,7 @@ def restored_digest(make, pgmint, backup, *target):
     return digest
 
 
+@pytest.mark.quick
 def test_of_a_day_the_newest_stays_and_a_dry_run_changes_nothing(three, make):
     cluster, pgmint, names, digests = three
     before = pgmint.objects()
