@@ -58,6 +58,34 @@ std::vector<EntryContent> one_of_each_kind() {
           AuditEntry{"restore", "to /tmp"}};
 }
 
+/// docs/format/log.md, byte for byte: kind, time, five fields.
+TEST(LogContent, AFloorWithWindowsIsWrittenAsTheFormatSays) {
+  const std::string golden =
+      "0e0000e025dafe5b060005011807000000000000000100000001000000280000030000000002097573657240686f7374"
+      "040b657870697265206d61696e0618070000000000000001000000010000002800000c00000000061807000000000000"
+      "0001000000020000000000000d00000000";
+  LogEntry entry;
+  entry.time = TimePoint(std::chrono::microseconds(1'790'000'000'000'000));
+  entry.actor_label = "user@host";
+  entry.command = "expire main";
+  entry.content = FloorEntry{{{7, Incarnation(1), 1, 0x3000028}}, {{7, Incarnation(1), 1, 0xC000028}, {7, Incarnation(1), 2, 0xD000000}}};
+  const auto body = encode_body(entry);
+  EXPECT_EQ(to_hex(body), golden);
+  LogEntry parsed;
+  ASSERT_TRUE(parse_body(body, parsed));
+  const auto& floor = std::get<FloorEntry>(parsed.content);
+  ASSERT_EQ(floor.lines.size(), 1u);
+  ASSERT_EQ(floor.window_lines.size(), 2u);
+  EXPECT_EQ(floor.window_lines[1].timeline, 2u);
+  EXPECT_EQ(floor.window_lines[1].lsn, 0xD000000u);
+  // One byte short or long in a line is damage.
+  for (const std::size_t at : {body.size() - 25, std::size_t{12}}) {
+    auto wrong = body;
+    wrong[at] = std::byte{static_cast<unsigned char>(std::to_integer<unsigned>(wrong[at]) - 1)};
+    EXPECT_FALSE(parse_body(wrong, parsed));
+  }
+}
+
 TEST_F(LogEntryTest, EveryKindReadsBackAsItWasWritten) {
   const auto contents = one_of_each_kind();
   ASSERT_EQ(contents.size(), std::variant_size_v<EntryContent>);
