@@ -29,6 +29,7 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION database)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)      # dependencies as the dynamic linker sees them
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "libpq5")  # loaded at run time (src/postgres/connection.cc), so the linker does not see it
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "tzdata")  # for [cluster.NAME.retention] timezone
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "postgresql")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
