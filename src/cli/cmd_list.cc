@@ -44,13 +44,14 @@ void print(Output& out, repository::Cluster& cluster, const Listed& listed) {
     out.line(fmt::format("WAL MISSING: {}", repository::describe(gap, listed.recovery.inventory.segment_size())));
   std::size_t moments = 0;
   for (const auto& window : listed.recovery.windows) {
-    if (window.from == window.to && listed.recovery.windows.size() > 1)
+    if (window.from == window.to && &window != &listed.recovery.windows.back())
       ++moments;
     else
       out.line(fmt::format("recovery window: from {} to {}", readable_time(window.from), readable_time(window.to)));
   }
   if (moments > 0)
-    out.line(fmt::format("and {} as it was at its end: the WAL behind is not there", counted(moments, "backup")));
+    out.line(fmt::format("and {} with --immediate, as {} when {} ended", counted(moments, "older backup"),
+                         moments == 1 ? "it was" : "they were", moments == 1 ? "it" : "they"));
   if (listed.recovery.windows.empty() && !listed.backups.empty()) out.line("recovery window: none");
 }
 

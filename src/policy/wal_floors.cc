@@ -69,7 +69,8 @@ class FloorPlan {
     }
     Lsn lowest = sessions_hold(TimelineId(UINT32_MAX));
     // Of all timelines, so that WAL of one that was left goes with the last backup that is older.
-    for (const auto* snapshot : live_) lowest = std::min(lowest, Lsn(snapshot->snap.start_lsn));
+    for (const auto& [id, snapshot] : state_.snapshots())
+      if (of_identity(snapshot.snap.system_id, snapshot.snap.incarnation)) lowest = std::min(lowest, Lsn(snapshot.snap.start_lsn));
     return lowest;
   }
 
