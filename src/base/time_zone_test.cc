@@ -1,5 +1,6 @@
 #include "base/time_zone.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>

@@ -289,7 +289,7 @@ const CommandSpec& expire_command() {
       .options = {{.name = "--dry-run",
                    .value = "",
                    .text = "Say what would go and why, and how much collect would then remove; change nothing."}},
-      .exits = {{4, "Clocks disagree, or the cluster has no backups yet; nothing was changed."}},
+      .exits = {{4, "Clocks disagree, or the repository holds nothing of the cluster yet; nothing was changed."}},
       .examples = {{"pgmint expire --dry-run", "Each backup, and why it would stay or go."},
                    {"pgmint expire", "What a nightly job runs after its backup, before pgmint collect."},
                    {"pgmint expire --yes", "Let go also what only minimum keeps, but for the newest backup."}},

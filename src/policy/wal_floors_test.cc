@@ -1,5 +1,6 @@
 #include "policy/wal_floors.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -542,7 +542,7 @@ Scenario expiry_beside_backups() {
             auto cluster = TRY(repository->find_cluster("main", kSystemId));
             if (cluster->state().snapshots().size() != 2 || cluster->state().find("d") == nullptr || cluster->state().find("c") == nullptr)
               return Error(Errc::Internal, "not the newest two have stayed");
-            for (std::uint64_t segment : {1, 2, 3, 4, 5, 7, 8})
+            for (std::uint64_t segment : {1u, 2u, 3u, 4u, 5u, 7u, 8u})
               if (TRY(has_wal(*cluster, segment))) return Error(Errc::Internal, fmt::format("segment {} is still there", segment));
             const auto report = TRY(collect(*cluster));
             if (!report.remove.empty()) return Error(Errc::Internal, "a second collection finds " + report.remove.front().name);
