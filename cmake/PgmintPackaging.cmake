@@ -16,7 +16,7 @@ add_custom_target(manual ALL DEPENDS "${manual_dir}/stamp")
 install(TARGETS pgmint RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 install(DIRECTORY "${manual_dir}/man1" "${manual_dir}/man5" DESTINATION "${CMAKE_INSTALL_MANDIR}")
 install(FILES "${manual_dir}/pgmint.bash" DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions" RENAME pgmint)
-install(FILES README.md packaging/pgmint.toml.example docs/manual/exit-codes.md "${manual_dir}/changelog.gz" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(FILES README.md packaging/pgmint.toml.example docs/manual/exit-codes.md docs/manual/retention.md "${manual_dir}/changelog.gz" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}" RENAME copyright)
 
 set(CPACK_PACKAGE_NAME pgmint)
@@ -29,6 +29,7 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION database)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)      # dependencies as the dynamic linker sees them
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "libpq5")  # loaded at run time (src/postgres/connection.cc), so the linker does not see it
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "tzdata")  # for [cluster.NAME.retention] timezone
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "postgresql")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)

@@ -54,7 +54,7 @@ struct Describe {
   std::string operator()(const repository::AdoptEntry& e) const {
     return fmt::format("system identifier {}, incarnation {}: {}", e.system_id, e.incarnation.value(), e.reason);
   }
-  std::string operator()(const repository::FloorEntry& e) const { return fmt::format("{} timelines", e.lines.size()); }
+  std::string operator()(const repository::FloorEntry& e) const { return fmt::format("{} timelines", std::max(e.lines.size(), e.window_lines.size())); }
   std::string operator()(const repository::AuditEntry& e) const { return fmt::format("{}: {}", e.event, e.detail); }
 };
 

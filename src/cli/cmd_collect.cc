@@ -25,14 +25,17 @@ Result<int> run(Context& context) {
     each.push_back({{"cluster", name},
                     {"objects", done.remove.size()},
                     {"size_bytes", done.remove_bytes},
+                    {"wal_objects", done.remove_wal},
+                    {"wal_size_bytes", done.remove_wal_bytes},
                     {"expired_sessions", done.expired.size()},
                     {"live_packs", done.live_packs},
                     {"live_bytes", done.live_bytes},
                     {"unknown_objects", done.unknown.size()},
                     {"unknown_bytes", done.unknown_bytes}});
-    context.output().line(fmt::format("cluster {}: {} {}, {}; {} past their lease; {} live in {}", name,
+    context.output().line(fmt::format("cluster {}: {} {}, {} (WAL: {}, {}); {} past their lease; {} live in {}", name,
                                       dry_run ? "would remove" : "removed", counted(done.remove.size(), "object"),
-                                      human(ByteCount(done.remove_bytes)), counted(done.expired.size(), "session"),
+                                      human(ByteCount(done.remove_bytes)), counted(done.remove_wal, "object"),
+                                      human(ByteCount(done.remove_wal_bytes)), counted(done.expired.size(), "session"),
                                       human(ByteCount(done.live_bytes)), counted(done.live_packs, "pack")));
     if (!done.unknown.empty())
       print_warning(fmt::format(
@@ -51,15 +54,15 @@ const CommandSpec& collect_command() {
       .verb = "collect",
       .summary = "remove what no backup needs",
       .description = {"Ends sessions whose lease has passed, such as that of a backup whose host died, and removes the "
-                      "objects that no backup, no hold and no running operation needs. Nothing goes before the log "
-                      "says durably that it may."},
+                      "objects that no backup, no hold and no running operation needs: what expire has let go, WAL among it. "
+                      "Nothing goes before the log says durably that it may."},
       .positionals = {},
       .options =
           {{.name = "--dry-run", .value = "", .text = "Show what would go; change nothing."},
            {.name = "--cluster", .value = "NAME", .text = "Default: all clusters.", .completes = Completes::Cluster}},
       .exits = {},
       .examples = {{"pgmint collect --dry-run", "What a run would free."}},
-      .see_also = {"list", "audit list"},
+      .see_also = {"expire", "list", "audit list"},
       .run = run,
   };
   return command;

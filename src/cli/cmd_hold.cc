@@ -55,7 +55,7 @@ const CommandSpec& hold_command() {
                    .completes = Completes::Cluster}},
       .exits = {{1, "There is no such backup."}, {4, "It is held already; nothing was changed."}},
       .examples = {{"pgmint hold 20261122T084001Z-full --reason \"audit 2026-17\"", "Keep it until it is released."}},
-      .see_also = {"release", "list", "audit list"},
+      .see_also = {"release", "expire", "list", "audit list"},
       .run = run_hold,
   };
   return command;
@@ -73,7 +73,7 @@ const CommandSpec& release_command() {
                    .completes = Completes::Cluster}},
       .exits = {{1, "There is no such backup."}, {4, "It is not held; nothing was changed."}},
       .examples = {{"pgmint release 20261122T084001Z-full", "Its turn comes again."}},
-      .see_also = {"hold"},
+      .see_also = {"hold", "expire"},
       .run = run_release,
   };
   return command;

@@ -42,8 +42,16 @@ void print(Output& out, repository::Cluster& cluster, const Listed& listed) {
   if (listed.recovery.min) out.line(fmt::format("WAL: {} to {}", *listed.recovery.min, *listed.recovery.max));
   for (const auto& gap : listed.recovery.gaps)
     out.line(fmt::format("WAL MISSING: {}", repository::describe(gap, listed.recovery.inventory.segment_size())));
-  for (const auto& window : listed.recovery.windows)
-    out.line(fmt::format("recovery window: from {} to {}", readable_time(window.from), readable_time(window.to)));
+  std::size_t moments = 0;
+  for (const auto& window : listed.recovery.windows) {
+    if (window.from == window.to && &window != &listed.recovery.windows.back())
+      ++moments;
+    else
+      out.line(fmt::format("recovery window: from {} to {}", readable_time(window.from), readable_time(window.to)));
+  }
+  if (moments > 0)
+    out.line(fmt::format("and {} with --immediate, as {} when {} ended", counted(moments, "older backup"),
+                         moments == 1 ? "it was" : "they were", moments == 1 ? "it" : "they"));
   if (listed.recovery.windows.empty() && !listed.backups.empty()) out.line("recovery window: none");
 }
 

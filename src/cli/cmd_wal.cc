@@ -65,6 +65,9 @@ Result<int> run_get(Context& context) {
   wal::GetRequest request;
   request.file_name = *context.arguments().position("NAME");
   request.destination = *context.arguments().position("DEST");
+  request.until = context.arguments().get("--until");
+  if (request.until && repository::wal_content_of(*request.until) != repository::WalContent::Segment)
+    return Error(Errc::Usage, fmt::format("--until {}: not the name of a WAL segment", *request.until), Hint{"pgmint wal get --help"});
   if (configuration.wal.standby_retry) request.standby_retry = *configuration.wal.standby_retry;
   if (configuration.wal.on_error)
     request.on_error = *configuration.wal.on_error == "absent" ? wal::OnError::Absent : wal::OnError::Stop;
@@ -229,7 +232,11 @@ const CommandSpec& wal_get_command() {
            "this command into postgresql.auto.conf."},
       .positionals = {{.name = "NAME", .text = "restore_command's %f."},
                       {.name = "DEST", .text = "restore_command's %p.", .completes = Completes::File}},
-      .options = {kClusterOption},
+      .options = {kClusterOption,
+                  {.name = "--until",
+                   .value = "SEGMENT",
+                   .text = "The last segment that recovery to its target needs, where restore knew of missing WAL behind it: "
+                           "segments behind it are told as absent, and PostgreSQL, which reads ahead, goes on to its target."}},
       .exits = {{1, "The file does not exist: recovery has come to the end of WAL."},
                 {200, "Anything else, whatever another command would exit with."}},
       .examples = {{"restore_command = 'pgmint wal get \"%f\" \"%p\"'", "As restore writes it."}},

@@ -15,6 +15,7 @@ const CommandSpec& wal_get_command();
 const CommandSpec& wal_status_command();
 const CommandSpec& wal_prefetch_command();  ///< run by wal get itself; in no manual
 const CommandSpec& verify_command();
+const CommandSpec& expire_command();
 const CommandSpec& collect_command();
 const CommandSpec& hold_command();
 const CommandSpec& release_command();

@@ -165,6 +165,50 @@ Status read_environment(ClusterSettings& target, const Value& value) {
   return value.wrong(fmt::format("must be \"production\", \"staging\" or \"development\", not \"{}\"", text));
 }
 
+Result<policy::Period> read_period(const Value& value) {
+  const auto text = TRY(value.text());
+  auto period = policy::parse_period(text);
+  if (!period) return value.wrong(fmt::format("is wrong: {}", period.error().message()));
+  return *period;
+}
+
+Status read_rule(std::optional<policy::Period>& target, const Value& value) {
+  const auto* text = value.node.as_string();
+  if (text != nullptr && text->get() == "none") {
+    target.reset();
+    return ok();
+  }
+  return assign(target, read_period(value));
+}
+
+const std::vector<Key<RetentionSettings>>& retention_keys() {
+  using T = RetentionSettings;
+  static const std::vector<Key<T>> keys = {
+      {"daily", "period",
+       "How long the newest backup of each day stays: a number and d, w, mo or y, or \"none\". Default: \"30d\".",
+       [](T& t, const Value& v) { return read_rule(t.rules.daily, v); }},
+      {"weekly", "period", "The same of each week, from Monday to Sunday. Default: \"90d\".",
+       [](T& t, const Value& v) { return read_rule(t.rules.weekly, v); }},
+      {"monthly", "period", "The same of each month. Default: \"365d\".",
+       [](T& t, const Value& v) { return read_rule(t.rules.monthly, v); }},
+      {"yearly", "period", "The same of each year. Default: \"7y\".",
+       [](T& t, const Value& v) { return read_rule(t.rules.yearly, v); }},
+      {"window", "period", "Beside these: every backup of the last so many days stays. Default: \"none\".",
+       [](T& t, const Value& v) { return read_rule(t.rules.window, v); }},
+      {"count", "number", "Beside these: the newest so many backups stay. Default: none.",
+       [](T& t, const Value& v) { return assign(t.rules.count, v.number(1, 100'000)); }},
+      {"minimum", "number", "The newest so many backups stay however old they are. Default: 1.",
+       [](T& t, const Value& v) { return assign(t.rules.minimum, v.number(1, 100'000)); }},
+      {"wal", "period",
+       "How far back any moment can be recovered: WAL older than that goes, but for what older backups need to become "
+       "consistent. Default: \"30d\".",
+       [](T& t, const Value& v) { return assign(t.wal, read_period(v)); }},
+      {"timezone", "text", "Whose days these are, such as \"Europe/Berlin\". Default: the system's local time.",
+       [](T& t, const Value& v) { return assign(t.timezone, v.text()); }},
+  };
+  return keys;
+}
+
 const std::vector<Key<ClusterSettings>>& cluster_keys() {
   using T = ClusterSettings;
   static const std::vector<Key<T>> keys = {
@@ -179,6 +223,11 @@ const std::vector<Key<ClusterSettings>>& cluster_keys() {
        "\"staging\" (24 h), \"development\" (48 h). "
        "status exits 10 when more could be lost now.",
        [](T& t, const Value& v) { return read_environment(t, v); }},
+      {"retention", "table", "",
+       [](T& t, const Value& v) -> Status {
+         return read_table(*TRY(v.table()), t.retention, retention_keys(),
+                           {v.place.source, fmt::format("[cluster.{}.retention]", t.name)});
+       }},
   };
   return keys;
 }
@@ -498,6 +547,7 @@ std::vector<KeyDocumentation> documented_keys() {
   document(out, "", top_keys());
   document(out, "[encryption]", encryption_keys());
   document(out, "[cluster.NAME]", cluster_keys());
+  document(out, "[cluster.NAME.retention]", retention_keys());
   document(out, "[wal]", wal_keys());
   document(out, "[s3]", s3_keys());
   document(out, "[[repository]]", repository_keys());

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "policy/retention.h"
 
 namespace pgmint::cli {
 
@@ -45,11 +46,19 @@ enum class EnvironmentKind { Production, Staging, Development };
 std::string_view environment_name(EnvironmentKind kind);
 std::chrono::seconds rpo_of(EnvironmentKind kind);  ///< 1 h, 24 h, 48 h
 
+/// [cluster.NAME.retention]
+struct RetentionSettings {
+  policy::RetentionRules rules;
+  policy::Period wal = policy::days(30);  ///< how far back any moment can be recovered
+  std::optional<std::string> timezone;    ///< absent: the system's
+};
+
 struct ClusterSettings {
   std::string name;
   fs::path data_directory;
   std::string connection;  ///< libpq conninfo; empty: libpq's own defaults
   EnvironmentKind environment = EnvironmentKind::Production;
+  RetentionSettings retention;
 };
 
 struct WalSettings {

@@ -163,6 +163,39 @@ TEST(Configuration, CompressionTakesModesAndPlainCodecs) {
   expect_refused("compression_check = \"no\"\n", {"compression_check"});
 }
 
+TEST(Configuration, RetentionHasDefaultsAndReadsWhatIsSaid) {
+  const std::string cluster = "[cluster.main]\ndata_directory = \"/d\"\n";
+  const auto plain = parse_configuration(cluster, "test.toml");
+  ASSERT_TRUE(plain) << plain.error().describe();
+  const auto& defaults = plain->clusters[0].retention;
+  EXPECT_EQ(defaults.rules, (policy::RetentionRules{policy::days(30), policy::days(90), policy::days(365), policy::years(7), {}, {}, 1}));
+  EXPECT_EQ(defaults.wal, policy::days(30));
+  EXPECT_FALSE(defaults.timezone);
+
+  const auto parsed = parse_configuration(cluster +
+                                              "[cluster.main.retention]\ndaily = \"2w\"\nweekly = \"none\"\nmonthly = \"6mo\"\n"
+                                              "count = 5\nwindow = \"3d\"\nminimum = 2\nwal = \"0d\"\ntimezone = \"Europe/Berlin\"\n",
+                                          "test.toml");
+  ASSERT_TRUE(parsed) << parsed.error().describe();
+  const auto& said = parsed->clusters[0].retention;
+  EXPECT_EQ(said.rules,
+            (policy::RetentionRules{policy::days(14), {}, policy::Period{6, 0}, policy::years(7), policy::days(3), 5, 2}));
+  EXPECT_EQ(said.wal, policy::days(0));
+  EXPECT_EQ(said.timezone, "Europe/Berlin");
+}
+
+TEST(Configuration, RetentionIsCheckedKeyByKey) {
+  const auto refused = [](const std::string& line, std::vector<std::string> words) {
+    expect_refused("[cluster.main]\ndata_directory = \"/d\"\n[cluster.main.retention]\n" + line + "\n", std::move(words));
+  };
+  refused("dialy = \"30d\"", {"test.toml:4", "\"dialy\"", "[cluster.main.retention]", "\"daily\""});
+  refused("daily = 30", {"daily", "text in quotes"});
+  refused("daily = \"30\"", {"\"daily\"", "\"30\"", "30d"});
+  refused("wal = \"none\"", {"\"wal\"", "30d"});
+  refused("minimum = 0", {"minimum", "from 1"});
+  expect_refused("[cluster.main]\ndata_directory = \"/d\"\ndaily = \"30d\"\n", {"[cluster.NAME.retention]"});
+}
+
 TEST(Configuration, EnvironmentTakesThePlaceOfTheFile) {
   const TemporaryFile file(kContract);
   const auto loaded = load_configuration(std::nullopt, variables({{"PGMINT_CONFIG", file.path},

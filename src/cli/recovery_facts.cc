@@ -27,6 +27,20 @@ Result<std::optional<Window>> window_of(repository::WalArchive& archive, const r
   return std::optional(window);
 }
 
+/// Of what the backup itself needs to become consistent; below a floor that is no gap of the window's.
+void add_missing(const BackupFacts& backup, RecoveryFacts& facts) {
+  if (backup.snap.stop_lsn == 0 || (backup.root && backup.root->from_standby)) return;  // the latter may carry its own
+  const postgres::TimelineId timeline(backup.snap.timeline);
+  const auto history = facts.inventory.history_of(timeline).value_or(postgres::TimelineHistory(timeline));
+  for (const auto& range :
+       facts.inventory.missing(history, postgres::Lsn(backup.snap.start_lsn), postgres::Lsn(backup.snap.stop_lsn))) {
+    const bool known = std::ranges::any_of(facts.gaps, [&](const repository::WalRange& gap) {
+      return gap.timeline == range.timeline && gap.first <= range.first && range.last <= gap.last;
+    });
+    if (!known) facts.gaps.push_back(range);
+  }
+}
+
 /// What the names alone tell a maintenance key, which opens neither history files nor summaries.
 Result<RecoveryFacts> facts_from_names(repository::WalArchive& archive) {
   RecoveryFacts facts;
@@ -57,6 +71,7 @@ Result<RecoveryFacts> recovery_facts(repository::Cluster& cluster, const std::ve
   }
   for (const auto& backup : backups) {
     if (backup.snap.system_id != identity.system_id || backup.snap.incarnation != identity.incarnation) continue;
+    add_missing(backup, facts);
     const auto window = TRY(window_of(archive, facts.inventory, backup));
     if (!window) continue;
     // An older backup whose WAL leads to the same end is the beginning of one window.

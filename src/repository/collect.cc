@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "repository/collect_wal.h"
 #include "repository/layout.h"
 
 namespace pgmint::repository {
@@ -16,9 +17,11 @@ constexpr std::size_t kPurgeBatch = 100'000;
 struct Listing {
   std::vector<std::pair<PackId, storage::BlobInfo>> packs;
   std::vector<std::pair<SessionId, storage::BlobInfo>> roots;
+  std::vector<ListedWal> wal;
 };
 
-Result<Listing> list_objects(Cluster& cluster) {
+/// @param state  as it is known before: of WAL only what it may let go is looked at
+Result<Listing> list_objects(Cluster& cluster, const LogState& state) {
   Listing listing;
   const auto packs_prefix_of = packs_prefix(cluster.id());
   TRY(cluster.store().list(packs_prefix_of, "", [&](const storage::BlobInfo& info) -> Status {
@@ -31,6 +34,7 @@ Result<Listing> list_objects(Cluster& cluster) {
       listing.roots.emplace_back(*id, info);
     return ok();
   }));
+  listing.wal = TRY(list_wal_below_floors(cluster, state));
   return listing;
 }
 
@@ -128,6 +132,12 @@ CollectPlan make_plan(const Listing& listing, const LogState& state, std::vector
         break;
     }
   }
+  for (const auto& file : listing.wal) {
+    if (!may_go(file, state)) continue;
+    ++plan.remove_wal;
+    plan.remove_wal_bytes += file.info.size;
+    remove(file.info);
+  }
   return plan;
 }
 
@@ -184,9 +194,15 @@ Result<std::vector<PackId>> purge(Cluster& cluster, const Listing& listing) {
 
 Result<CollectPlan> plan_collection(Cluster& cluster) {
   TRY(check_chain(cluster));
-  const auto listing = TRY(list_objects(cluster));
+  const auto listing = TRY(list_objects(cluster, cluster.state()));
   TRY(cluster.log().refresh());
   return make_plan(listing, cluster.state(), expired_sessions(cluster.state(), cautious_now(cluster)));
+}
+
+Result<CollectPlan> plan_collection(Cluster& cluster, const LogState& state) {
+  TRY(check_chain(cluster));
+  const auto listing = TRY(list_objects(cluster, state));
+  return make_plan(listing, state, expired_sessions(state, cautious_now(cluster)));
 }
 
 Result<CollectPlan> collect(Cluster& cluster) {
@@ -194,8 +210,8 @@ Result<CollectPlan> collect(Cluster& cluster) {
   TRY(check_chain(cluster));
   auto aborted = TRY(abort_expired(cluster));
   // Listed before the fold that judges it: sessions only go from open to closed, and a purged pack stays purged, so that what
-  // may be removed by a newer state may be removed for ever.
-  const auto listing = TRY(list_objects(cluster));
+  // may be removed by a newer state may be removed for ever. Floors only rise, and a backup that comes later needs WAL above them.
+  const auto listing = TRY(list_objects(cluster, cluster.state()));
   auto purged = TRY(purge(cluster, listing));
   auto done = make_plan(listing, cluster.state(), {});
   PGMINT_ASSERT(done.purge.empty());

@@ -1,4 +1,5 @@
-// Collection: abort sessions whose lease has passed, PURGE what nobody needs, delete only what the log allows (I5, I6).
+// Collection: abort sessions whose lease has passed, PURGE what nobody needs, delete only what the log allows: packs and roots
+// after PURGE or ABORT, WAL below the floors.
 #pragma once
 
 #include "repository/repository.h"
@@ -8,13 +9,18 @@ namespace pgmint::repository {
 struct CollectPlan {
   std::vector<SessionId> expired;              ///< open writers' and readers' sessions past their lease: to be aborted or ended
   std::vector<PackId> purge;                   ///< packs that a PURGE will name
-  std::vector<storage::BlobInfo> remove;       ///< objects that may go now: purged packs, packs and roots of aborted sessions
+  /// Objects that may go now: purged packs, packs and roots of aborted sessions, WAL below the floors.
+  std::vector<storage::BlobInfo> remove;
   std::vector<storage::BlobInfo> unknown;      ///< packs of sessions that the log does not know: reported, never removed
   std::uint64_t remove_bytes = 0, unknown_bytes = 0, live_bytes = 0;
+  std::size_t remove_wal = 0;                  ///< how many of `remove` are WAL
+  std::uint64_t remove_wal_bytes = 0;
   std::size_t live_packs = 0;
 };
-/// What collect would do; reads the whole log (chain and signatures checked) and lists packs and manifests.
+/// What collect would do; reads the whole log (chain and signatures checked) and lists packs, manifests and WAL.
 Result<CollectPlan> plan_collection(Cluster& cluster);
+/// The same as if the log stood as `state` says, such as after entries that have not been written.
+Result<CollectPlan> plan_collection(Cluster& cluster, const LogState& state);
 /// Does it, revalidating each PURGE and ABORT against the newest fold. Returns what was removed. @errors as Log::append
 Result<CollectPlan> collect(Cluster& cluster);
 

@@ -15,6 +15,7 @@ constexpr std::size_t kPackRefMin = 16 + 1;
 constexpr std::size_t kPackSummaryMin = 16 + 1 + 1 + 32;
 constexpr std::uint64_t kActorLabelTag = 2;
 constexpr std::uint64_t kCommandTag = 4;
+constexpr std::uint64_t kWindowFloorTag = 6;  ///< of FLOOR and GENESIS
 
 // --- writing
 
@@ -134,7 +135,10 @@ void add_floor_lines(Fields& fields, std::uint64_t tag, const std::vector<FloorL
     });
   }
 }
-void add_fields(Fields& fields, const FloorEntry& e) { add_floor_lines(fields, 1, e.lines); }
+void add_fields(Fields& fields, const FloorEntry& e) {
+  add_floor_lines(fields, 1, e.lines);
+  add_floor_lines(fields, kWindowFloorTag, e.window_lines);
+}
 void add_fields(Fields& fields, const AuditEntry& e) {
   fields.text(1, e.event);
   fields.text(3, e.detail);
@@ -157,6 +161,7 @@ void add_fields(Fields& fields, const GenesisEntry& e) {
   for (const auto& enrolment : e.enrolments) fields.raw(13, field_list_of(enrolment));
   for (const auto& hold : e.holds) fields.raw(15, field_list_of(hold));
   add_floor_lines(fields, 17, e.floors);
+  add_floor_lines(fields, kWindowFloorTag, e.window_floors);
   for (const auto& session : e.known_sessions) fields.id(19, session);
 }
 
@@ -280,7 +285,7 @@ Result<HoldEntry> read_hold(ByteView list) {
 }
 
 Result<GenesisEntry> read_genesis(ByteView list) {
-  const auto fields = TRY(fields_of(list, EntryKind::Genesis, {1, 3, 5, 7, 9, 11, 13, 15, 17, 19}));
+  const auto fields = TRY(fields_of(list, EntryKind::Genesis, {1, 3, 5, kWindowFloorTag, 7, 9, 11, 13, 15, 17, 19}));
   GenesisEntry e;
   e.cluster_name = TRY(fields.text(1, kNameMax));
   e.system_id = TRY(fields.u64(3));
@@ -291,6 +296,7 @@ Result<GenesisEntry> read_genesis(ByteView list) {
   for (auto value : fields.all(13)) e.enrolments.push_back(TRY(read_enrol(value)));
   for (auto value : fields.all(15)) e.holds.push_back(TRY(read_hold(value)));
   e.floors = TRY(read_floor_lines(fields, 17));
+  e.window_floors = TRY(read_floor_lines(fields, kWindowFloorTag));
   for (auto value : fields.all(19)) {
     SessionId id;
     if (value.size() != id.bytes.size()) return fields.wrong_size(19);
@@ -338,7 +344,8 @@ Result<AdoptEntry> read_adopt(ByteView list) {
 }
 
 Result<FloorEntry> read_floor(ByteView list) {
-  return FloorEntry{TRY(read_floor_lines(TRY(fields_of(list, EntryKind::Floor, {1})), 1))};
+  const auto fields = TRY(fields_of(list, EntryKind::Floor, {1, kWindowFloorTag}));
+  return FloorEntry{TRY(read_floor_lines(fields, 1)), TRY(read_floor_lines(fields, kWindowFloorTag))};
 }
 
 Result<AuditEntry> read_audit(ByteView list) {

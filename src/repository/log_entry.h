@@ -61,7 +61,11 @@ struct RevokeEntry { crypto::PublicKey key{}; };
 struct AdoptEntry { std::uint64_t system_id = 0; Incarnation incarnation{}; std::string reason; };
 /// WAL of this timeline before `lsn` may go.
 struct FloorLine { std::uint64_t system_id = 0; Incarnation incarnation{}; std::uint32_t timeline = 0; std::uint64_t lsn = 0; };
-struct FloorEntry { std::vector<FloorLine> lines; };
+struct FloorEntry {
+  std::vector<FloorLine> lines;
+  /// Before these positions only the WAL stays that a live snapshot needs to become consistent.
+  std::vector<FloorLine> window_lines = {};
+};
 struct AuditEntry { std::string event, detail; };
 struct GenesisEntry {
   std::string cluster_name;
@@ -75,6 +79,7 @@ struct GenesisEntry {
   std::vector<HoldEntry> holds;
   std::vector<FloorLine> floors;
   std::vector<SessionId> known_sessions;
+  std::vector<FloorLine> window_floors = {};
 };
 using EntryContent = std::variant<GenesisEntry, BeginEntry, RenewEntry, SnapEntry, EndEntry, ForgetEntry, HoldEntry, ReleaseEntry,
                                   PurgeEntry, AbortEntry, EnrolEntry, RevokeEntry, AdoptEntry, FloorEntry, AuditEntry>;

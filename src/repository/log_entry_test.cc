@@ -47,14 +47,43 @@ std::vector<EntryContent> one_of_each_kind() {
   genesis.enrolments = {{public_key(2), 0x30, Role::Host, "host"}};
   genesis.holds = {{session_id(5), "audit"}};
   genesis.floors = {{7, Incarnation(1), 1, 100}, {7, Incarnation(1), 2, 200}};
+  genesis.window_floors = {{7, Incarnation(1), 2, 300}};
   genesis.known_sessions = {session_id(1), session_id(2)};
   BeginEntry begin{session_id(5), SessionPurpose::Read, session_id(4), at_second(9)};
   return {genesis, begin, RenewEntry{session_id(5), at_second(10)}, snap, EndEntry{session_id(5)},
           ForgetEntry{session_id(5)}, HoldEntry{session_id(5), "why"}, ReleaseEntry{session_id(5)},
           PurgeEntry{{pack_id(1, 2), pack_id(3, 4)}}, AbortEntry{session_id(5)},
           EnrolEntry{public_key(4), 7, Role::Maintenance, "janitor"}, RevokeEntry{public_key(4)},
-          AdoptEntry{8, Incarnation(2), "pg_upgrade"}, FloorEntry{{{7, Incarnation(1), 1, 100}}},
+          AdoptEntry{8, Incarnation(2), "pg_upgrade"}, FloorEntry{{{7, Incarnation(1), 1, 100}}, {{7, Incarnation(1), 1, 300}}},
           AuditEntry{"restore", "to /tmp"}};
+}
+
+/// docs/format/log.md, byte for byte: kind, time, five fields.
+TEST(LogContent, AFloorWithWindowsIsWrittenAsTheFormatSays) {
+  const std::string golden =
+      "0e0000e025dafe5b060005011807000000000000000100000001000000280000030000000002097573657240686f7374"
+      "040b657870697265206d61696e0618070000000000000001000000010000002800000c00000000061807000000000000"
+      "0001000000020000000000000d00000000";
+  LogEntry entry;
+  entry.time = TimePoint(std::chrono::microseconds(1'790'000'000'000'000));
+  entry.actor_label = "user@host";
+  entry.command = "expire main";
+  entry.content = FloorEntry{{{7, Incarnation(1), 1, 0x3000028}}, {{7, Incarnation(1), 1, 0xC000028}, {7, Incarnation(1), 2, 0xD000000}}};
+  const auto body = encode_body(entry);
+  EXPECT_EQ(to_hex(body), golden);
+  LogEntry parsed;
+  ASSERT_TRUE(parse_body(body, parsed));
+  const auto& floor = std::get<FloorEntry>(parsed.content);
+  ASSERT_EQ(floor.lines.size(), 1u);
+  ASSERT_EQ(floor.window_lines.size(), 2u);
+  EXPECT_EQ(floor.window_lines[1].timeline, 2u);
+  EXPECT_EQ(floor.window_lines[1].lsn, 0xD000000u);
+  // One byte short or long in a line is damage.
+  for (const std::size_t at : {body.size() - 25, std::size_t{12}}) {
+    auto wrong = body;
+    wrong[at] = std::byte{static_cast<unsigned char>(std::to_integer<unsigned>(wrong[at]) - 1)};
+    EXPECT_FALSE(parse_body(wrong, parsed));
+  }
 }
 
 TEST_F(LogEntryTest, EveryKindReadsBackAsItWasWritten) {

@@ -26,6 +26,22 @@ bool holds_back(const WalNeed& need, const FloorLine& line) {
 
 WalNeed wal_need(const SnapEntry& snap) { return {snap.system_id, snap.incarnation, snap.timeline, snap.start_lsn}; }
 
+const FloorLine* find_place(const std::vector<FloorLine>& lines, const FloorLine& place) {
+  const auto found = std::ranges::find_if(lines, [&](const FloorLine& other) { return same_place(other, place); });
+  return found == lines.end() ? nullptr : &*found;
+}
+
+void raise(std::vector<FloorLine>& lines, const FloorLine& to) {
+  const auto found = std::ranges::find_if(lines, [&](const FloorLine& other) { return same_place(other, to); });
+  if (found == lines.end()) lines.push_back(to);
+  else found->lsn = std::max(found->lsn, to.lsn);
+}
+
+/// The work of `expire` and `collect`.
+bool cleans(EntryKind kind) {
+  return kind == EntryKind::Forget || kind == EntryKind::Floor || kind == EntryKind::Purge || kind == EntryKind::Abort;
+}
+
 std::uint64_t kind_bit(EntryKind kind) { return std::uint64_t{1} << static_cast<unsigned>(kind); }
 
 }  // namespace
@@ -72,7 +88,7 @@ struct LogState::Check {
     if (!state.genesis_roots_.contains(entry.actor)) return refused(2, "GENESIS is not signed by a root in force");
     if (e.root_key != entry.actor) return refused(2, "GENESIS names another root than signed it");
     if (entry.generation == 0 && !(e.snapshots.empty() && e.enrolments.empty() && e.holds.empty() && e.floors.empty() &&
-                                   e.known_sessions.empty() && e.incarnation == Incarnation(1)))
+                                   e.window_floors.empty() && e.known_sessions.empty() && e.incarnation == Incarnation(1)))
       return refused(1, "the GENESIS of generation 0 brings nothing along");
     std::set<SessionId> sessions;
     std::set<std::string> names;
@@ -111,9 +127,10 @@ struct LogState::Check {
       if (!session->pins.contains(pack)) return refused(5, "the snapshot removes a pack that its parent does not have");
     if (e.name.empty()) return refused(5, "the snapshot has no name");
     if (state.find(e.name) != nullptr) return refused(5, fmt::format("there is a backup {} already", e.name));
-    for (const auto& line : state.floors_) {
-      if (line.system_id == e.system_id && line.incarnation == e.incarnation && line.timeline == e.timeline &&
-          e.start_lsn < line.lsn)
+    const FloorLine start{e.system_id, e.incarnation, e.timeline, e.start_lsn};
+    for (const auto* floors : {&state.floors_, &state.window_floors_}) {
+      const auto* floor = find_place(*floors, start);
+      if (floor != nullptr && start.lsn < floor->lsn)
         return refused(5, "the snapshot needs WAL below the floor, which may be gone");
     }
     return ok();
@@ -184,16 +201,25 @@ struct LogState::Check {
   }
 
   Status operator()(const FloorEntry& e) const {
-    for (const auto& line : e.lines) {
-      for (const auto& before : state.floors_)
-        if (same_place(line, before) && line.lsn < before.lsn) return refused(10, "a floor only rises");
+    TRY(only_rise(e.lines, state.floors_));
+    TRY(only_rise(e.window_lines, state.window_floors_));
+    for (const auto& line : e.lines)
       for (const auto& [id, snapshot] : state.snapshots_)
         if (holds_back(wal_need(snapshot.snap), line))
           return refused(10, fmt::format("{} needs WAL below that floor", snapshot.snap.name));
-      for (const auto& [id, session] : state.open_)
-        if (session.wal && holds_back(*session.wal, line))
-          return refused(10, fmt::format("session {} needs WAL below that floor", short_hex(id)));
-    }
+    // Live snapshots keep what they need to become consistent; what a session reads or builds on may lead anywhere.
+    for (const auto* lines : {&e.lines, &e.window_lines})
+      for (const auto& line : *lines)
+        for (const auto& [id, session] : state.open_)
+          if (session.wal && holds_back(*session.wal, line))
+            return refused(10, fmt::format("session {} needs WAL below that floor", short_hex(id)));
+    return ok();
+  }
+
+  static Status only_rise(const std::vector<FloorLine>& lines, const std::vector<FloorLine>& floors) {
+    for (const auto& line : lines)
+      if (const auto* before = find_place(floors, line); before != nullptr && line.lsn < before->lsn)
+        return refused(10, "a floor only rises");
     return ok();
   }
 
@@ -235,10 +261,11 @@ struct LogState::Effect {
         state.closed_.try_emplace(pack.id.session, Closed::InEarlierGeneration);
       }
       state.closed_[snap.session] = Closed::BySnap;
-      state.publish(snap, std::move(packs), std::nullopt, entry.time);
+      state.publish(snap, std::move(packs), std::nullopt, entry);
     }
     for (const auto& hold : e.holds) state.snapshots_.at(hold.snapshot).hold = hold.reason;
     state.floors_ = e.floors;
+    state.window_floors_ = e.window_floors;
   }
 
   void operator()(const BeginEntry& e) const {
@@ -265,7 +292,7 @@ struct LogState::Effect {
     for (const auto& pack : e.removed) packs.erase(pack);
     for (const auto& pack : e.added) packs.emplace(pack.id, pack);
     const auto parent = session.parent;
-    state.publish(e, std::move(packs), parent, entry.time);
+    state.publish(e, std::move(packs), parent, entry);
     close(e.session, Closed::BySnap);
   }
 
@@ -298,12 +325,8 @@ struct LogState::Effect {
   }
 
   void operator()(const FloorEntry& e) const {
-    for (const auto& line : e.lines) {
-      const auto before = std::find_if(state.floors_.begin(), state.floors_.end(),
-                                       [&](const auto& other) { return same_place(line, other); });
-      if (before == state.floors_.end()) state.floors_.push_back(line);
-      else before->lsn = std::max(before->lsn, line.lsn);
-    }
+    for (const auto& line : e.lines) raise(state.floors_, line);
+    for (const auto& line : e.window_lines) raise(state.window_floors_, line);
   }
 
   void operator()(const AuditEntry&) const {}
@@ -319,6 +342,7 @@ Status LogState::apply(const LogEntry& entry) {
   TRY(validate(entry));
   std::visit(Effect{*this, entry}, entry.content);
   time_ = std::max(time_, entry.time);
+  if (!cleans(kind_of(entry.content))) last_activity_ = entry.time;
   return ok();
 }
 
@@ -369,9 +393,9 @@ bool LogState::needed(const PackId& pack) const {
 bool LogState::was_referred(const PackId& pack) const { return references_.contains(pack); }
 
 void LogState::publish(const SnapEntry& snap, std::map<PackId, PackSummary> packs, std::optional<SessionId> parent,
-                       TimePoint when) {
+                       const LogEntry& entry) {
   refer(packs);
-  snapshots_[snap.session] = {snap, when, parent, std::move(packs), std::nullopt};
+  snapshots_[snap.session] = {snap, entry.time, parent, std::move(packs), std::nullopt, entry.seq, time_};
 }
 
 void LogState::refer(const std::map<PackId, PackSummary>& packs) {

@@ -13,10 +13,12 @@ namespace pgmint::repository {
 
 struct LiveSnapshot {
   SnapEntry snap;
-  TimePoint committed{};
+  TimePoint committed{};                ///< the time of its SNAP; of a rebuilt log's GENESIS when seq is 0
   std::optional<SessionId> parent;
   std::map<PackId, PackSummary> packs;  ///< everything it refers to
   std::optional<std::string> hold;      ///< the reason
+  std::uint64_t seq = 0;                ///< of its SNAP; 0: brought along by the GENESIS of a rebuilt log
+  TimePoint log_time{};                 ///< the highest entry time before it: above `committed` its clock was behind
 };
 
 /// WAL that is needed from `start_lsn` on, on this timeline and on those that branch off later.
@@ -72,6 +74,9 @@ class LogState {
   std::uint64_t system_id() const { return system_id_; }
   Incarnation incarnation() const { return incarnation_; }
   TimePoint time() const { return time_; }              ///< the highest entry time so far
+  /// The time of the last entry that is not the work of `expire` or `collect`: their own say nothing about the time, for
+  /// whoever lets old backups go by a wrong clock would confirm it by that.
+  TimePoint last_activity() const { return last_activity_; }
 
   const std::map<SessionId, LiveSnapshot>& snapshots() const { return snapshots_; }
   const std::map<SessionId, OpenSession>& open_sessions() const { return open_; }
@@ -82,6 +87,8 @@ class LogState {
   /// Enrolled for anything; before GENESIS: may sign it.
   bool knows_actor(const crypto::PublicKey& key) const;
   const std::vector<FloorLine>& floors() const { return floors_; }
+  /// Before these only the WAL stays that live snapshots need to become consistent.
+  const std::vector<FloorLine>& window_floors() const { return window_floors_; }
   /// (system id, incarnation) pairs that this cluster has been, newest last.
   const std::vector<std::pair<std::uint64_t, Incarnation>>& identities() const { return identities_; }
 
@@ -98,7 +105,8 @@ class LogState {
  private:
   struct Check;
   struct Effect;
-  void publish(const SnapEntry& snap, std::map<PackId, PackSummary> packs, std::optional<SessionId> parent, TimePoint when);
+  void publish(const SnapEntry& snap, std::map<PackId, PackSummary> packs, std::optional<SessionId> parent,
+               const LogEntry& entry);
   void refer(const std::map<PackId, PackSummary>& packs);
   void release(const std::map<PackId, PackSummary>& packs);
   bool needed(const PackId& pack) const;
@@ -111,7 +119,7 @@ class LogState {
   std::string name_;
   std::uint64_t system_id_ = 0;
   Incarnation incarnation_{};
-  TimePoint time_{};
+  TimePoint time_{}, last_activity_{};
   std::map<SessionId, LiveSnapshot> snapshots_;
   std::map<SessionId, OpenSession> open_;
   std::map<SessionId, Closed> closed_;
@@ -120,7 +128,7 @@ class LogState {
   std::set<PackId> purged_;
   std::vector<VoidEntry> void_;
   std::map<crypto::PublicKey, EnrolEntry> actors_;
-  std::vector<FloorLine> floors_;
+  std::vector<FloorLine> floors_, window_floors_;
   std::vector<std::pair<std::uint64_t, Incarnation>> identities_;
 };
 

@@ -366,7 +366,56 @@ TEST_F(LogStateTest, AFloorStaysUnderWhatAReaderReads) {
   EXPECT_TRUE(accepted(write(FloorEntry{{{7, Incarnation(1), 1, 5001}}})));
 }
 
+TEST_F(LogStateTest, AWindowFloorPassesLiveSnapshotsAndNotWhatIsReadOrBuiltOn) {
+  const auto window = [](std::uint64_t lsn) { return FloorEntry{{}, {{7, Incarnation(1), 1, lsn}}}; };
+  ASSERT_TRUE(accepted(backup(5, {})));
+  EXPECT_TRUE(accepted(write(window(5500))));
+  EXPECT_TRUE(refused_by(10, write(window(5499))));
+  EXPECT_TRUE(accepted(write(FloorEntry{{{7, Incarnation(1), 1, 5000}}}))) << "the other floor is its own";
+  ASSERT_TRUE(accepted(backup(7, {})));
+  ASSERT_TRUE(accepted(begin(8, 7)));
+  EXPECT_TRUE(accepted(write(window(7000))));
+  EXPECT_TRUE(refused_by(10, write(window(7001))));
+  ASSERT_TRUE(accepted(write(AbortEntry{session_id(8)})));
+  EXPECT_TRUE(accepted(write(window(7001))));
+  ASSERT_EQ(state.window_floors().size(), 1u);
+  EXPECT_EQ(state.window_floors()[0].lsn, 7001u);
+}
+
+TEST_F(LogStateTest, SnapBelowTheWindowFloorIsRefused) {
+  ASSERT_TRUE(accepted(write(FloorEntry{{}, {{7, Incarnation(1), 1, 6000}}})));
+  ASSERT_TRUE(accepted(begin(5)));
+  EXPECT_TRUE(refused_by(5, write(snap_of(5, {}))));
+  ASSERT_TRUE(accepted(begin(6)));
+  EXPECT_TRUE(accepted(write(snap_of(6, {}))));
+}
+
 // --- rule 11: time
+
+TEST_F(LogStateTest, ASnapshotSaysWhereItStandsAndWhatTheLogHadSeen) {
+  now = at_second(9000);
+  ASSERT_TRUE(accepted(write(AuditEntry{})));
+  now = at_second(100);
+  ASSERT_TRUE(accepted(backup(5, {})));
+  const auto& snapshot = state.snapshots().at(session_id(5));
+  EXPECT_EQ(snapshot.seq, state.next_seq() - 1);
+  EXPECT_EQ(snapshot.committed, at_second(100));
+  EXPECT_EQ(snapshot.log_time, at_second(9000));
+}
+
+TEST_F(LogStateTest, WhatCleansIsNoSignOfTime) {
+  now = at_second(100);
+  ASSERT_TRUE(accepted(backup(5, {pack(5, 0)})));
+  EXPECT_EQ(state.last_activity(), at_second(100));
+  now = at_second(5000);
+  ASSERT_TRUE(accepted(write(ForgetEntry{session_id(5)})));
+  ASSERT_TRUE(accepted(write(PurgeEntry{{pack_id(5, 0)}})));
+  ASSERT_TRUE(accepted(write(FloorEntry{{{7, Incarnation(1), 1, 500}}})));
+  EXPECT_EQ(state.last_activity(), at_second(100));
+  now = at_second(200);
+  ASSERT_TRUE(accepted(write(AuditEntry{})));
+  EXPECT_EQ(state.last_activity(), at_second(200)) << "the last, not the highest";
+}
 
 TEST_F(LogStateTest, TheLogsTimeIsTheHighestSoFar) {
   now = at_second(100);
@@ -389,6 +438,7 @@ class LaterGeneration : public testing::Test {
     genesis.known_sessions = {session_id(3), session_id(5)};
     genesis.incarnation = Incarnation(4);
     genesis.floors = {{7, Incarnation(1), 1, 100}};
+    genesis.window_floors = {{7, Incarnation(1), 1, 200}};
   }
   LogFixture log;
   GenesisEntry genesis;
@@ -401,6 +451,8 @@ TEST_F(LaterGeneration, BringsSnapshotsHoldsEnrolmentsSessionsAndFloorsAlong) {
   EXPECT_TRUE(refused_by(3, log.begin(3)));
   EXPECT_TRUE(refused_by(7, log.write(ForgetEntry{session_id(6)})));
   EXPECT_TRUE(refused_by(10, log.write(FloorEntry{{{7, Incarnation(1), 1, 99}}})));
+  EXPECT_TRUE(refused_by(10, log.write(FloorEntry{{}, {{7, Incarnation(1), 1, 199}}})));
+  EXPECT_EQ(log.state.snapshots().at(session_id(6)).seq, 0u);
   log.actor = public_key(2);
   EXPECT_TRUE(accepted(log.begin(8, 6)));
 }

@@ -26,11 +26,11 @@ struct Facts {
   std::set<SessionId> dead;      ///< forgotten or aborted
   std::set<SessionId> sessions;  ///< every one that is mentioned
   std::map<crypto::PublicKey, EnrolEntry> actors;
-  std::vector<FloorLine> floors;
+  std::vector<FloorLine> floors, window_floors;
 
   explicit Facts(const LogState& state)
       : name(state.cluster_name()), system_id(state.system_id()), incarnation(state.has_genesis() ? state.incarnation() : Incarnation(1)),
-        actors(state.actors()), floors(state.floors()) {
+        actors(state.actors()), floors(state.floors()), window_floors(state.window_floors()) {
     for (const auto& [id, snapshot] : state.snapshots()) live[id] = {whole(snapshot.snap, snapshot.packs), snapshot.hold};
     for (const auto& [id, session] : state.open_sessions()) sessions.insert(id);
     for (const auto& [id, how] : state.closed_sessions()) {
@@ -77,11 +77,15 @@ struct Facts {
     incarnation = std::max(incarnation, e.incarnation);
   }
   void learn_content(const FloorEntry& e) {
-    for (const auto& line : e.lines) {
-      const auto same = std::find_if(floors.begin(), floors.end(), [&](const FloorLine& other) {
+    learn_lines(e.lines, floors);
+    learn_lines(e.window_lines, window_floors);
+  }
+  static void learn_lines(const std::vector<FloorLine>& lines, std::vector<FloorLine>& known) {
+    for (const auto& line : lines) {
+      const auto same = std::find_if(known.begin(), known.end(), [&](const FloorLine& other) {
         return other.system_id == line.system_id && other.incarnation == line.incarnation && other.timeline == line.timeline;
       });
-      if (same == floors.end()) floors.push_back(line);
+      if (same == known.end()) known.push_back(line);
       else same->lsn = std::max(same->lsn, line.lsn);
     }
   }
@@ -125,6 +129,7 @@ class Rebuild {
     for (const auto& [key, enrolment] : facts.actors)
       if (key != genesis.root_key) genesis.enrolments.push_back(enrolment);
     genesis.floors = facts.floors;
+    genesis.window_floors = facts.window_floors;
     genesis.known_sessions.assign(facts.sessions.begin(), facts.sessions.end());
     std::sort(report_.recovered.begin(), report_.recovered.end());
     Actor actor = cluster_.actor();

@@ -81,10 +81,12 @@ std::string describe(const WalRange& range, WalSegmentSize size) {
 
 WalFloors floors_of(const LogState& state, const WalIdentity& identity) {
   WalFloors floors;
-  for (const auto& line : state.floors()) {
-    if (line.system_id != identity.system_id || line.incarnation != identity.incarnation) continue;
-    auto& floor = floors[TimelineId(line.timeline)];
-    floor = std::max(floor, Lsn(line.lsn));
+  for (const auto* lines : {&state.floors(), &state.window_floors()}) {
+    for (const auto& line : *lines) {
+      if (line.system_id != identity.system_id || line.incarnation != identity.incarnation) continue;
+      auto& floor = floors[TimelineId(line.timeline)];
+      floor = std::max(floor, Lsn(line.lsn));
+    }
   }
   return floors;
 }

@@ -30,7 +30,8 @@ struct WalRange {
 /// "000000010000000000000003", or "000000010000000000000003 to 000000010000000000000007 (5 segments)".
 std::string describe(const WalRange& range, postgres::WalSegmentSize size);
 
-/// Per timeline the position before which `expire` let WAL go; a timeline without an entry has no floor.
+/// Per timeline the position before which `expire` let WAL go, all of it or all but what backups need to become consistent; a
+/// timeline without an entry has no floor.
 using WalFloors = std::map<postgres::TimelineId, postgres::Lsn>;
 WalFloors floors_of(const LogState& state, const WalIdentity& identity);
 /// The identity that the cluster has now, and the newest one with this system identifier (nullopt: it never had it).

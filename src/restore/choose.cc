@@ -181,6 +181,13 @@ Result<std::uint32_t> next_xid_of(const RestoreRequest& request, const ManifestR
   return *next;
 }
 
+/// The first missing segment lies below where expire let WAL go.
+bool let_go(const repository::LogState& state, const ManifestRoot& root, const repository::WalRange& gap, postgres::WalSegmentSize size) {
+  const auto floors = repository::floors_of(state, {root.system_id, root.incarnation});
+  const auto floor = floors.find(gap.timeline);
+  return floor != floors.end() && gap.first < postgres::segment_of(floor->second, size);
+}
+
 struct Judged {
   Choice choice;
   Verdict verdict;
@@ -214,13 +221,22 @@ Result<Judged> consider(const Wal& wal, const ManifestRoot& root, const RestoreR
   }
   judged.verdict = TRY(judge(wal, root, window, request.target));
   if (window.first_gap && window.complete_to_from) {
-    const auto gap = repository::describe(*window.first_gap, wal.inventory.segment_size());
+    const auto size = wal.inventory.segment_size();
+    const auto gap = repository::describe(*window.first_gap, size);
     const bool needs_all = request.target.kind == TargetKind::Latest;
-    if (needs_all || judged.verdict.reach == Reach::AfterEnd || judged.verdict.reach == Reach::NotFound)
+    const bool beyond = needs_all || judged.verdict.reach == Reach::AfterEnd || judged.verdict.reach == Reach::NotFound;
+    if (beyond && let_go(request.cluster.state(), root, *window.first_gap, size))
+      return Error(Errc::Precondition,
+                   fmt::format("WAL between backup {} and the target was let go by expire: {}", root.name, gap),
+                   Hint{fmt::format("--immediate brings the state of {}; for later moments leave --backup out, or choose a later one", root.name)});
+    if (beyond)
       return Error(Errc::Precondition, fmt::format("WAL is missing between backup {} and the target: {}", root.name, gap),
                    Hint{window.last_commit
                             ? fmt::format("recovery is possible up to the last commit before the hole: --lsn {}", postgres::format(window.last_commit->end))
                             : fmt::format("push the missing segment if a server still has it, or restore with --immediate")});
+    // PostgreSQL would ask for what is missing although it stops before (wal::GetRequest::until).
+    if (!window.segments.empty())
+      judged.choice.last_segment = postgres::segment_file_name(window.segments.back().timeline, window.segments.back().last, size);
   }
   return judged;
 }

@@ -9,6 +9,8 @@ namespace pgmint::restore {
 struct Choice {
   repository::ManifestRoot root;
   postgres::TimelineHistory history{postgres::TimelineId(1)};  ///< that recovery follows
+  /// The last segment that recovery to the target can need, where WAL is missing behind it.
+  std::optional<std::string> last_segment;
   std::vector<std::string> warnings;
 };
 

@@ -177,7 +177,9 @@ Status finish(const RestoreRequest& request, const Choice& choice, const TargetP
   auto carried = read_text_file(auto_conf, 16 << 20);
   if (!carried && carried.failure().code() != Errc::NotFound) return std::move(carried).failure();
   const auto timeline = choice.history.target();
-  auto settings = recovery_settings(recovery_target(request.target, root), request.action, timeline, request.restore_command, report.clone);
+  const auto restore_command =
+      choice.last_segment ? fmt::format("{} --until {}", request.restore_command, *choice.last_segment) : request.restore_command;
+  auto settings = recovery_settings(recovery_target(request.target, root), request.action, timeline, restore_command, report.clone);
   // Without it recovery panics over a directory in pg_tblspc (xlogrecovery.c, CheckTablespaceDirectory).
   if (std::any_of(root.tablespaces.begin(), root.tablespaces.end(), [](const auto& t) { return t.location.empty(); }))
     settings.push_back({"allow_in_place_tablespaces", "on"});

@@ -82,6 +82,12 @@ Result<std::string> judge_absence(repository::Cluster& cluster, repository::WalA
                                                  inventory.segment_size().bytes()));
   }
   if (auto why = why_not_absent(*name, inventory, floors)) {
+    if (request.until && name->kind == postgres::WalFileKind::Segment) {
+      const auto until = postgres::parse_wal_file_name(*request.until, inventory.segment_size());
+      if (until && until->kind == postgres::WalFileKind::Segment && name->segment > until->segment)
+        return fmt::format("{} is not in the archive ({}), and recovery to its target needs nothing behind {}", request.file_name, *why,
+                           *request.until);
+    }
     return Error(Errc::Precondition, fmt::format("{} is not in the archive, but WAL does not end there: {}", request.file_name, *why),
                  Hint{"pgmint wal status names the gaps; restore to a point before it, or from a backup after it"});
   }

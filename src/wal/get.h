@@ -20,6 +20,10 @@ struct GetRequest {
   std::string file_name;          ///< restore_command's %f
   std::string destination;        ///< %p: absolute, or relative to `directory`
   fs::path directory = ".";       ///< the server's working directory, its data directory
+  /// The last segment that recovery to its target can need, as restore found when it knew of a hole behind it. PostgreSQL reads
+  /// ahead of what it replays (recovery_prefetch, 15 and later); a hole behind this segment is told as absent, so that it gets
+  /// to its target, and refuses by itself to end anywhere before.
+  std::optional<std::string> until = {};
   unsigned attempts = 4;          ///< for transient errors, with pauses of 200 ms, doubled, at most 5 s
   std::chrono::seconds standby_retry{60};  ///< how long to go on when standby.signal stands in `directory`
   OnError on_error = OnError::Stop;        ///< after that, on a standby
@@ -40,7 +44,7 @@ struct GetReport {
 
 /// Delivers the whole file under `destination` (written beside it, fsynced, renamed) or finds it positively absent: the
 /// store says so, no later file that would make this a hole stands on its timeline or a descendant, and it is not below the
-/// floor of what `expire` let go.
+/// floor of what `expire` let go; or it lies behind `until`.
 /// @errors Precondition (absent, but not at the end of WAL: a hole, or expired), Storage, Unknown, Key, Corruption, Io,
 ///         Usage (not a WAL file name), Cancelled
 Result<GetReport> get(repository::Cluster& cluster, const repository::WalIdentity& identity, const GetRequest& request);

@@ -117,6 +117,22 @@ TEST_F(GetTest, SaysAbsentOnlyAtTheEndOfWal) {
   EXPECT_FALSE(fs::exists(destination()));
 }
 
+TEST_F(GetTest, BehindWhatTheTargetNeedsAHoleIsToldAsAbsent) {
+  archive_segment(1, 7);
+  archive_segment(1, 10);
+  auto behind = request(name_of(1, 8));
+  behind.until = name_of(1, 7);
+  const auto report = get(*cluster, identity, behind);
+  ASSERT_TRUE(report) << report.failure().describe();
+  EXPECT_FALSE(report->delivered);
+  EXPECT_NE(report->explanation.find("needs nothing behind " + name_of(1, 7)), std::string::npos) << report->explanation;
+  behind.until = name_of(1, 8);
+  EXPECT_EQ(exit_of(behind), 200) << "the segment itself is needed";
+  auto there = request(name_of(1, 10));
+  there.until = name_of(1, 7);
+  EXPECT_EQ(exit_of(there), 0);
+}
+
 TEST_F(GetTest, AHoleBeforeADescendantIsAHoleToo) {
   archive_segment(1, 7);
   archive_history(2, {{1, 9}});

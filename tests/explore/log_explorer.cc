@@ -92,7 +92,7 @@ class Explorer {
     add_actors(Role::Collector, static_cast<std::size_t>(c.collectors));
     add_actors(Role::Forgetter, c.forget_base || c.forget_others ? 1 : 0);
     add_actors(Role::Holder, c.hold_base ? 1 : 0);
-    add_actors(Role::Floor, c.floor ? 1 : 0);
+    add_actors(Role::Floor, c.floor || c.window_floor ? 1 : 0);
     add_actors(Role::AborterOfUnknown, c.aborts_unknown ? 1 : 0);
     add_actors(Role::Clock, c.retain_base ? 1 : 0);
     return world;
@@ -104,11 +104,11 @@ class Explorer {
     const auto& log = *world.log;
     for (auto session : log.live()) {
       if ((log.packs_of(session) & ~world.store) != 0) return fmt::format("live backup {} has lost a pack", session);
-      if (log.start_of(session) < log.floor()) return fmt::format("live backup {} has lost WAL", session);
+      if (log.start_of(session) < log.floor() || log.may_have_lost_wal(session)) return fmt::format("live backup {} has lost WAL", session);
     }
     for (auto session : log.open()) {
       if ((log.pins_of(session) & ~world.store) != 0) return fmt::format("open session {} misses a pack that it pins", session);
-      if (const auto wal = log.wal_of_open(session); wal && *wal < log.floor()) return fmt::format("open session {} misses WAL", session);
+      if (const auto wal = log.wal_of_open(session); wal && (*wal < log.floor() || log.is_cut_off(session))) return fmt::format("open session {} misses WAL", session);
     }
     // With a rule left out this is where the loss begins; but the loss itself is what shows that the rule matters.
     for (unsigned pack = 0; rule_ == LeftOut::Nothing && pack < 2 + configuration_.writers.size(); ++pack)
@@ -262,8 +262,12 @@ class Explorer {
   /// Wants any floor; the fold refuses the wrong ones.
   void step_floor(const World& world, const Actor& actor) {
     if (actor.at == 1) return submit(world, 0, 0, "FLOOR");
-    for (std::uint64_t lsn : {1500u, 2500u, 9000u})
-      if (lsn > world.log->floor()) draft(world, {EntryKind::Floor, 0, 0, lsn}, 1, "validates FLOOR");
+    for (std::uint64_t lsn : {1500u, 2500u, 9000u}) {
+      if (lsn == 9000 && configuration_.window_floor) continue;  // above the second writer's start: nothing that 2500 does not show
+      if (configuration_.floor && lsn > world.log->floor()) draft(world, {EntryKind::Floor, 0, 0, lsn}, 1, "validates FLOOR");
+      if (configuration_.window_floor && lsn > world.log->window_floor())
+        draft(world, {EntryKind::Floor, 0, 0, lsn, true}, 1, "validates FLOOR (window)");
+    }
   }
 
   void step_aborter(const World& world, const Actor& actor) {

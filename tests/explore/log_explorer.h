@@ -51,6 +51,7 @@ struct Configuration {
   bool hold_base = false;       ///< HOLD and RELEASE by somebody else than who forgets
   bool retain_base = false;     ///< the base is kept until the clock has moved on
   bool floor = false;           ///< somebody raises the WAL floor and deletes WAL below
+  bool window_floor = false;    ///< the same with the window floor, below which live backups keep their own
 };
 
 struct Exploration {

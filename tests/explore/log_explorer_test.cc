@@ -74,6 +74,14 @@ Configuration wal_floor() {
   c.floor = true;
   return c;
 }
+Configuration wal_window_floor() {
+  Configuration c;
+  c.name = "a writer, a child, a reader, a window floor that rises";
+  c.writers = {{.has_parent = false}, {.has_parent = true}};
+  c.readers = 1;
+  c.window_floor = true;
+  return c;
+}
 Configuration aborted_before_begin() {
   Configuration c;
   c.name = "ABORT of a session that has not begun";
@@ -96,6 +104,7 @@ std::vector<Configuration> all_configurations() {
   if (!kSlow) {
     all.push_back(two_writers());
     all.push_back(wal_floor());
+    all.push_back(wal_window_floor());
   }
   return all;
 }
@@ -152,6 +161,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Omission{LeftOut::RetainBlocksForget, retained(), "a retained backup is gone"},
                     Omission{LeftOut::NameIsUnused, one_name(), "two backups have one name"},
                     Omission{LeftOut::SnapAboveFloor, wal_floor(), "live backup 2 has lost WAL"},
+                    Omission{LeftOut::SnapAboveFloor, wal_window_floor(), "live backup 2 has lost WAL"},
+                    Omission{LeftOut::FloorBelowReaders, wal_window_floor(), "open session"},
                     Omission{LeftOut::FloorBelowSnapshots, wal_floor(), "live backup 1 has lost WAL"},
                     Omission{LeftOut::FloorBelowReaders, wal_floor(), "open session 8 misses WAL"},
                     Omission{LeftOut::RevalidateAfterRace, writer_and_collectors(), "live backup 2 has lost a pack"},

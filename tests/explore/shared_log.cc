@@ -65,7 +65,10 @@ EntryContent SharedLog::content_of(const Draft& draft) const {
         if (bit(draft.packs, n)) e.packs.push_back(pack_of(n));
       return e;
     }
-    case EntryKind::Floor: return FloorEntry{{{7, Incarnation(1), 1, draft.lsn}}};
+    case EntryKind::Floor: {
+      const std::vector<FloorLine> lines = {{7, Incarnation(1), 1, draft.lsn}};
+      return draft.window ? FloorEntry{{}, lines} : FloorEntry{lines};
+    }
     default: PGMINT_ASSERT(false && "no actor writes this kind");
   }
   return AuditEntry{};
@@ -113,7 +116,7 @@ void SharedLog::force(const Draft& draft) {
     case EntryKind::Abort: forced_aborted_ |= std::uint64_t{1} << draft.session; break;
     case EntryKind::Forget: forced_gone_ |= std::uint64_t{1} << draft.session; break;
     case EntryKind::Purge: forced_purged_ |= draft.packs; break;
-    case EntryKind::Floor: floor_ = std::max(floor_, draft.lsn); break;
+    case EntryKind::Floor: (draft.window ? window_floor_ : floor_) = std::max(draft.window ? window_floor_ : floor_, draft.lsn); break;
     default: PGMINT_ASSERT(false && "nothing excuses this kind");
   }
 }
@@ -223,6 +226,12 @@ void SharedLog::refresh() {
   purged_ = forced_purged_;
   for (const auto& pack : state_.purged_packs()) purged_ |= 1u << number_of(pack);
   for (const auto& line : state_.floors()) floor_ = std::max(floor_, line.lsn);
+  for (const auto& line : state_.window_floors()) window_floor_ = std::max(window_floor_, line.lsn);
+  for (auto session : open())
+    if (const auto wal = wal_of_open(session); wal && *wal >= window_before_ && *wal < window_floor_) cut_off_ |= std::uint64_t{1} << session;
+  window_before_ = window_floor_;
+  for (unsigned session = kBaseSession; session < kFirstWriter + configuration_->writers.size(); ++session)
+    if (start_of(session) < window_floor_ && !is_live(session)) thinned_ |= std::uint64_t{1} << session;
   key_.clear();
   const auto put = [&](unsigned v) { key_.push_back(static_cast<char>(v)); };
   for (const auto& [id, snapshot] : state_.snapshots()) {
@@ -244,6 +253,10 @@ void SharedLog::refresh() {
   put(4);
   put(purged_);
   put(static_cast<unsigned>(floor_ / 1000));
+  put(static_cast<unsigned>(window_floor_ / 1000));
+  put(static_cast<unsigned>(thinned_));
+  put(static_cast<unsigned>(cut_off_));
+  put(static_cast<unsigned>(cut_off_ >> 8));
   for (const auto& [session, packs] : forced_live_) {
     put(5);
     put(session);

@@ -28,6 +28,7 @@ struct Draft {
   unsigned session = 0;
   PackMask packs = 0;  ///< PURGE
   std::uint64_t lsn = 0;  ///< FLOOR
+  bool window = false;    ///< FLOOR: the window floor
 };
 
 /// Immutable once made; states share it.
@@ -57,6 +58,11 @@ class SharedLog {
   /// What a PURGE without `rule` has to leave alone.
   PackMask needed(LeftOut rule) const;
   std::uint64_t floor() const { return floor_; }
+  std::uint64_t window_floor() const { return window_floor_; }
+  /// The window floor has passed what it reads or builds on since it began.
+  bool is_cut_off(unsigned session) const { return ((cut_off_ >> session) & 1) != 0; }
+  /// It was not live while the window floor was above its start: whoever deletes WAL by what the log says may have deleted its own.
+  bool may_have_lost_wal(unsigned session) const { return ((thinned_ >> session) & 1) != 0; }
   /// The start LSN that a floor must not pass.
   std::uint64_t lowest_start() const;
   std::uint64_t start_of(unsigned session) const { return 1000 * session; }
@@ -79,7 +85,8 @@ class SharedLog {
   std::uint64_t forced_aborted_ = 0, forced_gone_ = 0;  ///< bit: session
   // Derived:
   PackMask purged_ = 0, forced_purged_ = 0;
-  std::uint64_t floor_ = 0;
+  std::uint64_t floor_ = 0, window_floor_ = 0, window_before_ = 0;
+  std::uint64_t thinned_ = 0, cut_off_ = 0;  ///< bit: session
   std::string key_;
   std::shared_ptr<const SharedLog> before_last_;
 };

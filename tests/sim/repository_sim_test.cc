@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "policy/wal_floors.h"
 #include "repository/collect.h"
+#include "repository/expire.h"
 #include "repository/layout.h"
 #include "repository/manifest.h"
 #include "repository/pack.h"
@@ -339,9 +341,13 @@ Scenario initialisation(std::size_t actors) {
 
 // ---------------------------------------------------------------- backups
 
-/// A backup of one bundled file; its name has to be new each time.
-Status back_up(Cluster& cluster, const std::string& name, ByteView content) {
+constexpr std::uint64_t kWalSegment = 1 << 20;
+
+/// A backup of one bundled file; its name has to be new each time. @param segment  0: without WAL; else that it starts and ends
+/// in, and `during` happens after it has begun
+Status back_up(Cluster& cluster, const std::string& name, ByteView content, std::uint64_t segment = 0, const std::function<Status()>& during = {}) {
   auto session = TRY(WriteSession::begin(cluster, std::nullopt));
+  if (during) TRY(during());
   auto& environment = cluster.repository().environment();
   RecordSealer sealer(cluster.context(), cluster.keys(), {codec::CodecId::Zstd, 1}, environment.random);
   PackWriter data(cluster.context(), session->next_pack(), PackKind::Base, cluster.keys().newest_epoch(), sealer, cluster.keys().maintenance_key, environment.random);
@@ -364,10 +370,14 @@ Status back_up(Cluster& cluster, const std::string& name, ByteView content) {
   root.system_id = cluster.state().system_id();
   root.incarnation = Incarnation(1);
   root.timeline = 1;
+  if (segment != 0) {
+    root.start_lsn = segment * kWalSegment + 40;
+    root.stop_lsn = root.start_lsn + 500;
+  }
   root.pg_major = 15;
   root.block_size = 8192;
   root.blocks_per_segment = 131072;
-  root.wal_segment_size = 1 << 20;
+  root.wal_segment_size = kWalSegment;
   root.extent_size = 8192;
   root.tree = finished.root;
   root.tree_depth = finished.depth;
@@ -426,6 +436,121 @@ Scenario backups_and_collection() {
           }};
 }
 
+// ---------------------------------------------------------------- expire
+
+std::string wal_file(std::uint64_t segment) {
+  return postgres::segment_file_name(postgres::TimelineId(1), postgres::SegmentNumber(segment), *postgres::WalSegmentSize::of(kWalSegment));
+}
+Status push(Cluster& cluster, std::uint64_t first, std::uint64_t last) {
+  for (auto segment = first; segment <= last; ++segment)
+    TRY(evidence(cluster).put(wal_file(segment), WalContent::Segment, kWalSegment, Bytes(kWalSegment), {}));
+  return ok();
+}
+Result<bool> has_wal(Cluster& cluster, std::uint64_t segment) {
+  return TRY(evidence(cluster).info(wal_file(segment))).has_value();
+}
+
+/// As the command does, with the rule that the newest two backups stay, and a window that begins now.
+Scenario::Process expiry() {
+  return [](SimWorld& world, BlobStore& raw) -> Status {
+    Process process(world, raw);
+    auto repository = TRY(open_with(process, Secret::File));
+    auto cluster = TRY(repository->find_cluster("main", kSystemId));
+    const auto now = TRY(expire_time(*cluster));
+    const auto goes = [&](const LogState& state) {
+      std::vector<policy::BackupFact> facts;
+      std::vector<SessionId> ids;
+      for (const auto& [id, snapshot] : state.snapshots()) {
+        policy::BackupFact fact;
+        fact.name = snapshot.snap.name;
+        fact.time = snapshot.committed;
+        fact.order = snapshot.seq;
+        facts.push_back(fact);
+        ids.push_back(id);
+      }
+      std::set<SessionId> going;
+      const auto verdicts = policy::decide(facts, {{}, {}, {}, {}, {}, 2, 1}, now, TimeZone::utc());
+      for (std::size_t i = 0; i < ids.size(); ++i)
+        if (!verdicts[i].keep) going.insert(ids[i]);
+      return going;
+    };
+    const auto going = goes(cluster->state());
+    const WalIdentity identity = current_identity(cluster->state());
+    WalArchive archive(*cluster, identity);
+    const std::vector<policy::WalOfIdentity> wal = {{identity, TRY(load_wal_inventory(archive))}};
+    TRY(forget(*cluster, {going.begin(), going.end()}, goes));
+    TRY(raise_floors(*cluster, [&](const LogState& state) {
+      std::map<SessionId, policy::WalBackup> backups;
+      for (const auto& [id, snapshot] : state.snapshots()) backups[id] = {snapshot.committed, true};
+      return policy::plan_floors(state, wal, backups, now);
+    }));
+    return ok();
+  };
+}
+Status prepare_history(SimWorld& world, BlobStore& raw) {
+  TRY(prepare(world, raw));
+  Process process(world, raw);
+  auto repository = TRY(open_with(process, Secret::File));
+  auto cluster = TRY(repository->find_cluster("main", kSystemId));
+  for (const auto& [name, segment] : {std::pair("a", 2u), std::pair("b", 4u), std::pair("c", 6u)}) {
+    TRY(push(*cluster, segment - 1, segment));
+    TRY(back_up(*cluster, name, as_bytes("15\n"), segment));
+    world.clock().sleep(std::chrono::hours(24));
+  }
+  return push(*cluster, 7, 7);
+}
+/// A backup at `segment` with the WAL around it.
+Scenario::Process backup_with_wal(std::string name, std::uint64_t segment) {
+  return [name, segment](SimWorld& world, BlobStore& raw) -> Status {
+    Process process(world, raw);
+    auto repository = TRY(open_with(process, Secret::File));
+    auto cluster = TRY(repository->find_cluster("main", kSystemId));
+    if (cluster->state().find(name) == nullptr)
+      TRY(back_up(*cluster, name, as_bytes("15\n"), segment, [&] { return push(*cluster, segment - 1, segment); }));
+    TRY(push(*cluster, segment + 1, segment + 1));
+    return confirm(raw, fmt::format("wal-to-{}", segment + 1));
+  };
+}
+/// Every live backup has the segment that it needs; from the newest that was there before on all WAL is there.
+Status wal_is_there(Process& process, BlobStore& raw, std::uint64_t window_from, std::uint64_t last) {
+  auto repository = TRY(open_with(process, Secret::File));
+  auto cluster = TRY(repository->find_cluster("main", kSystemId));
+  for (const auto& [id, snapshot] : cluster->state().snapshots()) {
+    const auto segment = snapshot.snap.start_lsn / kWalSegment;
+    if (!TRY(has_wal(*cluster, segment))) return Error(Errc::NotFound, fmt::format("{} has lost segment {}", snapshot.snap.name, segment));
+  }
+  if (!TRY(raw.stat(fmt::format("confirmed/wal-to-{}", last)))) last = 7;
+  for (auto segment = window_from; segment <= last; ++segment)
+    if (!TRY(has_wal(*cluster, segment))) return Error(Errc::NotFound, fmt::format("segment {} of the window is lost", segment));
+  return ok();
+}
+Scenario expiry_beside_backups() {
+  return {"expire, collect and back up at once", prepare_history, {expiry(), backup_with_wal("d", 9), collection()},
+          [](SimWorld& world, BlobStore& raw, const Aftermath& after) -> Status {
+            Process process(world, raw);
+            TRY(listed_backups_are_whole(process));
+            TRY(wal_is_there(process, raw, after.finished[1] ? 9 : 6, 10));
+            if (!after.settled) return ok();
+            world.clock().sleep(std::chrono::hours(24 * 9));
+            TRY(collection()(world, raw).context("collecting"));
+            TRY(backup_with_wal("d", 9)(world, raw).context("the backup again"));
+            TRY(expiry()(world, raw).context("expiring again"));
+            TRY(collection()(world, raw).context("collecting again"));
+            TRY(listed_backups_are_whole(process).context("after it"));
+            TRY(wal_is_there(process, raw, 9, 10).context("after it"));
+            auto repository = TRY(open_with(process, Secret::File));
+            auto cluster = TRY(repository->find_cluster("main", kSystemId));
+            if (cluster->state().snapshots().size() != 2 || cluster->state().find("d") == nullptr || cluster->state().find("c") == nullptr)
+              return Error(Errc::Internal, "not the newest two have stayed");
+            for (std::uint64_t segment : {1u, 2u, 3u, 4u, 5u, 7u, 8u})
+              if (TRY(has_wal(*cluster, segment))) return Error(Errc::Internal, fmt::format("segment {} is still there", segment));
+            const auto report = TRY(collect(*cluster));
+            if (!report.remove.empty()) return Error(Errc::Internal, "a second collection finds " + report.remove.front().name);
+            TRY(backup_with_wal("e", 12)(world, raw).context("the next backup"));
+            return listed_backups_are_whole(process).context("after the next backup");
+          }};
+}
+
 // ---------------------------------------------------------------- runs
 
 void expect_survives_cuts(const Scenario& scenario, std::uint64_t stride) {
@@ -467,7 +592,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Named{"HostAdded", +[] { return addition(Role::Host); }, 3, 10},
                       Named{"MaintenanceAdded", +[] { return addition(Role::Maintenance); }, 3, 10},
                       Named{"Init", +[] { return initialisation(1); }, 1, 10}, Named{"TwoAtInit", +[] { return initialisation(2); }, 1, 10},
-                      Named{"Backups", backups_and_collection, 19, 15}),
+                      Named{"Backups", backups_and_collection, 19, 15},
+                      Named{"Expiry", expiry_beside_backups, 7, 15}),
     [](const auto& named) { return named.param.name; });
 
 }  // namespace
