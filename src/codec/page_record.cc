@@ -103,7 +103,9 @@ struct PageRecordWriter::State {
 };
 
 PageRecordWriter::PageRecordWriter(BlockCodec codec, int level, GroupCheck check)
-    : state_(new State{BlockCompressor(codec, level), std::move(check)}) {}
+    : PageRecordWriter(BlockCompressor(codec, level), std::move(check)) {}
+PageRecordWriter::PageRecordWriter(BlockCompressor compressor, GroupCheck check)
+    : state_(new State{std::move(compressor), std::move(check)}) {}
 PageRecordWriter::PageRecordWriter(PageRecordWriter&&) noexcept = default;
 PageRecordWriter::~PageRecordWriter() = default;
 

@@ -11,6 +11,9 @@
 namespace pgmint::codec {
 namespace {
 
+/// Records have so much room behind them.
+constexpr std::uint32_t kOverrun = 32;
+
 struct DecodedKind {
   WalKind kind;
   std::uint32_t used = 0;
@@ -65,20 +68,49 @@ struct Assembly {
     return take(to, parts.main_length);
   }
 
-  PGMINT_INLINE static void store_few(unsigned char* p, std::uint32_t word, std::uint32_t n) {
-    for (std::uint32_t i = 0; i < n; ++i) p[i] = static_cast<unsigned char>(word >> (8 * i));
+  /// As take(), where what lies behind in the records is written later: most are short, and 32 bytes at once are faster than counting.
+  PGMINT_INLINE bool take_over(unsigned char* to, std::uint32_t n) {
+    const auto left = static_cast<std::size_t>(remainder_end - remainder);
+    if (n > kOverrun || left < kOverrun) return take(to, n);
+    std::memcpy(to, remainder, kOverrun);
+    remainder += n;
+    return true;
+  }
+
+  /// A row of a kind's columns.
+  struct Row {
+    const std::uint32_t* column;
+    std::size_t count;
+    PGMINT_INLINE std::uint32_t pull() {
+      const std::uint32_t word = *column;
+      column += count;
+      return word;
+    }
+  };
+
+  /// From front to back: a word stored in place of its first bytes, and a copy that runs over, harm only what is written next.
+  PGMINT_INLINE bool put_section(Row& row, const WalSection section, unsigned char* to, std::uint32_t size) {
+    const std::uint32_t taken = section.bytes();
+    if (size < taken) {
+      row.column += section.words() * row.count;
+      return take(to, size);
+    }
+    if (section.first != 0) store32(to, row.pull());
+    to += section.first;
+    for (std::uint32_t w = 0; w < section.prefix; ++w, to += 4) store32(to, row.pull());
+    const std::uint32_t rest = size - taken;
+    if (rest != 0 && !take_over(to, rest)) return false;
+    unsigned char* const end = to + rest + 4 * section.suffix;
+    for (std::uint32_t w = 1; w <= section.suffix; ++w) store32(end - 4 * w, row.pull());
+    if (section.last != 0) store32(end, row.pull());
+    return true;
   }
 
   bool put_kind(DecodedKind& decoded, std::uint32_t& total) {
     const WalKind& kind = decoded.kind;
     const std::uint32_t index = decoded.used++, count = kind.count;
     if (index >= count) return false;
-    const std::uint32_t* column = kind.words + index;
-    const auto pull = [&] {
-      const std::uint32_t word = *column;
-      column += count;
-      return word;
-    };
+    Row row{kind.words + index, count};
     unsigned char* const record = records + at;
     std::uint32_t left = room - at;
     if (kind.parts.length > left || kind.parts.main_length > left - kind.parts.length) return false;
@@ -87,7 +119,7 @@ struct Assembly {
     PagePointer next_image = images;
     for (std::uint32_t b = 0; b < kind.parts.block_count; ++b) {
       const WalBlock& block = kind.parts.blocks[b];
-      store32(record + block.number_at, pull());
+      store32(record + block.number_at, row.pull());
       if (block.image_at != 0) {
         if (next_image == images_end) return false;
         const std::uint32_t lower = block.has_hole ? load16(next_image + kLowerAt) : 0;
@@ -99,33 +131,13 @@ struct Assembly {
         next_image += kPageSize;
       }
       if (block.has_data) {
-        const std::uint32_t size = pull() & 0xFFFF;
+        const std::uint32_t size = row.pull() & 0xFFFF;
         if (size > left) return false;
         store16(record + block.data_length_at, size);
         left -= size;
       }
     }
     unsigned char* to = record + kind.parts.length;
-    const auto put_section = [&](const WalSection& section, std::uint32_t size) {
-      const std::uint32_t taken = section.bytes();
-      if (size < taken) {
-        column += std::size_t{section.words()} * count;
-        const bool whole = take(to, size);
-        to += size;
-        return whole;
-      }
-      if (section.first != 0) store_few(to, pull(), section.first);
-      to += section.first;
-      for (std::uint32_t w = 0; w < section.prefix; ++w) store32(to + 4 * w, pull());
-      to += 4 * section.prefix;
-      const std::uint32_t rest = size - taken;
-      unsigned char* const end = to + rest + 4 * section.suffix;
-      for (std::uint32_t w = 0; w < section.suffix; ++w) store32(end - 4 * (w + 1), pull());
-      if (section.last != 0) store_few(end, pull(), section.last);
-      const bool whole = rest == 0 || take(to, rest);
-      to = end + section.last;
-      return whole;
-    };
     for (std::uint32_t b = 0; b < kind.parts.block_count; ++b) {
       const WalBlock& block = kind.parts.blocks[b];
       if (block.image_at != 0) {
@@ -133,9 +145,13 @@ struct Assembly {
         if (!take_image(to, load16(record + block.image_at + 2), length)) return false;
         to += length;
       }
-      if (block.has_data && !put_section(kind.sections[b], load16(record + block.data_length_at))) return false;
+      if (!block.has_data) continue;
+      const std::uint32_t size = load16(record + block.data_length_at);
+      if (!put_section(row, kind.sections[b], to, size)) return false;
+      to += size;
     }
-    if (kind.parts.main_length != 0 && !put_section(kind.main_section(), kind.parts.main_length)) return false;
+    if (kind.parts.main_length != 0 && !put_section(row, kind.main_section(), to, kind.parts.main_length)) return false;
+    to += kind.parts.main_length;
     total = static_cast<std::uint32_t>(to - record);
     return true;
   }

@@ -287,7 +287,7 @@ struct WalEncoder::State {
     return static_cast<std::uint32_t>(&c - candidates.data());
   }
 
-  void find_records() {
+  void find_records(bool verify) {
     entry_count = candidate_count = image_count = 0;
     lookup.fill(0);
     const std::uint64_t head_end = (std::uint64_t{first_remaining} + 7) & ~std::uint64_t{7};
@@ -299,7 +299,7 @@ struct WalEncoder::State {
       const std::uint32_t total = load32(record);
       if (total < kXlHeader || total > room - tail || load16(record + kXlPaddingAt) != 0) return;
       if (entry_count == 0) expected = previous = load64(record + kXlPreviousAt);
-      if (load64(record + kXlPreviousAt) != expected || load32(record + kXlCrcAt) != wal_record_crc(record, total)) return;
+      if (load64(record + kXlPreviousAt) != expected || (verify && load32(record + kXlCrcAt) != wal_record_crc(record, total))) return;
       for (std::uint32_t i = total; i < align8(total); ++i)
         if (record[i] != 0) return;
       entries[entry_count++] = {tail, classify(tail, total)};
@@ -349,38 +349,54 @@ struct WalEncoder::State {
     store32(start + kXlCrcAt, 0);
   }
 
-  void take_apart(WalKind& kind, std::uint32_t index, PagePointer record) {
-    std::uint32_t* column = kind.words + index;
-    const std::uint32_t count = kind.count;
-    const auto push = [&](std::uint32_t word) {
+  /// A row of a kind's columns.
+  struct Row {
+    std::uint32_t* column;
+    std::size_t count;
+    PGMINT_INLINE void push(std::uint32_t word) {
       *column = word;
       column += count;
-    };
-    for (std::uint32_t b = 0; b < kind.parts.block_count; ++b) {
-      const WalBlock& block = kind.parts.blocks[b];
-      push(load32(record + block.number_at));
-      if (block.has_data) push(load16(record + block.data_length_at));
     }
-    walk_payload(
-        kind.parts, record,
-        [&](std::uint32_t s, PagePointer data, std::uint32_t size) {
-          const WalSection& section = kind.sections[s];
-          const std::uint32_t taken = section.bytes();
-          if (size < taken) {
-            for (std::uint32_t w = 0; w < section.words(); ++w) push(index != 0 ? column[-1] : 0);
-            return keep(data, size);
-          }
-          if (section.first != 0) push(load_few(data, section.first));
-          data += section.first;
-          for (std::uint32_t w = 0; w < section.prefix; ++w) push(load32(data + 4 * w));
-          data += 4 * section.prefix;
-          const std::uint32_t rest = size - taken;
-          const PagePointer end = data + rest + 4 * section.suffix;
-          for (std::uint32_t w = 0; w < section.suffix; ++w) push(load32(end - 4 * (w + 1)));
-          if (section.last != 0) push(load_few(end, section.last));
-          if (rest != 0) keep(data, rest);
-        },
-        [&](const WalBlock& block, PagePointer image) { take_image(record, block, image); });
+  };
+
+  PGMINT_INLINE void take_section(Row& row, const WalSection section, PagePointer data, std::uint32_t size, bool is_first) {
+    const std::uint32_t taken = section.bytes();
+    if (size < taken) {
+      for (std::uint32_t w = 0; w < section.words(); ++w) row.push(is_first ? 0 : row.column[-1]);
+      return keep(data, size);
+    }
+    if (section.first != 0) row.push(load_few(data, section.first));
+    data += section.first;
+    for (std::uint32_t w = 0; w < section.prefix; ++w, data += 4) row.push(load32(data));
+    const std::uint32_t rest = size - taken;
+    if (rest != 0) keep(data, rest);
+    const PagePointer end = data + rest + 4 * section.suffix;
+    for (std::uint32_t w = 1; w <= section.suffix; ++w) row.push(load32(end - 4 * w));
+    if (section.last != 0) row.push(load_few(end, section.last));
+  }
+
+  void take_apart(const WalKind& kind, std::uint32_t index, PagePointer record) {
+    Row row{kind.words + index, kind.count};
+    const bool is_first = index == 0;
+    const std::uint32_t blocks = kind.parts.block_count;
+    for (std::uint32_t b = 0; b < blocks; ++b) {
+      const WalBlock& block = kind.parts.blocks[b];
+      row.push(load32(record + block.number_at));
+      if (block.has_data) row.push(load16(record + block.data_length_at));
+    }
+    PagePointer at = record + kind.parts.length;
+    for (std::uint32_t b = 0; b < blocks; ++b) {
+      const WalBlock& block = kind.parts.blocks[b];
+      if (block.image_at != 0) {
+        take_image(record, block, at);
+        at += load16(record + block.image_at);
+      }
+      if (!block.has_data) continue;
+      const std::uint32_t size = load16(record + block.data_length_at);
+      take_section(row, kind.sections[b], at, size, is_first);
+      at += size;
+    }
+    if (kind.parts.main_length != 0) take_section(row, kind.main_section(), at, kind.parts.main_length, is_first);
   }
 
   bool choose_kinds() {
@@ -486,10 +502,10 @@ WalEncoder::WalEncoder(CpuPath path) : state_(std::make_unique<State>()) { state
 WalEncoder::WalEncoder(WalEncoder&&) noexcept = default;
 WalEncoder::~WalEncoder() = default;
 
-std::optional<WalStreams> WalEncoder::encode(ByteView piece) {
+std::optional<WalStreams> WalEncoder::encode(ByteView piece, WalSums sums) {
   State& s = *state_;
   if (!s.read_pages(as_u8(piece), piece.size())) return std::nullopt;
-  s.find_records();
+  s.find_records(sums == WalSums::Verify);
   if (s.entry_count == 0 || !s.choose_kinds()) return std::nullopt;
   s.take_all();
   s.control_end = s.control.get();

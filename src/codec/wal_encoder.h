@@ -16,6 +16,10 @@ struct WalStreams {
   ByteView images;     ///< pages of kPageSize
 };
 
+/// Checksums of records are not stored. Trust: they are what they should be, and who decodes and compares will know if not. Verify:
+/// the first one that is wrong ends the records.
+enum class WalSums { Trust, Verify };
+
 /// Any bytes go in, most usefully a piece of a WAL segment that begins with a page. Never reads outside of it. Memory is fixed, 5 MB;
 /// not thread-safe: one per worker.
 class WalEncoder {
@@ -25,7 +29,7 @@ class WalEncoder {
   ~WalEncoder();
 
   /// nullopt where no record was found, or the piece is longer than kWalPieceMax or no whole number of pages.
-  std::optional<WalStreams> encode(ByteView piece);
+  std::optional<WalStreams> encode(ByteView piece, WalSums sums);
 
  private:
   struct State;
