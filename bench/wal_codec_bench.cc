@@ -1,20 +1,21 @@
-// What the WAL codec makes of WAL segments: wal_codec_bench DIRECTORY_OR_FILE...
-// CPU time of this thread, the lowest of several passes over all segments of an argument.
+// What the WAL codec makes of WAL segments, piece by piece as `wal push` stores them: wal_codec_bench DIRECTORY_OR_FILE...
+// A line for each codec: milliseconds of this thread's CPU a segment of 16 MiB, compressing and decompressing, the lowest of several
+// passes over all files of an argument; the ratio; both against the plain codec before it.
 #include <fmt/format.h>
 #include <time.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 
-#include "codec/block_codec.h"
-#include "codec/page_record.h"
-#include "codec/wal_decoder.h"
-#include "codec/wal_encoder.h"
+#include "codec/compression.h"
 
 namespace {
+
 using namespace pgmint;
 using namespace pgmint::codec;
+
 constexpr std::size_t kPiece = 256 << 10;
 constexpr int kPasses = 7;
 
@@ -23,106 +24,100 @@ double cpu_ms() {
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
   return static_cast<double>(t.tv_sec) * 1e3 + static_cast<double>(t.tv_nsec) / 1e6;
 }
-Bytes read_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::vector<char> text{std::istreambuf_iterator<char>(file), {}};
-  return to_bytes(std::as_bytes(std::span(text)));
+
+std::vector<Bytes> read_all(const std::filesystem::path& argument) {
+  std::vector<std::filesystem::path> paths;
+  if (std::filesystem::is_directory(argument))
+    for (const auto& entry : std::filesystem::directory_iterator(argument)) paths.push_back(entry.path());
+  else
+    paths.push_back(argument);
+  std::sort(paths.begin(), paths.end());
+  std::vector<Bytes> files;
+  for (const auto& path : paths) {
+    std::ifstream file(path, std::ios::binary);
+    const std::vector<char> text{std::istreambuf_iterator<char>(file), {}};
+    files.push_back(to_bytes(std::as_bytes(std::span(text))));
+  }
+  return files;
 }
-struct Spent {
-  double transform = 0, pack = 0, images = 0, check = 0, plain = 0, lz4 = 0;
+
+struct Figures {
+  double compress = 1e9, decompress = 1e9;
+  std::size_t plain = 0, stored = 0, by_wal_codec = 0, pieces = 0;
 };
+
+Figures measure(const std::vector<Bytes>& files, CodecChoice choice) {
+  Compressor compressor(choice);
+  Decompressor decompressor;
+  Bytes out(Compressor::bound(kPiece)), again(kPiece);
+  Figures best;
+  for (int pass = 0; pass < kPasses; ++pass) {
+    Figures f{0, 0};
+    for (const auto& file : files) {
+      for (ByteView rest = file; !rest.empty();) {
+        const auto piece = rest.first(std::min(rest.size(), kPiece));
+        rest = rest.subspan(piece.size());
+        const double start = cpu_ms();
+        const auto stored = compressor.compress(piece, out);
+        const double middle = cpu_ms();
+        const auto bytes = stored.codec == CodecId::None ? piece : ByteView(out).first(stored.size);
+        const auto to = MutableByteView(again).first(piece.size());
+        const auto status = decompressor.decompress(stored.codec, bytes, to);
+        f.decompress += cpu_ms() - middle;
+        f.compress += middle - start;
+        if (!status || !std::ranges::equal(to, piece)) {
+          fmt::print("a piece came back different\n");
+          std::exit(1);
+        }
+        f.plain += piece.size();
+        f.stored += bytes.size();
+        ++f.pieces;
+        if (stored.codec == CodecId::WalZstd || stored.codec == CodecId::WalLz4) ++f.by_wal_codec;
+      }
+    }
+    f.compress = std::min(f.compress, best.compress);
+    f.decompress = std::min(f.decompress, best.decompress);
+    best = f;
+  }
+  return best;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  WalEncoder encoder;
-  WalDecoder decoder;
-  BlockCompressor zstd(BlockCodec::Zstd, 1), lz4(BlockCodec::Lz4, 0);
-  auto residue = BlockCompressor::for_residue();
-  PageRecordWriter pages(getenv("FULL") ? BlockCompressor(BlockCodec::Zstd, 1) : BlockCompressor::for_residue(), decode_and_compare()), fast_pages(BlockCodec::Lz4, 0, decode_and_compare());
-  Bytes out(std::size_t{4} << 20), again(kPiece);
-  for (int i = 1; i < argc; ++i) {
-    std::vector<std::filesystem::path> files;
-    if (std::filesystem::is_directory(argv[i]))
-      for (const auto& entry : std::filesystem::directory_iterator(argv[i])) files.push_back(entry.path());
-    else
-      files.emplace_back(argv[i]);
-    std::sort(files.begin(), files.end());
-    std::vector<Bytes> segments;
-    for (const auto& file : files) segments.push_back(read_file(file));
-    Spent best{1e9, 1e9, 1e9, 1e9, 1e9, 1e9};
-    double best_sum = 1e9, fast = 0, best_fast = 1e9;
-    std::size_t fast_size = 0;
-    std::size_t raw_size = 0, plain_size = 0, wal_size = 0, control = 0, control_packed = 0, raw = 0, rest = 0, rest_packed = 0, images = 0, images_packed = 0, given_up = 0, wrong = 0;
-    for (int pass = 0; pass < kPasses; ++pass) {
-      Spent s;
-      fast = 0;
-      fast_size = 0;
-      raw_size = plain_size = wal_size = control = control_packed = raw = rest = rest_packed = images = images_packed = given_up = wrong = 0;
-      for (const auto& segment : segments) {
-        for (std::size_t at = 0; at < segment.size(); at += kPiece) {
-          const auto piece = ByteView(segment).subspan(at, kPiece);
-          raw_size += piece.size();
-          double t0 = cpu_ms();
-          const auto streams = encoder.encode(piece, WalSums::Trust);
-          double t1 = cpu_ms();
-          s.transform += t1 - t0;
-          std::size_t plain = zstd.compress(piece, out);
-          double t2 = cpu_ms();
-          s.plain += t2 - t1;
-          plain_size += plain == 0 ? piece.size() : plain;
-          lz4.compress(piece, out);
-          double t3 = cpu_ms();
-          s.lz4 += t3 - t2;
-          if (!streams) {
-            ++given_up;
-            wal_size += plain;
-            s.pack += t2 - t1;
-            continue;
-          }
-          const auto pack = [&](ByteView stream) {
-            const std::size_t n = residue.compress(stream, out);
-            return n == 0 ? stream.size() : n;
-          };
-          const double t4 = cpu_ms();
-          const std::size_t c = pack(streams->control), r = pack(streams->remainder);
-          const double t5 = cpu_ms();
-          s.pack += t5 - t4;
-          std::size_t im = 0;
-          if (!streams->images.empty()) {
-            im = pages.write(streams->images, out);
-            if (im == 0) im = pack(streams->images);
-          }
-          const double t6 = cpu_ms();
-          for (const ByteView stream : {streams->control, streams->remainder}) {
-            const std::size_t n = lz4.compress(stream, out);
-            fast_size += n == 0 ? stream.size() : n;
-          }
-          if (!streams->images.empty()) fast_size += fast_pages.write(streams->images, out);
-          fast_size += streams->raw.size() + 24;
-          const double t7 = cpu_ms();
-          fast += t7 - t6;
-          s.images += t6 - t5;
-          const auto status = decoder.decode(streams->control, streams->raw, streams->remainder, streams->images, MutableByteView(again).first(piece.size()));
-          if (!status || std::memcmp(again.data(), piece.data(), piece.size()) != 0) ++wrong;
-          if (!status && wrong == 1) fmt::print("{}\n", status.error().describe());
-          s.check += cpu_ms() - t7;
-          control += streams->control.size(), control_packed += c, raw += streams->raw.size(), rest += streams->remainder.size(), rest_packed += r, images += streams->images.size(), images_packed += im;
-          wal_size += c + r + im + streams->raw.size() + 24;
-        }
-      }
-      best_fast = std::min(best_fast, fast + s.transform + s.check);
-      best.plain = std::min(best.plain, s.plain);
-      best.lz4 = std::min(best.lz4, s.lz4);
-      const double sum = s.transform + s.pack + s.images + s.check;
-      if (sum < best_sum) {
-        best_sum = sum;
-        best.transform = s.transform, best.pack = s.pack, best.images = s.images, best.check = s.check;
-      }
+  struct Mode {
+    const char* name;
+    CodecChoice choice;
+    bool plain;
+  };
+  const std::array modes{Mode{"zstd 1", {CodecId::Zstd, 1}, true},         Mode{"balanced", {CodecId::WalZstd, 1}, false},
+                         Mode{"trusted", {CodecId::WalZstd, 1, true}, false}, Mode{"small", {CodecId::WalZstd, 5}, false},
+                         Mode{"lz4", {CodecId::Lz4, 0}, true},             Mode{"lz4 checked", {CodecId::WalLz4, 0}, false},
+                         Mode{"fast, trusted", {CodecId::WalLz4, 0, true}, false}};
+  std::array<Figures, modes.size()> sums{};
+  for (auto& sum : sums) sum.compress = sum.decompress = 0;
+  const auto print = [&](const char* what, const std::array<Figures, modes.size()>& all) {
+    const Figures* plain = nullptr;
+    for (std::size_t m = 0; m < modes.size(); ++m) {
+      const auto& f = all[m];
+      if (modes[m].plain) plain = &f;
+      const double segments = static_cast<double>(f.plain) / (16 << 20);
+      fmt::print("{:<14}{:<14}{:6.1f} {:6.1f} ms  ratio {:6.2f}  size {:4.2f}  time {:4.2f}  back {:4.2f}  {} of {} pieces\n", what, modes[m].name,
+                 f.compress / segments, f.decompress / segments, static_cast<double>(f.plain) / static_cast<double>(f.stored),
+                 static_cast<double>(f.stored) / static_cast<double>(plain->stored), f.compress / plain->compress,
+                 f.decompress / plain->decompress, f.by_wal_codec, f.pieces);
     }
-    const double n = static_cast<double>(raw_size) / (16 << 20);
-    fmt::print("{:<12} zstd {:5.1f} ms ratio {:6.2f} | wal {:5.1f} ms ratio {:6.2f} size {:4.2f} time {:4.2f} | transform {:4.1f} zstd {:4.1f} images {:4.1f} check {:4.1f} lz4 {:4.1f} fast {:4.1f} {:5.2f} | KB: control {}->{} raw {} rest {}->{} images {}->{} | given up {} wrong {}\n",
-               std::filesystem::path(argv[i]).filename().string(), best.plain / n, double(raw_size) / double(plain_size), best_sum / n, double(raw_size) / double(wal_size),
-               double(wal_size) / double(plain_size), best_sum / best.plain, best.transform / n, best.pack / n, best.images / n, best.check / n, best.lz4 / n, best_fast / n, double(raw_size) / double(fast_size), control >> 10, control_packed >> 10, raw >> 10,
-               rest >> 10, rest_packed >> 10, images >> 10, images_packed >> 10, given_up, wrong);
+  };
+  for (int i = 1; i < argc; ++i) {
+    const auto files = read_all(argv[i]);
+    std::array<Figures, modes.size()> all{};
+    for (std::size_t m = 0; m < modes.size(); ++m) {
+      all[m] = measure(files, modes[m].choice);
+      auto& sum = sums[m];
+      sum.compress += all[m].compress, sum.decompress += all[m].decompress;
+      sum.plain += all[m].plain, sum.stored += all[m].stored, sum.by_wal_codec += all[m].by_wal_codec, sum.pieces += all[m].pieces;
+    }
+    print(std::filesystem::path(argv[i]).filename().c_str(), all);
   }
+  if (argc > 2) print("all", sums);
 }

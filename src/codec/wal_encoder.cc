@@ -27,9 +27,6 @@ constexpr std::uint32_t kPrefixWordsTried = 12, kSuffixWordsTried = 4;
 constexpr std::uint32_t kHeapRmgrFirst = 9, kHeapRmgrLast = 10;  // RM_HEAP2_ID, RM_HEAP_ID
 constexpr std::uint32_t kMagic15 = 0xD110;
 
-constexpr std::size_t kControlMax = 64 + kWalPagesMax * (kWalPageHeader + 5) + kWalKindsMax * (kWalKindHeaderMax + 16) +
-                                    kWalColumnsMax * kWordDescriptorMax + 4 * kWalWordsMax;
-
 /// Where full images lie in a record, and whether the pages that they stand for say how long they are.
 bool is_regular_image(PagePointer record, const WalBlock& block, PagePointer image) {
   if (block.odd_image) return false;
@@ -183,7 +180,7 @@ struct WalEncoder::State {
   std::vector<Candidate*> kinds;
   LazyArray<std::uint32_t> words{kWalWordsMax}, scratch{kWalRecordsMax};
   std::vector<WordColumn> columns;
-  LazyArray<unsigned char> control{kControlMax}, planes{4 * kWalWordsMax}, raw{4 * kWalWordsMax}, remainder{kWalPieceMax + 256},
+  LazyArray<unsigned char> control{kWalControlMax}, planes{4 * kWalWordsMax}, raw{4 * kWalWordsMax}, remainder{kWalPieceMax + 256},
       images{kWalImagesMax * kPageSize};
   unsigned char* remainder_end = nullptr;
   unsigned char* images_end = nullptr;

@@ -2,6 +2,7 @@
 // fields, and their data is laid out alike. What stands between encoder and decoder of the WAL codec, beside columns and remainder.
 #pragma once
 
+#include "codec/page_planes.h"
 #include "codec/wal_layout.h"
 
 namespace pgmint::codec {
@@ -14,6 +15,10 @@ inline constexpr std::uint32_t kWalImagesMax = 64;        ///< full-page images 
 inline constexpr std::uint32_t kWalWordsMax = 192 << 10;  ///< words of all columns of a piece
 inline constexpr std::uint32_t kWalRecordsMax = kWalPieceMax / kXlHeader;
 inline constexpr std::uint32_t kWalColumnsMax = 8192;
+
+/// Bytes of a piece's control stream.
+inline constexpr std::size_t kWalControlMax = 64 + kWalPagesMax * (kWalPageHeader + 1) + kWalKindsMax * (kWalKindHeaderMax + 16) +
+                                              kWalColumnsMax * kWordDescriptorMax + 4 * kWalWordsMax;
 
 /// Values of the Kind column: kept as it is; as it is but for its images; above, a kind.
 inline constexpr std::uint32_t kWalKeptWhole = 0, kWalKeptButImages = 1, kWalFirstKind = 2;
