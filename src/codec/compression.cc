@@ -51,7 +51,10 @@ CodecChoice plain_codec(CodecChoice choice) {
 }
 
 CodecChoice wal_codec(CodecChoice choice) {
-  if (choice.id == CodecId::PageZstd) choice.id = CodecId::WalZstd;
+  if (choice.id == CodecId::PageZstd) {
+    choice.id = CodecId::WalZstd;
+    if (choice.level <= kSmallLevel) choice.level = 1;  // between them a level costs time and gains nothing
+  }
   if (choice.id == CodecId::PageLz4) choice.id = choice.trusted ? CodecId::WalLz4 : CodecId::Lz4;
   return choice;
 }
