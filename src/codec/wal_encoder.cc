@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/scratch.h"
 #include "codec/crc32c.h"
 #include "codec/wal_kind.h"
 #include "codec/word_choice.h"
@@ -18,7 +19,7 @@ namespace {
 
 /// Copies run over by up to this much: what is behind is written later or never read.
 constexpr std::uint32_t kOverrun = 32;
-constexpr std::uint32_t kCandidatesMax = 512;
+constexpr std::uint32_t kCandidatesMax = 256, kBuckets = 1024;
 /// Fewer records of a kind are kept as they are: their descriptors would cost more than they save.
 constexpr std::uint32_t kKindRecordsMin = 8;
 constexpr std::uint32_t kSampleMax = 32;
@@ -66,9 +67,19 @@ void make_candidate(Candidate& c, PagePointer record, const WalHeaders& parts) {
   for (std::uint32_t i = 0; i < parts.length; ++i) c.kind.header[i] = record[i] & c.mask[i];
 }
 
+/// Of the header bytes that must agree.
+std::uint32_t hash_of(const Candidate& c) {
+  std::uint64_t h = c.kind.parts.length;
+  for (std::uint32_t i = kXlInfoAt; i < c.kind.parts.length; i += 8) {
+    h = (h ^ load64(c.kind.header.data() + i)) * 0x9E37'79B9'7F4A'7C15U;
+    h ^= h >> 32;
+  }
+  return static_cast<std::uint32_t>(h);
+}
+
 struct Entry {
-  std::uint32_t start = 0;
-  std::uint32_t candidate = 0;  ///< kNoCandidate and above: none
+  std::uint32_t start;
+  std::uint32_t candidate;  ///< kNoCandidate and above: none
 };
 constexpr std::uint32_t kNoCandidate = kCandidatesMax, kWhole = kNoCandidate + 1;
 
@@ -162,6 +173,27 @@ void choose_words(Candidate& c, PagePointer records) {
 /// The first `n` bytes, 1 to 3, as a word.
 PGMINT_INLINE std::uint32_t load_few(PagePointer p, std::uint32_t n) { return load32(p) & ((1U << (8 * n)) - 1); }
 
+/// What every piece uses most of, in one huge page where the kernel has one: hundreds of page faults less for the process of one push.
+class Workspace {
+ public:
+  template <class T>
+  T* take(std::size_t count) {
+    static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= kAlignment);
+    const auto bytes = bytes_.subspan(used_);
+    used_ += (count * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+    PGMINT_ASSERT(used_ <= kSize);
+    return new (bytes.data()) T[count];
+  }
+
+ private:
+  static constexpr std::size_t kSize = std::size_t{2} << 20, kAlignment = 64;
+  Scratch scratch_;
+  MutableByteView bytes_ = scratch_.of(kSize);
+  std::size_t used_ = 0;
+};
+/// Behind records and remainder, for reads and copies that run over.
+constexpr std::uint32_t kSlack = 256;
+
 }  // namespace
 
 struct WalEncoder::State {
@@ -171,17 +203,20 @@ struct WalEncoder::State {
   std::uint32_t head = 0, tail = 0, first_remaining = 0;
   std::uint64_t previous = 0;  ///< xl_prev of the first record
   std::uint32_t image_count = 0;
-  std::vector<unsigned char> records = std::vector<unsigned char>(kWalPieceMax + 256);  ///< without page headers
-  std::vector<Entry> entries = std::vector<Entry>(kWalRecordsMax);
+  Workspace space;
+  unsigned char* const records = space.take<unsigned char>(kWalPieceMax + kSlack);  ///< without page headers
+  unsigned char* const remainder = space.take<unsigned char>(kWalPieceMax + kSlack);
+  Entry* const entries = space.take<Entry>(kWalRecordsMax);
   std::uint32_t entry_count = 0;
-  std::vector<Candidate> candidates = std::vector<Candidate>(kCandidatesMax);
+  Candidate* const candidates = space.take<Candidate>(kCandidatesMax + 1);
   std::uint32_t candidate_count = 0;
-  std::array<std::uint16_t, 1024> lookup{};  ///< candidate + 1
+  std::uint32_t* const scratch = space.take<std::uint32_t>(kWalRecordsMax);
+  std::uint32_t* const words = space.take<std::uint32_t>(kWalWordsMax);
+  std::array<std::uint16_t, 1024> lookup{};       ///< candidate + 1 of the last record with such a slot: a guess
+  std::array<std::uint16_t, kBuckets> buckets{};  ///< candidate + 1, by hash_of(), with linear probing
   std::vector<Candidate*> kinds;
-  LazyArray<std::uint32_t> words{kWalWordsMax}, scratch{kWalRecordsMax};
   std::vector<WordColumn> columns;
-  LazyArray<unsigned char> control{kWalControlMax}, planes{4 * kWalWordsMax}, raw{4 * kWalWordsMax}, remainder{kWalPieceMax + 256},
-      images{kWalImagesMax * kPageSize};
+  LazyArray<unsigned char> control{kWalControlMax}, planes{4 * kWalWordsMax}, raw{4 * kWalWordsMax}, images{kWalImagesMax * kPageSize};
   unsigned char* remainder_end = nullptr;
   unsigned char* images_end = nullptr;
   unsigned char* control_end = nullptr;
@@ -200,7 +235,7 @@ struct WalEncoder::State {
     if ((pages.address & (kWalPageSize - 1)) != 0) return false;
     compressed_bits = pages.magic < kMagic15 ? 0x02 : 0x1C;
     room = pages.room();
-    unsigned char* to = records.data();
+    unsigned char* to = records;
     for (std::uint32_t p = 0; p < pages.count; ++p) {
       const std::uint32_t header = p == 0 ? pages.first_header() : kWalPageHeader;
       std::memcpy(to, piece + std::size_t{p} * kWalPageSize + header, kWalPageSize - header);
@@ -242,7 +277,7 @@ struct WalEncoder::State {
   }
 
   std::uint32_t classify(std::uint32_t start, std::uint32_t total) {
-    const PagePointer record = records.data() + start;
+    const PagePointer record = records + start;
     const std::uint32_t slot = slot_of(record, total);
     if (lookup[slot] != 0) {
       Candidate& c = candidates[lookup[slot] - 1U];
@@ -265,34 +300,36 @@ struct WalEncoder::State {
     if (!regular || image_count + found > kWalImagesMax) return kWhole;
     image_count += found;
     if (parts.length > kWalKindHeaderMax || parts.block_count > kWalKindBlocksMax) return kNoCandidate;
-    for (std::uint32_t i = 0; i < candidate_count; ++i) {
-      Candidate& c = candidates[i];
-      if (c.kind.parts.length == parts.length && c.matches(record)) {
-        lookup[slot] = static_cast<std::uint16_t>(i + 1);
-        return add_to(c, start);
-      }
+    Candidate& made = candidates[candidate_count];  // there is room for one more than there may be
+    make_candidate(made, record, parts);
+    std::uint32_t at = hash_of(made) % kBuckets;
+    for (; buckets[at] != 0; at = (at + 1) % kBuckets) {
+      Candidate& c = candidates[buckets[at] - 1U];
+      if (c.kind.parts.length != parts.length || !c.matches(record)) continue;
+      lookup[slot] = buckets[at];
+      return add_to(c, start);
     }
     if (candidate_count == kCandidatesMax) return kNoCandidate;
-    make_candidate(candidates[candidate_count], record, parts);
-    lookup[slot] = static_cast<std::uint16_t>(++candidate_count);
-    return add_to(candidates[candidate_count - 1], start);
+    lookup[slot] = buckets[at] = static_cast<std::uint16_t>(++candidate_count);
+    return add_to(made, start);
   }
 
   std::uint32_t add_to(Candidate& c, std::uint32_t start) {
     if (c.kind.count < kSampleMax) c.samples[c.kind.count] = start;
     ++c.kind.count;
-    return static_cast<std::uint32_t>(&c - candidates.data());
+    return static_cast<std::uint32_t>(&c - candidates);
   }
 
   void find_records(bool verify) {
     entry_count = candidate_count = image_count = 0;
     lookup.fill(0);
+    buckets.fill(0);
     const std::uint64_t head_end = (std::uint64_t{first_remaining} + 7) & ~std::uint64_t{7};
     head = tail = static_cast<std::uint32_t>(std::min<std::uint64_t>(head_end, room));
     previous = 0;
     std::uint64_t expected = 0;
     while (room - tail >= kXlHeader) {
-      const PagePointer record = records.data() + tail;
+      const PagePointer record = records + tail;
       const std::uint32_t total = load32(record);
       if (total < kXlHeader || total > room - tail || load16(record + kXlPaddingAt) != 0) return;
       if (entry_count == 0) expected = previous = load64(record + kXlPreviousAt);
@@ -401,16 +438,16 @@ struct WalEncoder::State {
     columns.clear();
     std::uint32_t used = 2 * entry_count;
     if (used > kWalWordsMax) return false;
-    columns.push_back({words.get(), entry_count});
-    columns.push_back({words.get() + entry_count, entry_count});
+    columns.push_back({words, entry_count});
+    columns.push_back({words + entry_count, entry_count});
     for (std::uint32_t i = 0; i < candidate_count; ++i) {
       Candidate& c = candidates[i];
       if (c.kind.count < kKindRecordsMin || kinds.size() == kWalKindsMax) continue;
-      choose_words(c, records.data());
+      choose_words(c, records);
       const std::uint32_t n = c.kind.columns();
       if (columns.size() + n > kWalColumnsMax || std::size_t{n} * c.kind.count > kWalWordsMax - used) continue;
       c.id = kWalFirstKind + static_cast<std::uint32_t>(kinds.size());
-      c.kind.words = words.get() + used;
+      c.kind.words = words + used;
       for (std::uint32_t k = 0; k < n; ++k) columns.push_back({c.kind.words + std::size_t{k} * c.kind.count, c.kind.count});
       used += n * c.kind.count;
       kinds.push_back(&c);
@@ -419,14 +456,14 @@ struct WalEncoder::State {
   }
 
   void take_all() {
-    remainder_end = remainder.get();
+    remainder_end = remainder;
     images_end = images.get();
-    std::uint32_t* const kind_words = words.get();
+    std::uint32_t* const kind_words = words;
     std::uint32_t* const xids = kind_words + entry_count;
     std::array<std::uint32_t, kCandidatesMax> seen{};
-    if (head != 0) keep(records.data(), head);
+    if (head != 0) keep(records, head);
     for (std::uint32_t i = 0; i < entry_count; ++i) {
-      const PagePointer record = records.data() + entries[i].start;
+      const PagePointer record = records + entries[i].start;
       const std::uint32_t candidate = entries[i].candidate;
       xids[i] = load32(record + kXlXidAt);
       if (candidate < candidate_count && candidates[candidate].id >= kWalFirstKind) {
@@ -437,7 +474,7 @@ struct WalEncoder::State {
         keep_whole(record, load32(record), candidate != kWhole);
       }
     }
-    if (tail != room) keep(records.data() + tail, room - tail);
+    if (tail != room) keep(records + tail, room - tail);
   }
 
   // -- control ------------------------------------------------------------------------------------------------------------
@@ -451,8 +488,8 @@ struct WalEncoder::State {
     WalContinuations continuations(pages);
     continuations.note(0, first_remaining);
     for (std::uint32_t i = 0; i < entry_count; ++i)
-      continuations.note(entries[i].start, std::uint64_t{entries[i].start} + load32(records.data() + entries[i].start));
-    if (tail != room) continuations.note(tail, std::uint64_t{tail} + load32(records.data() + tail));
+      continuations.note(entries[i].start, std::uint64_t{entries[i].start} + load32(records + entries[i].start));
+    if (tail != room) continuations.note(tail, std::uint64_t{tail} + load32(records + tail));
     put32(pages.magic | pages.flags << 16);
     put32(pages.timeline);
     put64(pages.address);
@@ -509,12 +546,12 @@ std::optional<WalStreams> WalEncoder::encode(ByteView piece, WalSums sums) {
   s.put_pages(as_u8(piece));
   s.put_kinds();
   PlaneSink sink{s.control_end, s.planes.get(), s.raw.get()};
-  split_word_columns(s.columns, s.scratch.get(), sink, s.path);
+  split_word_columns(s.columns, s.scratch, sink, s.path);
   s.control_end += sink.descriptor_bytes;
   s.put(s.planes.get(), static_cast<std::uint32_t>(sink.plane_bytes));
   const auto view = [](const unsigned char* from, const unsigned char* to) { return std::as_bytes(std::span(from, to)); };
   return WalStreams{view(s.control.get(), s.control_end), view(s.raw.get(), s.raw.get() + sink.raw_bytes),
-                    view(s.remainder.get(), s.remainder_end), view(s.images.get(), s.images_end)};
+                    view(s.remainder, s.remainder_end), view(s.images.get(), s.images_end)};
 }
 
 }  // namespace pgmint::codec

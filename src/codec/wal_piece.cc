@@ -38,8 +38,10 @@ WalCheck decode_and_compare_wal() {
 }
 
 struct WalPieceWriter::State {
+  BlockCodec codec;
+  int level;
   BlockCompressor compressor;
-  PageRecordWriter pages;
+  std::optional<PageRecordWriter> pages;  // made by the first piece that has images
   WalCheck check;
   WalEncoder encoder{};
 
@@ -56,8 +58,9 @@ struct WalPieceWriter::State {
   }
 
   ImageForm put_images(ByteView images, RecordTail& out, std::size_t& stored) {
+    if (!pages) pages.emplace(make_compressor(codec, level), check ? decode_and_compare() : GroupCheck());
     if (const auto room = out.rest(); !room.empty()) {
-      stored = pages.write(images, room);
+      stored = pages->write(images, room);
       out.advance(stored);
     }
     if (stored != 0) return ImageForm::PageRecord;
@@ -69,8 +72,7 @@ struct WalPieceWriter::State {
 };
 
 WalPieceWriter::WalPieceWriter(BlockCodec codec, int level, WalCheck check)
-    : state_(new State{make_compressor(codec, level),
-                       PageRecordWriter(make_compressor(codec, level), check ? decode_and_compare() : GroupCheck()), std::move(check)}) {}
+    : state_(new State{codec, level, make_compressor(codec, level), std::nullopt, std::move(check)}) {}
 WalPieceWriter::WalPieceWriter(WalPieceWriter&&) noexcept = default;
 WalPieceWriter::~WalPieceWriter() = default;
 
@@ -94,7 +96,7 @@ std::size_t WalPieceWriter::write(ByteView piece, MutableByteView out) {
 
 struct WalPieceReader::State {
   BlockDecompressor decompressor;
-  PageRecordReader pages;
+  std::optional<PageRecordReader> pages;  // made by the first piece that has images
   WalDecoder decoder;
   Bytes control, remainder, images;
 
@@ -116,12 +118,14 @@ struct WalPieceReader::State {
       return stored.size() == size ? Result<ByteView>(stored) : in.corrupt("impossible size of its images");
     if (images.size() < size) images.resize(size);
     const auto out = MutableByteView(images).first(size);
-    if (form == static_cast<std::uint8_t>(ImageForm::PageRecord))
-      TRY(pages.read(codec, stored, out));
-    else if (form == static_cast<std::uint8_t>(ImageForm::Compressed))
+    if (form == static_cast<std::uint8_t>(ImageForm::PageRecord)) {
+      if (!pages) pages.emplace();
+      TRY(pages->read(codec, stored, out));
+    } else if (form == static_cast<std::uint8_t>(ImageForm::Compressed)) {
       TRY(decompressor.decompress(codec, stored, out));
-    else
+    } else {
       return in.corrupt("images in an unknown form");
+    }
     return ByteView(out);
   }
 };
