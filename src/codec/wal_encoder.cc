@@ -19,7 +19,7 @@ namespace {
 
 /// Copies run over by up to this much: what is behind is written later or never read.
 constexpr std::uint32_t kOverrun = 32;
-constexpr std::uint32_t kCandidatesMax = 256, kBuckets = 1024;
+constexpr std::uint32_t kCandidatesMax = 512, kBuckets = 2048;
 /// Fewer records of a kind are kept as they are: their descriptors would cost more than they save.
 constexpr std::uint32_t kKindRecordsMin = 8;
 constexpr std::uint32_t kSampleMax = 32;
@@ -51,30 +51,45 @@ struct Candidate {
   }
 };
 
-void make_candidate(Candidate& c, PagePointer record, const WalHeaders& parts) {
+/// A record's header bytes but for those that differ within a kind.
+struct Signature {
+  std::array<unsigned char, kWalKindHeaderMax + 8> bytes;
+  std::uint32_t length;
+
+  Signature(PagePointer record, const WalHeaders& parts) : length(parts.length) {
+    std::memcpy(bytes.data(), record, length);
+    std::memset(bytes.data() + length, 0, 8);
+    for_each_varying(parts, [&](std::uint32_t at, std::uint32_t n) { std::memset(bytes.data() + at, 0, n); });
+  }
+  std::uint32_t hash() const {
+    std::uint64_t h = length;
+    for (std::uint32_t i = kXlInfoAt; i < length; i += 8) {
+      h = (h ^ load64(bytes.data() + i)) * 0x9E37'79B9'7F4A'7C15U;
+      h ^= h >> 32;
+    }
+    return static_cast<std::uint32_t>(h);
+  }
+  bool is_of(const Candidate& c) const { return c.kind.parts.length == length && std::memcmp(c.kind.header.data(), bytes.data(), length) == 0; }
+
+  template <class Vary>
+  static void for_each_varying(const WalHeaders& parts, const Vary& vary) {
+    vary(0, kXlInfoAt);
+    vary(kXlCrcAt, 4);
+    for (std::uint32_t b = 0; b < parts.block_count; ++b) {
+      const WalBlock& block = parts.blocks[b];
+      if (block.has_data) vary(block.data_length_at, 2);
+      if (block.image_at != 0) vary(block.image_at, 4);
+      vary(block.number_at, 4);
+    }
+  }
+};
+
+void make_candidate(Candidate& c, const Signature& signature, const WalHeaders& parts) {
   c = Candidate();
   c.kind.parts = parts;
-  std::fill_n(c.mask.begin(), parts.length, static_cast<unsigned char>(0xFF));
-  const auto vary = [&](std::uint32_t at, std::uint32_t n) { std::fill_n(c.mask.begin() + at, n, static_cast<unsigned char>(0)); };
-  vary(0, kXlInfoAt);
-  vary(kXlCrcAt, 4);
-  for (std::uint32_t b = 0; b < parts.block_count; ++b) {
-    const WalBlock& block = parts.blocks[b];
-    if (block.has_data) vary(block.data_length_at, 2);
-    if (block.image_at != 0) vary(block.image_at, 4);
-    vary(block.number_at, 4);
-  }
-  for (std::uint32_t i = 0; i < parts.length; ++i) c.kind.header[i] = record[i] & c.mask[i];
-}
-
-/// Of the header bytes that must agree.
-std::uint32_t hash_of(const Candidate& c) {
-  std::uint64_t h = c.kind.parts.length;
-  for (std::uint32_t i = kXlInfoAt; i < c.kind.parts.length; i += 8) {
-    h = (h ^ load64(c.kind.header.data() + i)) * 0x9E37'79B9'7F4A'7C15U;
-    h ^= h >> 32;
-  }
-  return static_cast<std::uint32_t>(h);
+  std::memcpy(c.kind.header.data(), signature.bytes.data(), signature.length);
+  std::memset(c.mask.data(), 0xFF, signature.length);
+  Signature::for_each_varying(parts, [&](std::uint32_t at, std::uint32_t n) { std::memset(c.mask.data() + at, 0, n); });
 }
 
 struct Entry {
@@ -208,7 +223,7 @@ struct WalEncoder::State {
   unsigned char* const remainder = space.take<unsigned char>(kWalPieceMax + kSlack);
   Entry* const entries = space.take<Entry>(kWalRecordsMax);
   std::uint32_t entry_count = 0;
-  Candidate* const candidates = space.take<Candidate>(kCandidatesMax + 1);
+  Candidate* const candidates = space.take<Candidate>(kCandidatesMax);
   std::uint32_t candidate_count = 0;
   std::uint32_t* const scratch = space.take<std::uint32_t>(kWalRecordsMax);
   std::uint32_t* const words = space.take<std::uint32_t>(kWalWordsMax);
@@ -300,16 +315,17 @@ struct WalEncoder::State {
     if (!regular || image_count + found > kWalImagesMax) return kWhole;
     image_count += found;
     if (parts.length > kWalKindHeaderMax || parts.block_count > kWalKindBlocksMax) return kNoCandidate;
-    Candidate& made = candidates[candidate_count];  // there is room for one more than there may be
-    make_candidate(made, record, parts);
-    std::uint32_t at = hash_of(made) % kBuckets;
+    const Signature signature(record, parts);
+    std::uint32_t at = signature.hash() % kBuckets;
     for (; buckets[at] != 0; at = (at + 1) % kBuckets) {
       Candidate& c = candidates[buckets[at] - 1U];
-      if (c.kind.parts.length != parts.length || !c.matches(record)) continue;
+      if (!signature.is_of(c)) continue;
       lookup[slot] = buckets[at];
       return add_to(c, start);
     }
     if (candidate_count == kCandidatesMax) return kNoCandidate;
+    Candidate& made = candidates[candidate_count];
+    make_candidate(made, signature, parts);
     lookup[slot] = buckets[at] = static_cast<std::uint16_t>(++candidate_count);
     return add_to(made, start);
   }
@@ -522,8 +538,8 @@ struct WalEncoder::State {
       put(kind.header.data() + kXlInfoAt, 2);
       put(kind.header.data() + kXlHeader, kind.parts.length - kXlHeader);
       const auto put_section = [&](const WalSection& section) {
-        put8(section.first | section.last << 4);
-        put8(section.prefix << 4 | section.suffix);
+        put8(std::uint32_t{section.first} | std::uint32_t{section.last} << 4);
+        put8(std::uint32_t{section.prefix} << 4 | section.suffix);
       };
       for (std::uint32_t b = 0; b < kind.parts.block_count; ++b)
         if (kind.parts.blocks[b].has_data) put_section(kind.sections[b]);
