@@ -16,7 +16,7 @@ constexpr std::uint32_t kOverrun = 32;
 
 struct DecodedKind {
   WalKind kind;
-  std::uint32_t used = 0;
+  std::uint32_t used = 0, rows_used = 0;
 };
 
 /// Shrinking fronts of the streams while a piece is put together, and its records, without page headers, as they grow.
@@ -106,6 +106,20 @@ struct Assembly {
     return true;
   }
 
+  bool put_rows(DecodedKind& decoded, unsigned char* to, std::uint32_t size) {
+    const WalKind& kind = decoded.kind;
+    const WalSection section = kind.sections[0];
+    while (size != 0) {
+      if (decoded.rows_used == kind.rows) return false;
+      Row row{kind.words + std::size_t{kind.columns()} * kind.count + decoded.rows_used++, kind.rows};
+      const std::uint32_t span = WalRows::span(*row.column, size);  // its first word: a section of rows has a prefix, and no first bytes
+      if (span == 0 || !put_section(row, section, to, span)) return false;
+      to += span;
+      size -= span;
+    }
+    return true;
+  }
+
   bool put_kind(DecodedKind& decoded, std::uint32_t& total) {
     const WalKind& kind = decoded.kind;
     const std::uint32_t index = decoded.used++, count = kind.count;
@@ -147,7 +161,7 @@ struct Assembly {
       }
       if (!block.has_data) continue;
       const std::uint32_t size = load16(record + block.data_length_at);
-      if (!put_section(row, kind.sections[b], to, size)) return false;
+      if (b == 0 && kind.rows != 0 ? !put_rows(decoded, to, size) : !put_section(row, kind.sections[b], to, size)) return false;
       to += size;
     }
     if (kind.parts.main_length != 0 && !put_section(row, kind.main_section(), to, kind.parts.main_length)) return false;
@@ -210,8 +224,14 @@ struct WalDecoder::State {
     return ok();
   }
 
-  Result<WalSection> read_section(BinaryReader& in) {
-    const auto ends = TRY(in.u8()), counts = TRY(in.u8());
+  Result<WalSection> read_section(BinaryReader& in, std::uint32_t* rows) {
+    std::uint32_t ends = TRY(in.u8());
+    const auto counts = TRY(in.u8());
+    if (rows != nullptr && (ends & kWalSectionOfRows) != 0) {
+      *rows = TRY(in.u32());
+      if (*rows == 0 || *rows > kWalWordsMax || (ends & 15) != 0 || counts >> 4 == 0) return in.corrupt("impossible rows of a kind");
+      ends &= ~kWalSectionOfRows;
+    }
     if ((ends & 15) > 3 || ends >> 4 > 3) return in.corrupt("impossible words of a kind");
     return WalSection{static_cast<std::uint8_t>(ends & 15), static_cast<std::uint8_t>(counts >> 4), static_cast<std::uint8_t>(counts & 15),
                       static_cast<std::uint8_t>(ends >> 4)};
@@ -219,7 +239,7 @@ struct WalDecoder::State {
 
   Status read_kind(BinaryReader& in, DecodedKind& decoded) {
     WalKind& kind = decoded.kind;
-    decoded.used = 0;
+    decoded.used = decoded.rows_used = kind.rows = 0;
     kind.count = TRY(in.u32());
     const std::uint32_t length = TRY(in.u8());
     if (kind.count == 0 || kind.count > entry_count || length < kXlHeader || length > kWalKindHeaderMax) return in.corrupt("an impossible kind");
@@ -232,9 +252,9 @@ struct WalDecoder::State {
       return in.corrupt("a kind whose headers contradict each other");
     for (std::uint32_t b = 0; b < kind.parts.block_count; ++b) {
       if (kind.parts.blocks[b].odd_image) return in.corrupt("a kind with compressed images");
-      if (kind.parts.blocks[b].has_data) kind.sections[b] = TRY(read_section(in));
+      if (kind.parts.blocks[b].has_data) kind.sections[b] = TRY(read_section(in, b == 0 ? &kind.rows : nullptr));
     }
-    if (kind.parts.main_length != 0) kind.main_section() = TRY(read_section(in));
+    if (kind.parts.main_length != 0) kind.main_section() = TRY(read_section(in, nullptr));
     return ok();
   }
 
@@ -260,6 +280,7 @@ struct WalDecoder::State {
       TRY(read_kind(in, decoded));
       decoded.kind.words = words.get() + used;
       for (std::uint32_t n = decoded.kind.columns(); n != 0; --n) fits = fits && add(decoded.kind.count);
+      for (std::uint32_t n = decoded.kind.row_columns(); n != 0; --n) fits = fits && add(decoded.kind.rows);
     }
     return fits ? ok() : in.corrupt("more columns than a piece can have");
   }
@@ -311,7 +332,7 @@ Status WalDecoder::decode(ByteView control, ByteView raw, ByteView remainder, By
     previous = s.pages.lsn(start);
   }
   for (const auto& decoded : s.kinds)
-    if (decoded.used != decoded.kind.count) return broken();
+    if (decoded.used != decoded.kind.count || decoded.rows_used != decoded.kind.rows) return broken();
   const std::uint32_t tail = a.room - a.at;
   if (!a.take(a.records + a.at, tail) || a.remainder != a.remainder_end || a.images != a.images_end) return broken();
   if (tail != 0) continuations.note(a.at, std::uint64_t{a.at} + load32(a.records + a.at));

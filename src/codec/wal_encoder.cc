@@ -27,6 +27,7 @@ constexpr std::uint32_t kMainWordsMax = 12;
 constexpr std::uint32_t kPrefixWordsTried = 12, kSuffixWordsTried = 4;
 constexpr std::uint32_t kHeapRmgrFirst = 9, kHeapRmgrLast = 10;  // RM_HEAP2_ID, RM_HEAP_ID
 constexpr std::uint32_t kMagic15 = 0xD110;
+constexpr std::uint32_t kMultiInsert = 0x50, kHeapOperation = 0x70;  // XLOG_HEAP2_MULTI_INSERT, XLOG_HEAP_OPMASK
 
 /// Where full images lie in a record, and whether the pages that they stand for say how long they are.
 bool is_regular_image(PagePointer record, const WalBlock& block, PagePointer image) {
@@ -43,6 +44,8 @@ struct Candidate {
   std::array<unsigned char, kWalKindHeaderMax + 8> mask{};  ///< 0xFF where the header's bytes must agree
   std::array<std::uint32_t, kSampleMax> samples{};
   std::uint32_t id = kWalKeptButImages;
+  bool has_rows = false;         ///< its records are multi-inserts
+  std::uint32_t rows_taken = 0;  ///< while they are taken apart
 
   bool matches(PagePointer record) const {
     for (std::uint32_t i = kXlInfoAt; i < kind.parts.length; i += 8)
@@ -84,9 +87,24 @@ struct Signature {
   }
 };
 
+/// Rows of a section; 0 where they do not fill it.
+std::uint32_t count_rows(PagePointer data, std::uint32_t size) {
+  std::uint32_t rows = 0;
+  for (std::uint32_t at = 0; at < size; ++rows) {
+    const std::uint32_t left = size - at;
+    const std::uint32_t span = left < WalRows::kHeader ? 0 : WalRows::span(load16(data + at), left);
+    if (span == 0) return 0;
+    at += span;
+  }
+  return rows;
+}
+
 void make_candidate(Candidate& c, const Signature& signature, const WalHeaders& parts) {
   c = Candidate();
   c.kind.parts = parts;
+  const unsigned char* const header = signature.bytes.data();
+  c.has_rows = header[kXlInfoAt + 1] == kHeapRmgrFirst && (header[kXlInfoAt] & kHeapOperation) == kMultiInsert && parts.block_count != 0 &&
+               parts.blocks[0].has_data && parts.blocks[0].image_at == 0;
   std::memcpy(c.kind.header.data(), signature.bytes.data(), signature.length);
   std::memset(c.mask.data(), 0xFF, signature.length);
   Signature::for_each_varying(parts, [&](std::uint32_t at, std::uint32_t n) { std::memset(c.mask.data() + at, 0, n); });
@@ -153,6 +171,18 @@ WalSection choose_block_words(const SectionSample& sample, bool heap) {
   return best;
 }
 
+/// The first word, which has the length, is always one; the second ends where the row's data begins.
+WalSection choose_row_words(const SectionSample& sample) {
+  WalSection section;
+  section.prefix = static_cast<std::uint8_t>(std::max(1U, count_words(sample, kWalPrefixMax, 0, [&](std::uint32_t i, std::uint32_t w) {
+                                                        return load32(sample.data[i] + 4 * w);
+                                                      })));
+  section.suffix = static_cast<std::uint8_t>(count_words(sample, kSuffixWordsTried, section.bytes(), [&](std::uint32_t i, std::uint32_t w) {
+    return load32(sample.data[i] + sample.size[i] - 4 * (w + 1));
+  }));
+  return section;
+}
+
 WalSection choose_main_words(const SectionSample& sample, std::uint32_t length) {
   WalSection section;
   if (length <= 4 * kMainWordsMax) {
@@ -168,20 +198,29 @@ WalSection choose_main_words(const SectionSample& sample, std::uint32_t length) 
 void choose_words(Candidate& c, PagePointer records) {
   WalKind& kind = c.kind;
   std::array<SectionSample, kWalKindBlocksMax + 1> samples;
+  const auto add = [](SectionSample& sample, PagePointer data, std::uint32_t size) {
+    if (sample.count == kSampleMax) return;
+    sample.data[sample.count] = data;
+    sample.size[sample.count++] = size;
+    sample.size_min = std::min(sample.size_min, size);
+  };
   for (std::uint32_t i = 0; i < std::min(kind.count, kSampleMax); ++i) {
     walk_payload(
         kind.parts, records + c.samples[i],
         [&](std::uint32_t s, PagePointer data, std::uint32_t size) {
-          SectionSample& sample = samples[s];
-          sample.data[sample.count] = data;
-          sample.size[sample.count++] = size;
-          sample.size_min = std::min(sample.size_min, size);
+          if (s != 0 || !c.has_rows) return add(samples[s], data, size);
+          for (std::uint32_t at = 0; at < size && samples[0].count < kSampleMax;) {
+            const std::uint32_t span = WalRows::span(load16(data + at), size - at);
+            add(samples[0], data + at, span);
+            at += span;
+          }
         },
         [](const WalBlock&, PagePointer) {});
   }
   const std::uint32_t rmgr = kind.header[kXlInfoAt + 1];
   for (std::uint32_t b = 0; b < kind.parts.block_count; ++b)
-    if (kind.parts.blocks[b].has_data) kind.sections[b] = choose_block_words(samples[b], rmgr >= kHeapRmgrFirst && rmgr <= kHeapRmgrLast);
+    if (kind.parts.blocks[b].has_data)
+      kind.sections[b] = b == 0 && c.has_rows ? choose_row_words(samples[0]) : choose_block_words(samples[b], rmgr >= kHeapRmgrFirst && rmgr <= kHeapRmgrLast);
   if (kind.parts.main_length != 0) kind.main_section() = choose_main_words(samples[kWalKindBlocksMax], kind.parts.main_length);
 }
 
@@ -331,6 +370,12 @@ struct WalEncoder::State {
   }
 
   std::uint32_t add_to(Candidate& c, std::uint32_t start) {
+    if (c.has_rows) {
+      const PagePointer record = records + start;
+      const std::uint32_t rows = count_rows(record + c.kind.parts.length, load16(record + c.kind.parts.blocks[0].data_length_at));
+      if (rows == 0) return kNoCandidate;
+      c.kind.rows += rows;
+    }
     if (c.kind.count < kSampleMax) c.samples[c.kind.count] = start;
     ++c.kind.count;
     return static_cast<std::uint32_t>(&c - candidates);
@@ -425,7 +470,24 @@ struct WalEncoder::State {
     if (section.last != 0) row.push(load_few(end, section.last));
   }
 
-  void take_apart(const WalKind& kind, std::uint32_t index, PagePointer record) {
+  void take_rows(const WalKind& kind, std::uint32_t& index, PagePointer data, std::uint32_t size) {
+    const WalSection section = kind.sections[0];
+    for (std::uint32_t at = 0; at < size; ++index) {
+      const std::uint32_t span = WalRows::span(load16(data + at), size - at);
+      Row row{kind.words + std::size_t{kind.columns()} * kind.count + index, kind.rows};
+      if (span >= section.bytes()) {
+        take_section(row, section, data + at, span, false);
+      } else {  // the decoder needs its length before it knows that
+        row.push(load32(data + at));
+        for (std::uint32_t w = 1; w < section.words(); ++w) row.push(index == 0 ? 0 : row.column[-1]);
+        keep(data + at, span);
+      }
+      at += span;
+    }
+  }
+
+  void take_apart(Candidate& c, std::uint32_t index, PagePointer record) {
+    const WalKind& kind = c.kind;
     Row row{kind.words + index, kind.count};
     const bool is_first = index == 0;
     const std::uint32_t blocks = kind.parts.block_count;
@@ -443,7 +505,10 @@ struct WalEncoder::State {
       }
       if (!block.has_data) continue;
       const std::uint32_t size = load16(record + block.data_length_at);
-      take_section(row, kind.sections[b], at, size, is_first);
+      if (b == 0 && c.has_rows)
+        take_rows(kind, c.rows_taken, at, size);
+      else
+        take_section(row, kind.sections[b], at, size, is_first);
       at += size;
     }
     if (kind.parts.main_length != 0) take_section(row, kind.main_section(), at, kind.parts.main_length, is_first);
@@ -458,14 +523,17 @@ struct WalEncoder::State {
     columns.push_back({words + entry_count, entry_count});
     for (std::uint32_t i = 0; i < candidate_count; ++i) {
       Candidate& c = candidates[i];
-      if (c.kind.count < kKindRecordsMin || kinds.size() == kWalKindsMax) continue;
+      if (std::max(c.kind.count, c.kind.rows) < kKindRecordsMin || kinds.size() == kWalKindsMax) continue;
       choose_words(c, records);
-      const std::uint32_t n = c.kind.columns();
-      if (columns.size() + n > kWalColumnsMax || std::size_t{n} * c.kind.count > kWalWordsMax - used) continue;
+      const std::uint32_t n = c.kind.columns(), rows = c.kind.row_columns();
+      const std::size_t needed = std::size_t{n} * c.kind.count + std::size_t{rows} * c.kind.rows;
+      if (columns.size() + n + rows > kWalColumnsMax || needed > kWalWordsMax - used) continue;
       c.id = kWalFirstKind + static_cast<std::uint32_t>(kinds.size());
       c.kind.words = words + used;
       for (std::uint32_t k = 0; k < n; ++k) columns.push_back({c.kind.words + std::size_t{k} * c.kind.count, c.kind.count});
-      used += n * c.kind.count;
+      for (std::uint32_t k = 0; k < rows; ++k)
+        columns.push_back({c.kind.words + std::size_t{n} * c.kind.count + std::size_t{k} * c.kind.rows, c.kind.rows});
+      used += static_cast<std::uint32_t>(needed);
       kinds.push_back(&c);
     }
     return true;
@@ -484,7 +552,7 @@ struct WalEncoder::State {
       xids[i] = load32(record + kXlXidAt);
       if (candidate < candidate_count && candidates[candidate].id >= kWalFirstKind) {
         kind_words[i] = candidates[candidate].id;
-        take_apart(candidates[candidate].kind, seen[candidate]++, record);
+        take_apart(candidates[candidate], seen[candidate]++, record);
       } else {
         kind_words[i] = candidate == kWhole ? kWalKeptWhole : kWalKeptButImages;
         keep_whole(record, load32(record), candidate != kWhole);
@@ -537,13 +605,14 @@ struct WalEncoder::State {
       put8(kind.parts.length);
       put(kind.header.data() + kXlInfoAt, 2);
       put(kind.header.data() + kXlHeader, kind.parts.length - kXlHeader);
-      const auto put_section = [&](const WalSection& section) {
-        put8(std::uint32_t{section.first} | std::uint32_t{section.last} << 4);
+      const auto put_section = [&](const WalSection& section, std::uint32_t rows) {
+        put8(std::uint32_t{section.first} | std::uint32_t{section.last} << 4 | (rows != 0 ? kWalSectionOfRows : 0U));
         put8(std::uint32_t{section.prefix} << 4 | section.suffix);
+        if (rows != 0) put32(rows);
       };
       for (std::uint32_t b = 0; b < kind.parts.block_count; ++b)
-        if (kind.parts.blocks[b].has_data) put_section(kind.sections[b]);
-      if (kind.parts.main_length != 0) put_section(kind.main_section());
+        if (kind.parts.blocks[b].has_data) put_section(kind.sections[b], b == 0 ? kind.rows : 0);
+      if (kind.parts.main_length != 0) put_section(kind.main_section(), 0);
     }
   }
 };

@@ -2,6 +2,8 @@
 // fields, and their data is laid out alike. What stands between encoder and decoder of the WAL codec, beside columns and remainder.
 #pragma once
 
+#include <algorithm>
+
 #include "codec/page_planes.h"
 #include "codec/wal_layout.h"
 
@@ -33,19 +35,38 @@ struct WalSection {
   std::uint32_t words() const { return (first != 0 ? 1U : 0U) + prefix + suffix + (last != 0 ? 1U : 0U); }
 };
 
+/// Bit of a section's first byte: the data is rows.
+inline constexpr std::uint32_t kWalSectionOfRows = 0x80;
+
 struct WalKind {
   std::array<unsigned char, kWalKindHeaderMax + 8> header{};  ///< fields that differ from record to record are zero
   WalHeaders parts;
   std::array<WalSection, kWalKindBlocksMax + 1> sections{};  ///< of the blocks' data; last, of the main data
   std::uint32_t count = 0;                                   ///< records
-  std::uint32_t* words = nullptr;                            ///< of its columns, one behind the other, `count` each
+  std::uint32_t rows = 0;                                    ///< of all data of block 0, if it is rows (WalRows)
+  std::uint32_t* words = nullptr;                            ///< of its columns, one behind the other, `count` each; then the rows'
 
   const WalSection& main_section() const { return sections[kWalKindBlocksMax]; }
   WalSection& main_section() { return sections[kWalKindBlocksMax]; }
+  /// Columns of a word for each record.
   std::uint32_t columns() const {
     std::uint32_t n = parts.main_length != 0 ? main_section().words() : 0;
-    for (std::uint32_t b = 0; b < parts.block_count; ++b) n += 1 + (parts.blocks[b].has_data ? 1 + sections[b].words() : 0);
+    for (std::uint32_t b = 0; b < parts.block_count; ++b)
+      n += 1 + (parts.blocks[b].has_data ? 1 + (b == 0 && rows != 0 ? 0 : sections[b].words()) : 0);
     return n;
+  }
+  /// Columns of a word for each row.
+  std::uint32_t row_columns() const { return rows != 0 ? sections[0].words() : 0; }
+};
+
+/// The rows of a multi-insert (xl_multi_insert_tuple): each begins with its length, less 7, in 16 bits, and at an even place.
+class WalRows {
+ public:
+  static constexpr std::uint32_t kHeader = 7;
+  /// Bytes of a row up to the next one. @param left  bytes of the section from the row on; 0: it does not fit there
+  static std::uint32_t span(std::uint32_t length, std::uint32_t left) {
+    const std::uint32_t size = kHeader + (length & 0xFFFF);
+    return size > left ? 0 : std::min(size + (size & 1), left);
   }
 };
 
