@@ -17,8 +17,8 @@ class WalMaker {
 
   std::uint32_t magic = 0xD110;
   /// How often each kind of record comes: inserts, index inserts, updates, commits, page images, inserts with an image, long ones, with
-  /// origin and top-level transaction, compressed images, contradictory headers, many blocks.
-  std::array<std::uint32_t, 11> weights{30, 20, 10, 10, 1, 2, 1, 1, 1, 1, 1};
+  /// origin and top-level transaction, compressed images, contradictory headers, many blocks, multi-inserts.
+  std::array<std::uint32_t, 12> weights{30, 20, 10, 10, 1, 2, 1, 1, 1, 1, 1, 2};
 
   /// @param pages  1 to kWalPagesMax
   Bytes piece(std::uint32_t pages) {
@@ -222,11 +222,31 @@ class WalMaker {
         head_.resize(head_.size() + random_.below(200));
         random_.fill(MutableByteView(head_).subspan(kXlHeader));
         return std::move(head_);
-      default:
+      case 10:
         begin(13, 0x20);
         for (auto n = 1 + random_.below(kWalBlocksMax); n > 0; --n) block(relation, random_bytes(random_, random_.below(9)), {}, false);
         return end(random_bytes(random_, random_.below(400)));
+      default:
+        begin(9, random_.below(2) == 0 ? 0x50 : 0xD0);
+        block(relation, rows());
+        return end(random_bytes(random_, 4));
     }
+  }
+
+  /// As xl_multi_insert_tuple, at even places; now and then the last one does not end where it should.
+  Bytes rows() {
+    Bytes all;
+    for (auto n = 1 + random_.below(60); n > 0; --n) {
+      if (all.size() % 2 != 0) u8(all, random_.below(256));
+      Bytes row = tuple();
+      if (random_.below(2000) == 0) row.resize(1 + random_.below(3));
+      number(all, row.size(), 2);
+      number(all, 0x0902'0003, 4);
+      u8(all, 24);
+      append(all, row);
+    }
+    if (random_.below(50) == 0) all.resize(all.size() - 1);
+    return all;
   }
 
   Bytes image() { return pages_.page(random_.below(5)); }

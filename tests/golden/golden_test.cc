@@ -184,7 +184,7 @@ TEST(Golden, WriteWalPiecesWhenAskedTo) {
     // One that begins with a record, or soon after: what follows from there is what is to be shown.
     for (;;) {
       codec::WalMaker maker(random);
-      maker.weights = {8, 8, 4, 4, 2, 1, 1, 1, 1, 1, 1};
+      maker.weights = {16, 16, 8, 8, 2, 1, 1, 1, 1, 1, 1, 2};
       Bytes piece = ending ? maker.ending_piece(pages, 60) : maker.piece(pages);
       const auto streams = encoder.encode(piece, codec::WalSums::Verify);
       if (streams && streams->control.size() > 500) return piece;
