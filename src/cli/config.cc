@@ -329,8 +329,8 @@ const std::vector<Key<Configuration>>& top_keys() {
        "\"small\" (then zstd level 5; \"small:LEVEL\"), \"none\"; or \"zstd:LEVEL\" or \"lz4\" alone.",
        [](T& t, const Value& v) { return check_compression(t.compression, v); }},
       {"compression_check", "boolean",
-       "Put pages that were taken apart together again and compare, before they are stored; a difference would be a defect of pgmint's, and the "
-       "pages would be stored by zstd or lz4 alone. Costs about a tenth of a backup's processor time. Default: true.",
+       "Put pages and WAL that were taken apart together again and compare, before they are stored; a difference would be a defect of pgmint's, and the "
+       "they would be stored by zstd or lz4 alone. Costs about a tenth of a backup's processor time. Default: true.",
        [](T& t, const Value& v) { return assign(t.compression_check, v.boolean()); }},
       {"jobs", "number", "Threads of backup, restore and verify. Default: the machine's cores.",
        [](T& t, const Value& v) { return assign(t.jobs, v.number(1, 256)); }},

@@ -79,6 +79,14 @@ BlockCompressor::BlockCompressor(BlockCodec codec, int level) : state_(std::make
 BlockCompressor::BlockCompressor(BlockCompressor&&) noexcept = default;
 BlockCompressor::~BlockCompressor() = default;
 
+BlockCompressor BlockCompressor::for_residue() {
+  constexpr int kHashLog = 12, kMinMatch = 6;
+  BlockCompressor compressor(BlockCodec::Zstd, 1);
+  for (const auto& [parameter, value] : {std::pair(ZSTD_c_hashLog, kHashLog), std::pair(ZSTD_c_minMatch, kMinMatch)})
+    PGMINT_ASSERT(ZSTD_isError(ZSTD_CCtx_setParameter(compressor.state_->zstd.get(), parameter, value)) == 0);
+  return compressor;
+}
+
 std::size_t BlockCompressor::bound(std::size_t plain_size) {
   PGMINT_ASSERT(plain_size <= LZ4_MAX_INPUT_SIZE);
   return std::max(ZSTD_compressBound(plain_size),

@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "codec/page_record.h"
+#include "codec/wal_piece.h"
 
 namespace pgmint::codec {
 namespace {
@@ -44,14 +45,24 @@ Result<CodecChoice> parse_codec(std::string_view text) {
 }
 
 CodecChoice plain_codec(CodecChoice choice) {
-  if (choice.id == CodecId::PageZstd) choice.id = CodecId::Zstd;
-  if (choice.id == CodecId::PageLz4) choice.id = CodecId::Lz4;
+  if (choice.id == CodecId::PageZstd || choice.id == CodecId::WalZstd) choice.id = CodecId::Zstd;
+  if (choice.id == CodecId::PageLz4 || choice.id == CodecId::WalLz4) choice.id = CodecId::Lz4;
+  return choice;
+}
+
+CodecChoice wal_codec(CodecChoice choice) {
+  if (choice.id == CodecId::PageZstd) {
+    choice.id = CodecId::WalZstd;
+    if (choice.level <= kSmallLevel) choice.level = 1;  // between them a level costs time and gains nothing
+  }
+  if (choice.id == CodecId::PageLz4) choice.id = choice.trusted ? CodecId::WalLz4 : CodecId::Lz4;
   return choice;
 }
 
 struct Compressor::State {
   CodecChoice choice, plain;
   std::optional<PageRecordWriter> pages{};
+  std::optional<WalPieceWriter> wal{};
   std::optional<BlockCompressor> block{};
 };
 
@@ -59,8 +70,10 @@ Compressor::Compressor(CodecChoice choice) : state_(new State{choice, plain_code
   if (choice.id == CodecId::None) return;
   const auto block = state_->plain.id == CodecId::Lz4 ? BlockCodec::Lz4 : BlockCodec::Zstd;
   state_->block.emplace(block, choice.level);
-  if (choice.id != state_->plain.id)
+  if (choice.id == CodecId::PageZstd || choice.id == CodecId::PageLz4)
     state_->pages.emplace(block, choice.level, choice.trusted ? GroupCheck() : decode_and_compare());
+  if (choice.id == CodecId::WalZstd || choice.id == CodecId::WalLz4)
+    state_->wal.emplace(block, choice.level, choice.trusted ? WalCheck() : decode_and_compare_wal());
 }
 Compressor::Compressor(Compressor&&) noexcept = default;
 Compressor::~Compressor() = default;
@@ -74,6 +87,9 @@ Compressor::Output Compressor::compress(ByteView plain, MutableByteView out) {
   if (state_->pages) {
     if (const auto size = state_->pages->write(plain, out); size != 0) return {state_->choice.id, size};
   }
+  if (state_->wal) {
+    if (const auto size = state_->wal->write(plain, out); size != 0) return {state_->choice.id, size};
+  }
   const auto size = state_->block->compress(plain, out);
   return size == 0 ? kStorePlain : Output{state_->plain.id, size};
 }
@@ -81,6 +97,7 @@ Compressor::Output Compressor::compress(ByteView plain, MutableByteView out) {
 struct Decompressor::State {
   BlockDecompressor blocks;
   std::optional<PageRecordReader> pages;  // made by the first record that needs it
+  std::optional<WalPieceReader> wal;      // likewise
 };
 
 Decompressor::Decompressor() : state_(std::make_unique<State>()) {}
@@ -88,7 +105,7 @@ Decompressor::Decompressor(Decompressor&&) noexcept = default;
 Decompressor::~Decompressor() = default;
 
 Status Decompressor::decompress(CodecId codec, ByteView stored, MutableByteView out) {
-  const auto block = codec == CodecId::Lz4 || codec == CodecId::PageLz4 ? BlockCodec::Lz4 : BlockCodec::Zstd;
+  const auto block = codec == CodecId::Lz4 || codec == CodecId::PageLz4 || codec == CodecId::WalLz4 ? BlockCodec::Lz4 : BlockCodec::Zstd;
   switch (codec) {
     case CodecId::None:
       if (stored.size() != out.size())
@@ -103,6 +120,10 @@ Status Decompressor::decompress(CodecId codec, ByteView stored, MutableByteView 
       if (out.empty()) return Error(Errc::Corruption, "compressed record is empty");
       if (!state_->pages) state_->pages.emplace();
       return state_->pages->read(block, stored, out);
+    case CodecId::WalZstd:
+    case CodecId::WalLz4:
+      if (!state_->wal) state_->wal.emplace();
+      return state_->wal->read(block, stored, out);
   }
   return Error(Errc::Corruption, fmt::format("compression codec {} is not known", static_cast<int>(codec)),
                Hint{"a newer pgmint may have written it; see `pgmint --version`"});

@@ -9,21 +9,30 @@
 
 namespace pgmint::codec {
 
-enum class CodecId : std::uint8_t { None = 0, Zstd = 1, Lz4 = 2, PageZstd = 3, PageLz4 = 4 };
-inline constexpr CodecId kCodecIdLast = CodecId::PageLz4;
+enum class CodecId : std::uint8_t { None = 0, Zstd = 1, Lz4 = 2, PageZstd = 3, PageLz4 = 4, WalZstd = 5, WalLz4 = 6 };
+inline constexpr CodecId kPackCodecIdLast = CodecId::PageLz4;  ///< of records in packs
+
+/// Whether a record of a WAL object may have it.
+constexpr bool is_wal_codec(std::uint8_t id) {
+  const auto codec = static_cast<CodecId>(id);
+  return codec == CodecId::WalZstd || codec == CodecId::WalLz4 || id <= static_cast<std::uint8_t>(CodecId::Lz4);
+}
 
 /// What a repository is configured to write; readers need only the id. A page codec leaves what holds no pages to the plain codec
 /// behind it.
 struct CodecChoice {
   CodecId id = CodecId::PageZstd;
   int level = 1;
-  bool trusted = false;  ///< the page codec's output is not decoded and compared before it is stored
+  bool trusted = false;  ///< the page or WAL codec's output is not decoded and compared before it is stored
   bool operator==(const CodecChoice&) const = default;
 };
 /// "balanced", "fast", "small", "small:16", "none"; "zstd", "zstd:3", "lz4". @errors Configuration
 Result<CodecChoice> parse_codec(std::string_view text);
 /// The plain codec behind a page codec, for what never holds pages.
 CodecChoice plain_codec(CodecChoice choice);
+/// The codec for pieces of WAL where pages have `choice`. "fast" gets the WAL codec only without its check, with which it is slower than
+/// lz4 alone (docs/adr/0014-wal-codec.md).
+CodecChoice wal_codec(CodecChoice choice);
 
 /// Compresses records; keeps its context between calls. Not thread-safe: one per worker.
 class Compressor {

@@ -86,19 +86,10 @@ PGMINT_INLINE void put_varint(PlaneSink& sink, std::uint32_t v) {
   put8(sink, v);
 }
 
-PGMINT_INLINE void split_column(const Columns& columns, std::size_t column, std::uint32_t* twin_scratch, std::uint32_t* scratch, PlaneSink& sink) {
-  const std::uint32_t* words = columns.words(column);
-  const std::uint32_t count = columns.sizes[column];
-  put_varint(sink, count);
-  if (count == 0) return;
-  const std::uint32_t twin = twin_of(columns, column);
-  if (twin != kNoTwin) {
-    const std::uint32_t* __restrict other = columns.words(twin);
-    const std::uint32_t* __restrict own = words;
-    for (std::uint32_t i = 0; i < count; ++i) twin_scratch[i] = own[i] ^ other[i];
-    words = twin_scratch;
-  }
-  const bool delta = may_be_delta(column) && delta_pays(words, count);
+/// One column behind its count: descriptor and planes. `count` is not 0.
+PGMINT_INLINE void split_words(const std::uint32_t* words, std::uint32_t count, bool may_be_delta, std::uint32_t twin, std::uint32_t* scratch,
+                               PlaneSink& sink) {
+  const bool delta = may_be_delta && delta_pays(words, count);
   const std::uint32_t first = words[0];
   if (delta) {
     for (std::uint32_t i = 1; i < count; ++i) scratch[i] = zigzag(words[i] - words[i - 1]);
@@ -132,6 +123,21 @@ PGMINT_INLINE void split_column(const Columns& columns, std::size_t column, std:
     for (std::uint32_t i = 0; i < count; ++i) plane[i] = static_cast<unsigned char>(from[i] >> (8 * k));
     (raw ? sink.raw_bytes : sink.plane_bytes) += count;
   }
+}
+
+PGMINT_INLINE void split_column(const Columns& columns, std::size_t column, std::uint32_t* twin_scratch, std::uint32_t* scratch, PlaneSink& sink) {
+  const std::uint32_t* words = columns.words(column);
+  const std::uint32_t count = columns.sizes[column];
+  put_varint(sink, count);
+  if (count == 0) return;
+  const std::uint32_t twin = twin_of(columns, column);
+  if (twin != kNoTwin) {
+    const std::uint32_t* __restrict other = columns.words(twin);
+    const std::uint32_t* __restrict own = words;
+    for (std::uint32_t i = 0; i < count; ++i) twin_scratch[i] = own[i] ^ other[i];
+    words = twin_scratch;
+  }
+  split_words(words, count, may_be_delta(column), twin, scratch, sink);
 }
 
 PGMINT_INLINE bool split_all(const Columns& columns, std::uint32_t* scratch, PlaneSink& sink) {
@@ -185,7 +191,14 @@ PGMINT_INLINE void merge_column(const Merge& m, std::uint32_t* __restrict words)
   for (std::uint32_t i = 0; i < m.count; ++i) words[i] ^= twin[i];
 }
 
+PGMINT_INLINE void split_list(std::span<const WordColumn> columns, std::uint32_t* scratch, PlaneSink& sink) {
+  for (const auto& column : columns) split_words(column.words, column.count, true, kNoTwin, scratch, sink);
+}
+
 #if PGMINT_HAS_AVX2_BUILD
+PGMINT_TARGET_AVX2 void split_list_avx2(std::span<const WordColumn> columns, std::uint32_t* scratch, PlaneSink& sink) {
+  split_list(columns, scratch, sink);
+}
 PGMINT_TARGET_AVX2 bool split_all_avx2(const Columns& columns, std::uint32_t* scratch, PlaneSink& sink) {
   return split_all(columns, scratch, sink);
 }
@@ -204,12 +217,10 @@ struct Descriptor {
   Merge merge;
 };
 
-Result<Descriptor> parse_descriptor(BinaryReader& in) {
+/// What stands behind a count that is not 0.
+Result<Descriptor> parse_descriptor(BinaryReader& in, std::uint32_t count) {
   Descriptor d;
-  const auto count = TRY(in.varint());
-  if (count > kColumnCapacity) return in.corrupt("impossible column size");
-  if (count == 0) return d;
-  d.merge.count = static_cast<std::uint32_t>(count);
+  d.merge.count = count;
   d.tag = TRY(in.u8());
   if ((d.tag & kTagTwin) != 0) d.twin = TRY(in.u8());
   d.merge.delta = (d.tag & kTagDelta) != 0;
@@ -217,6 +228,31 @@ Result<Descriptor> parse_descriptor(BinaryReader& in) {
   if ((d.tag & kTagConstants) != 0) d.merge.constants = TRY(in.u32());
   if ((d.tag & kTagRaw) != 0) d.raw_mask = TRY(in.u8());
   return d;
+}
+
+Result<Descriptor> parse_counted_descriptor(BinaryReader& in) {
+  const auto count = TRY(in.varint());
+  if (count > kColumnCapacity) return in.corrupt("impossible column size");
+  if (count == 0) return Descriptor();
+  return parse_descriptor(in, static_cast<std::uint32_t>(count));
+}
+
+/// Fills the words of a column whose twin, if it has one, is known.
+Status merge_planes(Descriptor& d, ByteView& raw, ByteView& planes, std::uint32_t* words, [[maybe_unused]] CpuPath path) {
+  for (std::uint32_t k = 0; k < 4; ++k) {
+    if ((d.tag >> (kTagConstantShift + k) & 1) != 0) continue;
+    const auto plane = TRY(take_plane((d.raw_mask >> k & 1) != 0 ? raw : planes, d.merge.count));
+    d.merge.from[d.merge.planes] = as_u8(plane);
+    d.merge.shift[d.merge.planes++] = 8 * k;
+  }
+#if PGMINT_HAS_AVX2_BUILD
+  if (path == CpuPath::Avx2) {
+    merge_column_avx2(d.merge, words);
+    return ok();
+  }
+#endif
+  merge_column(d.merge, words);
+  return ok();
 }
 
 }  // namespace
@@ -228,10 +264,10 @@ bool split_columns(const Columns& columns, std::uint32_t* scratch, PlaneSink& si
   return split_all(columns, scratch, sink);
 }
 
-Status merge_columns(PlaneSource& source, Columns& columns, [[maybe_unused]] CpuPath path) {
+Status merge_columns(PlaneSource& source, Columns& columns, CpuPath path) {
   BinaryReader in(source.packed, "page record");
   std::array<Descriptor, kColumnCount> descriptors;
-  for (auto& d : descriptors) d = TRY(parse_descriptor(in));
+  for (auto& d : descriptors) d = TRY(parse_counted_descriptor(in));
   ByteView planes = source.packed.subspan(in.position());
   for (std::size_t c = 0; c < kColumnCount; ++c) {
     auto& d = descriptors[c];
@@ -241,19 +277,29 @@ Status merge_columns(PlaneSource& source, Columns& columns, [[maybe_unused]] Cpu
       if (d.twin >= c || columns.sizes[d.twin] != d.merge.count) return in.corrupt("a column follows one that it cannot follow");
       d.merge.twin = columns.words(d.twin);
     }
-    for (std::uint32_t k = 0; k < 4; ++k) {
-      if ((d.tag >> (kTagConstantShift + k) & 1) != 0) continue;
-      const auto plane = TRY(take_plane((d.raw_mask >> k & 1) != 0 ? source.raw : planes, d.merge.count));
-      d.merge.from[d.merge.planes] = as_u8(plane);
-      d.merge.shift[d.merge.planes++] = 8 * k;
-    }
+    TRY(merge_planes(d, source.raw, planes, columns.words(c), path));
+  }
+  source.packed = planes;
+  return ok();
+}
+
+void split_word_columns(std::span<const WordColumn> columns, std::uint32_t* scratch, PlaneSink& sink, [[maybe_unused]] CpuPath path) {
 #if PGMINT_HAS_AVX2_BUILD
-    if (path == CpuPath::Avx2) {
-      merge_column_avx2(d.merge, columns.words(c));
-      continue;
-    }
+  if (path == CpuPath::Avx2) return split_list_avx2(columns, scratch, sink);
 #endif
-    merge_column(d.merge, columns.words(c));
+  split_list(columns, scratch, sink);
+}
+
+Status merge_word_columns(PlaneSource& source, std::span<const MutableWordColumn> columns, CpuPath path) {
+  // Descriptors come first, planes behind the last of them: one pass finds where those begin.
+  BinaryReader skipped(source.packed, "WAL piece");
+  for (const auto& column : columns) TRY(parse_descriptor(skipped, column.count));
+  ByteView planes = source.packed.subspan(skipped.position());
+  BinaryReader in(source.packed, "WAL piece");
+  for (const auto& column : columns) {
+    auto d = TRY(parse_descriptor(in, column.count));
+    if ((d.tag & kTagTwin) != 0) return in.corrupt("a column that follows another");
+    TRY(merge_planes(d, source.raw, planes, column.words, path));
   }
   source.packed = planes;
   return ok();

@@ -31,4 +31,20 @@ struct PlaneSource {
 /// Fills all columns. @errors Corruption
 Status merge_columns(PlaneSource& source, Columns& columns, CpuPath path);
 
+
+/// The same for any columns, whose sizes, none of them 0, both sides know: descriptors without counts, and no twins.
+struct WordColumn {
+  const std::uint32_t* words;
+  std::uint32_t count;
+};
+struct MutableWordColumn {
+  std::uint32_t* words;
+  std::uint32_t count;
+};
+/// Uses `scratch`, as many words as the longest column. `sink` needs kWordDescriptorMax bytes a column for descriptors.
+void split_word_columns(std::span<const WordColumn> columns, std::uint32_t* scratch, PlaneSink& sink, CpuPath path);
+inline constexpr std::size_t kWordDescriptorMax = 10;
+/// @errors Corruption
+Status merge_word_columns(PlaneSource& source, std::span<const MutableWordColumn> columns, CpuPath path);
+
 }  // namespace pgmint::codec

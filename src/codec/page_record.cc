@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "codec/binary.h"
 #include "codec/page_decoder.h"
+#include "codec/record_streams.h"
 
 namespace pgmint::codec {
 namespace {
@@ -25,41 +26,8 @@ ByteView next_group(ByteView& rest) {
   return group;
 }
 
-/// The end of the record being written, straight into the caller's memory. Once something did not fit, nothing more is written.
-class Tail {
- public:
-  explicit Tail(MutableByteView out) : out_(out) {}
-
-  /// Room for a header that is known later.
-  MutableByteView reserve(std::size_t n) {
-    if (n > out_.size() - size_) fits_ = false;
-    if (!fits_) return {};
-    return out_.subspan(std::exchange(size_, size_ + n), n);
-  }
-  void put(ByteView bytes) { std::ranges::copy(fits_ ? bytes : ByteView(), reserve(bytes.size()).begin()); }
-  /// Returns the stored size; 0: as it is, since compressing was no gain.
-  std::size_t put_compressed(BlockCompressor& compressor, ByteView stream) {
-    const std::size_t stored = fits_ ? compressor.compress(stream, out_.subspan(size_)) : 0;
-    if (stored == 0)
-      put(stream);
-    else
-      size_ += stored;
-    return stored;
-  }
-  bool fits() const { return fits_; }
-  std::size_t size() const { return size_; }
-
- private:
-  MutableByteView out_;
-  std::size_t size_ = 0;
-  bool fits_ = true;
-};
-
 void write_header(MutableByteView to, const GroupHeader& header) {
-  if (to.empty()) return;  // it did not fit
-  std::size_t at = 0;
-  for (const auto size : {header.control, header.control_stored, header.raw, header.remainder, header.remainder_stored})
-    for (std::size_t k = 0; k < 3; ++k) to[at++] = static_cast<std::byte>(size >> (8 * k));
+  write_sizes(to, {header.control, header.control_stored, header.raw, header.remainder, header.remainder_stored});
 }
 
 }  // namespace
@@ -85,7 +53,7 @@ struct PageRecordWriter::State {
   GroupCheck check;
   PageEncoder encoder{};
 
-  void put_transformed(const PageStreams& streams, Tail& out) {
+  void put_transformed(const PageStreams& streams, RecordTail& out) {
     GroupHeader header{streams.control.size(), 0, streams.raw.size(), streams.remainder.size(), 0};
     const auto place = out.reserve(kGroupHeaderSize);
     out.put(streams.raw);
@@ -94,7 +62,7 @@ struct PageRecordWriter::State {
     write_header(place, header);
   }
 
-  void put_plain(ByteView group, Tail& out) {
+  void put_plain(ByteView group, RecordTail& out) {
     GroupHeader header{0, 0, 0, group.size(), 0};
     const auto place = out.reserve(kGroupHeaderSize);
     header.remainder_stored = out.put_compressed(compressor, group);
@@ -103,12 +71,14 @@ struct PageRecordWriter::State {
 };
 
 PageRecordWriter::PageRecordWriter(BlockCodec codec, int level, GroupCheck check)
-    : state_(new State{BlockCompressor(codec, level), std::move(check)}) {}
+    : PageRecordWriter(BlockCompressor(codec, level), std::move(check)) {}
+PageRecordWriter::PageRecordWriter(BlockCompressor compressor, GroupCheck check)
+    : state_(new State{std::move(compressor), std::move(check)}) {}
 PageRecordWriter::PageRecordWriter(PageRecordWriter&&) noexcept = default;
 PageRecordWriter::~PageRecordWriter() = default;
 
 std::size_t PageRecordWriter::write(ByteView plain, MutableByteView out) {
-  Tail tail(out);
+  RecordTail tail(out);
   bool transformed = false;
   for (ByteView rest = plain; !rest.empty();) {
     const auto group = next_group(rest);
@@ -133,25 +103,13 @@ struct PageRecordReader::State {
 
   static Result<GroupHeader> read_header(BinaryReader& in, std::size_t group_size) {
     const auto bytes = TRY(in.raw(kGroupHeaderSize));
-    const auto size = [&](std::size_t i) {
-      return std::to_integer<std::size_t>(bytes[3 * i]) | std::to_integer<std::size_t>(bytes[3 * i + 1]) << 8 |
-             std::to_integer<std::size_t>(bytes[3 * i + 2]) << 16;
-    };
+    const auto size = [&](std::size_t i) { return read_size(bytes, i); };
     const GroupHeader header{size(0), size(1), size(2), size(3), size(4)};
     const bool plain = header.control == 0;
     if (header.control > kControlSizeMax || header.control_stored > header.control || header.raw > kPlanesMax || header.remainder > group_size ||
         header.remainder_stored > header.remainder || (plain && (header.raw != 0 || header.remainder != group_size)))
       return in.corrupt("impossible stream sizes");
     return header;
-  }
-
-  /// `stored` bytes of the record become `plain` bytes; a view of the record or of the buffer.
-  Result<ByteView> unpack(BinaryReader& in, BlockCodec codec, std::size_t stored, std::size_t plain, Bytes& buffer) {
-    if (stored == 0) return in.raw(plain);
-    if (buffer.size() < plain) buffer.resize(plain);
-    const auto out = MutableByteView(buffer).first(plain);
-    TRY(decompressor.decompress(codec, TRY(in.raw(stored)), out));
-    return ByteView(out);
   }
 
   Status read_group(BinaryReader& in, BlockCodec codec, MutableByteView out) {
@@ -162,8 +120,8 @@ struct PageRecordReader::State {
       return ok();
     }
     const auto raw = TRY(in.raw(header.raw));
-    const auto first = TRY(unpack(in, codec, header.control_stored, header.control, control));
-    const auto second = TRY(unpack(in, codec, header.remainder_stored, header.remainder, remainder));
+    const auto first = TRY(unpack(decompressor, in, codec, header.control_stored, header.control, control));
+    const auto second = TRY(unpack(decompressor, in, codec, header.remainder_stored, header.remainder, remainder));
     return decoder.decode(first, raw, second, out);
   }
 };

@@ -19,6 +19,7 @@ class PageRecordWriter {
  public:
   /// @param check  asked before anything is stored; empty: the encoder is trusted
   PageRecordWriter(BlockCodec codec, int level, GroupCheck check);
+  PageRecordWriter(BlockCompressor compressor, GroupCheck check);
   PageRecordWriter(PageRecordWriter&&) noexcept;
   ~PageRecordWriter();
   /// Bytes written to `out`; 0 when no page fits a model or passes the check, or when it would not be shorter than `plain` or fit into

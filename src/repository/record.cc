@@ -195,7 +195,7 @@ Status RecordOpener::open(const RecordLocation& l, MutableByteView stored, Mutab
 
 Status RecordOpener::unseal(const RecordLocation& l, MutableByteView stored) {
   const auto sealed = TRY(sealed_part(l, stored));
-  if (l.codec > codec::kCodecIdLast) return Error(Errc::Corruption, "record has an unknown codec");
+  if (l.codec > codec::kPackCodecIdLast) return Error(Errc::Corruption, "record has an unknown codec");
   auto* aead = TRY(state_->aeads.get(l.type, l.epoch));
   return aead->open(l.nonce, record_aad(state_->context, l.type, l.codec, l.epoch, l.raw_length), sealed,
                     sealed.first(sealed.size() - crypto::kTagSize));

@@ -113,7 +113,7 @@ struct WalArchive::State {
       : cluster(c),
         identity(i),
         spool_directory(std::move(spool)),
-        compressor(codec::plain_codec(codec)) {
+        compressor(codec::wal_codec(codec)) {
     if (!c.keys().map_key.is_zero()) map.emplace(c.keys().map_key);
     if (!c.keys().mac_key.is_zero()) mac.emplace(c.keys().mac_key);
   }

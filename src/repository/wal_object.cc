@@ -128,7 +128,7 @@ Result<WalIndex> parse_wal_index(ByteView plain, std::uint64_t raw_length) {
   index.records.reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
     const auto codec = TRY(in.u8());
-    if (codec > static_cast<std::uint8_t>(codec::CodecId::Lz4)) return in.corrupt("a record has an unknown codec");
+    if (!codec::is_wal_codec(codec)) return in.corrupt("a record has an unknown codec");
     const auto stored = TRY(in.varint());
     const std::uint64_t raw = std::min<std::uint64_t>(record_size, raw_length - i * record_size);
     const std::uint64_t whole = raw + crypto::kSealOverhead;

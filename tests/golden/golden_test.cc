@@ -1,6 +1,6 @@
 // Repositories written by earlier versions must stay readable for ever. tests/golden/v1 holds one, object by object.
 //
-// PGMINT_WRITE_GOLDEN=v1 (or page-codec) golden_test writes that folder, and what the fuzzers begin with, anew: only before the first
+// PGMINT_WRITE_GOLDEN=v1 (or page-codec, or wal-codec) golden_test writes that folder, and what the fuzzers begin with, anew: only before the first
 // tagged release, or for a new folder beside the old ones.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -11,6 +11,8 @@
 #include "codec/binary.h"
 #include "codec/page_encoder.h"
 #include "codec/testing_pages.h"
+#include "codec/testing_wal_pieces.h"
+#include "codec/wal_encoder.h"
 #include "fixture/small_repository.h"
 #include "repository/layout.h"
 #include "repository/log_content.h"
@@ -24,6 +26,7 @@ namespace {
 
 const fs::path kFolder = "tests/golden/v1";
 const fs::path kPageFolder = "tests/golden/page-codec";
+const fs::path kWalFolder = "tests/golden/wal-codec";
 
 bool asked_to_write(std::string_view what) {
   const char* asked = std::getenv("PGMINT_WRITE_GOLDEN");
@@ -165,6 +168,77 @@ TEST(Golden, PageRecordsStillRead) {
     const auto read = decompressor.decompress(id, *record, out);
     ASSERT_TRUE(read) << mode << ": " << read.failure().describe();
     EXPECT_TRUE(out == *pages) << mode;
+  }
+}
+
+/// A piece of WAL with records of every kind that the codec tells apart, and what it made of it by zstd and lz4.
+TEST(Golden, WriteWalPiecesWhenAskedTo) {
+  if (!asked_to_write("wal-codec")) GTEST_SKIP() << "set PGMINT_WRITE_GOLDEN=wal-codec to write the files anew";
+  SeededRandom random(20261126);
+  const auto write = [](const fs::path& path, ByteView data) {
+    ASSERT_TRUE(create_directories(path.parent_path(), 0755));
+    ASSERT_TRUE(write_file_durably(path, data, 0644));
+  };
+  codec::WalEncoder encoder;
+  const auto make = [&](std::uint32_t pages, bool ending) {
+    // One that begins with a record, or soon after: what follows from there is what is to be shown.
+    for (;;) {
+      codec::WalMaker maker(random);
+      maker.weights = {16, 16, 8, 8, 2, 1, 1, 1, 1, 1, 1, 2};
+      Bytes piece = ending ? maker.ending_piece(pages, 60) : maker.piece(pages);
+      const auto streams = encoder.encode(piece, codec::WalSums::Verify);
+      if (streams && streams->control.size() > 500) return piece;
+    }
+  };
+  const Bytes piece = make(20, false);
+  write(kWalFolder / "piece", piece);
+  for (const auto& [name, id] : {std::pair("zstd", codec::CodecId::WalZstd), std::pair("lz4", codec::CodecId::WalLz4)}) {
+    codec::Compressor compressor({id, 1});
+    Bytes out(codec::Compressor::bound(piece.size()));
+    const auto output = compressor.compress(piece, out);
+    ASSERT_EQ(output.codec, id);
+    write(kWalFolder / name, ByteView(out).first(output.size));
+  }
+  const fs::path corpus = "tests/fuzz/corpus/fuzz_wal_codec";
+  for (const std::uint32_t pages : {1U, 2U, 5U}) {
+    const Bytes small = make(pages, pages == 2);
+    Bytes piece_input{std::byte{1}};
+    append(piece_input, small);
+    write(corpus / fmt::format("piece-{}", pages), piece_input);
+    const auto streams = encoder.encode(small, codec::WalSums::Verify);
+    ASSERT_TRUE(streams);
+    codec::BinaryWriter input;
+    input.u8(0);
+    input.u8(static_cast<std::uint8_t>(pages - 1));
+    input.u16(static_cast<std::uint16_t>(streams->control.size()));
+    input.u8(static_cast<std::uint8_t>(streams->control.size() >> 16));
+    input.u16(static_cast<std::uint16_t>(streams->raw.size()));
+    input.u8(static_cast<std::uint8_t>(streams->images.size() / codec::kPageSize));
+    for (const auto part : {streams->control, streams->raw, streams->images, streams->remainder}) input.raw(part);
+    write(corpus / fmt::format("streams-{}", pages), input.view());
+    for (const auto& [lz4, id] : {std::pair(0, codec::CodecId::WalZstd), std::pair(1, codec::CodecId::WalLz4)}) {
+      codec::Compressor compressor({id, 1});
+      Bytes out(codec::Compressor::bound(small.size()));
+      const auto output = compressor.compress(small, out);
+      if (output.codec != id) continue;
+      Bytes stored{std::byte{2}, static_cast<std::byte>(pages - 1), static_cast<std::byte>(lz4)};
+      append(stored, ByteView(out).first(output.size));
+      write(corpus / fmt::format("stored-{}-{}", pages, lz4), stored);
+    }
+  }
+}
+
+TEST(Golden, WalPiecesStillRead) {
+  const auto piece = read_file(kWalFolder / "piece", 1 << 20);
+  ASSERT_TRUE(piece);
+  codec::Decompressor decompressor;
+  for (const auto& [name, id] : {std::pair("zstd", codec::CodecId::WalZstd), std::pair("lz4", codec::CodecId::WalLz4)}) {
+    const auto stored = read_file(kWalFolder / name, 1 << 20);
+    ASSERT_TRUE(stored);
+    Bytes out(piece->size());
+    const auto read = decompressor.decompress(id, *stored, out);
+    ASSERT_TRUE(read) << name << ": " << read.failure().describe();
+    EXPECT_TRUE(out == *piece) << name;
   }
 }
 
