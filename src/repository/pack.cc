@@ -30,7 +30,7 @@ Bytes pack_header(const RecordContext& context, PackId id, PackKind kind, Epoch 
 }  // namespace
 
 PackWriter::PackWriter(RecordContext context, PackId id, PackKind kind, Epoch epoch, RecordSealer& sealer,
-                       const crypto::Key256& maintenance_key, RandomSource& random, Bytes recycled)
+                       const crypto::Key256& maintenance_key, RandomSource& random, DirectBytes recycled)
     : context_(context),
       id_(id),
       sealer_(sealer),

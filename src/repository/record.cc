@@ -117,7 +117,7 @@ RecordSealer::RecordSealer(RecordContext context, const ClusterKeys& keys, codec
 RecordSealer::RecordSealer(RecordSealer&&) noexcept = default;
 RecordSealer::~RecordSealer() = default;
 
-Result<RecordLocation> RecordSealer::seal(RecordType type, ByteView plain, Bytes& out) {
+Result<RecordLocation> RecordSealer::seal(RecordType type, ByteView plain, DirectBytes& out) {
   if (plain.size() > record_limit(type))
     return Error(Errc::ResourceLimit, fmt::format("a record of {} bytes is longer than its type allows", plain.size()));
   RecordLocation l;
