@@ -2,16 +2,16 @@
 
 namespace pgmint::backup {
 
-DirectBytes PackBuffers::take() {
+DirectBuffer PackBuffers::take() {
   return spare_.with([](auto& spare) {
-    if (spare.empty()) return DirectBytes();
-    DirectBytes buffer = std::move(spare.back());
+    if (spare.empty()) return DirectBuffer();
+    DirectBuffer buffer = std::move(spare.back());
     spare.pop_back();
     return buffer;
   });
 }
 
-void PackBuffers::give(DirectBytes buffer) {
+void PackBuffers::give(DirectBuffer buffer) {
   spare_.with([&](auto& spare) { spare.push_back(std::move(buffer)); });
 }
 

@@ -3,9 +3,8 @@
 // not suit it, the cache serves.
 #pragma once
 
-#include <cstdlib>
-#include <new>
-#include <vector>
+#include <algorithm>
+#include <utility>
 
 #include "base/file.h"
 
@@ -22,22 +21,38 @@ Status end_direct_writes(const Fd& fd, std::string_view what);
 /// pwrite(2) of all of it, from and to aligned places. @errors Io
 Status write_at_direct(const Fd& fd, ByteView data, std::uint64_t offset, std::string_view what);
 
-/// Memory that direct writes can start from; large blocks ask for huge pages, which also are fewer for the kernel to pin.
-void* allocate_direct(std::size_t size);
+/// Bytes that grow at their end, in memory from whose start direct writes can be made. What is added is not zeroed first, and a recycled
+/// buffer costs no page faults. Not thread-safe.
+class DirectBuffer {
+ public:
+  DirectBuffer() = default;
+  DirectBuffer(DirectBuffer&& other) noexcept { swap(other); }
+  DirectBuffer& operator=(DirectBuffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~DirectBuffer();
 
-template <class T>
-struct DirectAllocator {
-  using value_type = T;
-  DirectAllocator() = default;
-  template <class U>
-  DirectAllocator(const DirectAllocator<U>&) {}
-  T* allocate(std::size_t n) { return static_cast<T*>(allocate_direct(n * sizeof(T))); }
-  void deallocate(T* p, std::size_t) { std::free(p); }
-  bool operator==(const DirectAllocator&) const { return true; }
+  void clear() { size_ = 0; }
+  /// Makes room for so many bytes in all.
+  void reserve(std::size_t capacity);
+  /// `n` more bytes of undefined content, for the caller to write before the buffer is used again.
+  MutableByteView extend(std::size_t n);
+  void append(ByteView what) { std::ranges::copy(what, extend(what.size()).begin()); }
+
+  std::size_t size() const { return size_; }
+  const std::byte* data() const { return bytes_; }
+  const std::byte* begin() const { return bytes_; }
+  const std::byte* end() const { return bytes_ + size_; }
+
+ private:
+  void swap(DirectBuffer& other) noexcept {
+    std::swap(bytes_, other.bytes_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
+  std::byte* bytes_ = nullptr;
+  std::size_t size_ = 0, capacity_ = 0;
 };
-
-/// Bytes whose first stands where a direct write can start.
-using DirectBytes = std::vector<std::byte, DirectAllocator<std::byte>>;
-inline void append(DirectBytes& to, ByteView what) { to.insert(to.end(), what.begin(), what.end()); }
 
 }  // namespace pgmint
