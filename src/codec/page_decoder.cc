@@ -27,11 +27,20 @@ PGMINT_INLINE void copy_exactly(unsigned char* to, PagePointer from, std::uint32
 
 /// Whether exactly n bytes are the same; 0 if so.
 PGMINT_INLINE std::uint64_t differs(PagePointer a, PagePointer b, std::uint32_t n) {
-  if (n >= 8) {
-    std::uint64_t seen = load64(a + n - 8) ^ load64(b + n - 8);
-    for (std::uint32_t i = 0; i + 8 < n; i += 8) seen |= load64(a + i) ^ load64(b + i);
-    return seen;
+  if (n >= 16) {
+    using Lanes [[gnu::vector_size(16)]] = std::uint64_t;
+    Lanes x, y, seen;
+    std::memcpy(&x, a + n - 16, sizeof x);
+    std::memcpy(&y, b + n - 16, sizeof y);
+    seen = x ^ y;
+    for (std::uint32_t i = 0; i + 16 < n; i += 16) {
+      std::memcpy(&x, a + i, sizeof x);
+      std::memcpy(&y, b + i, sizeof y);
+      seen |= x ^ y;
+    }
+    return seen[0] | seen[1];
   }
+  if (n >= 8) return (load64(a) ^ load64(b)) | (load64(a + n - 8) ^ load64(b + n - 8));
   if (n >= 4) return (load32(a) ^ load32(b)) | (load32(a + n - 4) ^ load32(b + n - 4));
   std::uint32_t seen = 0;
   for (std::uint32_t i = 0; i < n; ++i) seen |= static_cast<std::uint32_t>(a[i] ^ b[i]);
