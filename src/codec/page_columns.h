@@ -63,6 +63,8 @@ class Columns {
   Columns() : words_(kColumnCount * kStride) {}
   std::uint32_t* words(std::size_t column) const { return words_.get() + column * kStride; }
   std::uint32_t* words(Column column) const { return words(index_of(column)); }
+  /// From a word of one column to the same word of the next.
+  static constexpr std::size_t next_column() { return kStride; }
   void clear() { sizes.fill(0); }
   std::array<std::uint32_t, kColumnCount> sizes{};
 

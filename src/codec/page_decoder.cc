@@ -108,10 +108,9 @@ struct Source {
   PGMINT_INLINE bool join(Target& target, Page data, std::uint32_t size) {
     const std::uint32_t taken = 4 * (prefix + suffix);
     if (size < taken) return take(target, data, size);
-    for (std::uint32_t w = 0; w < prefix; ++w) target.put32(data + 4 * w, columns.words(index_of(Column::Word, w))[words]);
-    for (std::uint32_t w = 0; w < suffix; ++w)
-      target.put32(data + size - 4 * (w + 1), columns.words(index_of(Column::Word, prefix + w))[words]);
-    ++words;
+    const std::uint32_t* word = columns.words(Column::Word) + words++;
+    for (std::uint32_t w = 0; w < prefix; ++w, word += Columns::next_column()) target.put32(data + 4 * w, *word);
+    for (std::uint32_t w = 0; w < suffix; ++w, word += Columns::next_column()) target.put32(data + size - 4 * (w + 1), *word);
     return size == taken || take(target, data + 4 * prefix, size - taken);
   }
 
