@@ -16,7 +16,8 @@ inline constexpr int kZstdLevelMax = 19;
 class BlockCompressor {
  public:
   /// @param level  1 to kZstdLevelMax; of no meaning for lz4
-  BlockCompressor(BlockCodec codec, int level);
+  /// @param hash_log  zstd's match table has two to this power of entries of four bytes; 0: as the level says
+  BlockCompressor(BlockCodec codec, int level, int hash_log = 0);
   BlockCompressor(BlockCompressor&&) noexcept;
   ~BlockCompressor();
   static std::size_t bound(std::size_t plain_size);
