@@ -2,16 +2,16 @@
 
 namespace pgmint::backup {
 
-Bytes PackBuffers::take() {
+DirectBuffer PackBuffers::take() {
   return spare_.with([](auto& spare) {
-    if (spare.empty()) return Bytes();
-    Bytes buffer = std::move(spare.back());
+    if (spare.empty()) return DirectBuffer();
+    DirectBuffer buffer = std::move(spare.back());
     spare.pop_back();
     return buffer;
   });
 }
 
-void PackBuffers::give(Bytes buffer) {
+void PackBuffers::give(DirectBuffer buffer) {
   spare_.with([&](auto& spare) { spare.push_back(std::move(buffer)); });
 }
 

@@ -17,11 +17,11 @@ using PackSink = std::function<Status(repository::FinishedPack)>;
 /// Memory of packs that were put, for packs to come: fresh memory costs a page fault every 4 KiB. Thread-safe.
 class PackBuffers {
  public:
-  Bytes take();
-  void give(Bytes buffer);
+  DirectBuffer take();
+  void give(DirectBuffer buffer);
 
  private:
-  Guarded<std::vector<Bytes>> spare_;
+  Guarded<std::vector<DirectBuffer>> spare_;
 };
 
 /// Shared by all streams of a run. All borrowed; next_pack is thread-safe.

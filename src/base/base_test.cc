@@ -161,6 +161,29 @@ TEST(DirectWrites, OfOddAddressesAndSizesGoThroughTheCache) {
   }
 }
 
+TEST(DirectWrites, StartFromABufferThatKeepsWhatWasPutIntoItAsItGrows) {
+  SeededRandom random(2);
+  DirectBuffer buffer;
+  Bytes expected;
+  EXPECT_TRUE(ByteView(buffer).empty());
+  for (const std::size_t n : {0, 1, 4095, 4096, 1'000'000, 5'000'000, 3}) {
+    const Bytes more = random_bytes(random, n);
+    if (n % 2 == 0)
+      buffer.append(more);
+    else
+      std::ranges::copy(more, buffer.extend(n).begin());
+    append(expected, more);
+    ASSERT_TRUE(std::ranges::equal(buffer, expected)) << n;
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % kDirectAlignment, 0u);
+  }
+  const std::byte* memory = buffer.data();
+  DirectBuffer moved = std::move(buffer);
+  moved.clear();
+  moved.reserve(expected.size());
+  EXPECT_EQ(moved.data(), memory) << "kept for the next contents";
+  EXPECT_EQ(moved.size(), 0u);
+}
+
 TEST(DirectWrites, ReportAFullDisk) {
   auto fd = open_file("/dev/full", O_WRONLY);
   ASSERT_TRUE(fd);

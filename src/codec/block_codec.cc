@@ -61,7 +61,7 @@ struct BlockCompressor::State {
   std::vector<std::uint64_t> lz4;  // LZ4's state wants eight-byte alignment
 };
 
-BlockCompressor::BlockCompressor(BlockCodec codec, int level) : state_(std::make_unique<State>()) {
+BlockCompressor::BlockCompressor(BlockCodec codec, int level, int hash_log) : state_(std::make_unique<State>()) {
   state_->codec = codec;
   if (codec == BlockCodec::Lz4) {
     state_->lz4.resize((static_cast<std::size_t>(LZ4_sizeofState()) + 7) / 8);
@@ -72,7 +72,8 @@ BlockCompressor::BlockCompressor(BlockCodec codec, int level) : state_(std::make
   ZSTD_CCtx* context = state_->zstd.get();
   PGMINT_ASSERT(context != nullptr);
   for (const auto& [parameter, value] : {std::pair(ZSTD_c_compressionLevel, level), std::pair(ZSTD_c_checksumFlag, 0),
-                                         std::pair(ZSTD_c_contentSizeFlag, 0), std::pair(ZSTD_c_dictIDFlag, 0)}) {
+                                         std::pair(ZSTD_c_contentSizeFlag, 0), std::pair(ZSTD_c_dictIDFlag, 0),
+                                         std::pair(ZSTD_c_hashLog, hash_log)}) {
     PGMINT_ASSERT(ZSTD_isError(ZSTD_CCtx_setParameter(context, parameter, value)) == 0);
   }
 }

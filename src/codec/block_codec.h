@@ -16,7 +16,8 @@ inline constexpr int kZstdLevelMax = 19;
 class BlockCompressor {
  public:
   /// @param level  1 to kZstdLevelMax; of no meaning for lz4
-  BlockCompressor(BlockCodec codec, int level);
+  /// @param hash_log  zstd's match table has two to this power of entries of four bytes; 0: as the level says
+  BlockCompressor(BlockCodec codec, int level, int hash_log = 0);
   /// zstd level 1 with a hash table that stays in a core's first cache, for streams whose repetitions were taken out before: a fifth
   /// faster there, and as small. Its frames are like any.
   static BlockCompressor for_residue();

@@ -173,6 +173,37 @@ TEST_F(PageCodec, DamagedStreamsAreRefusedOrGiveSomePages) {
   EXPECT_GT(refused, 1000);
 }
 
+// What the check says of streams and a group is what decoding says, whatever was in the output's memory before.
+TEST_F(PageCodec, WhatIsSaidToBeReproducedIs) {
+  PageEncoder encoder;
+  PageDecoder decoder;
+  int same = 0, different = 0;
+  for (int round = 0; round < 300; ++round) {
+    Bytes group = maker_.group(1 + static_cast<std::uint32_t>(random_.below(4)));
+    for (auto n = random_.below(4); n > 0; --n) maker_.damage(group);
+    group.resize(group.size() - random_.below(kPageSize - 1));
+    const auto streams = encode(encoder, group);
+    if (!streams) continue;
+    EXPECT_TRUE(decoder.reproduces(streams->control, streams->raw, streams->remainder, group));
+    for (int i = 0; i < 50; ++i) {
+      Streams damaged = *streams;
+      Bytes& which = random_.below(2) != 0 ? damaged.control : random_.below(2) == 0 ? damaged.raw : damaged.remainder;
+      if (which.empty()) continue;
+      which[random_.below(which.size())] ^= static_cast<std::byte>(1U << random_.below(8));
+      const bool reproduced = decoder.reproduces(damaged.control, damaged.raw, damaged.remainder, group);
+      bool decoded = true;
+      for (const auto before : {std::byte{0x00}, std::byte{0xA5}}) {
+        Bytes out(group.size(), before);
+        decoded = decoded && decoder.decode(damaged.control, damaged.raw, damaged.remainder, out) && out == group;
+      }
+      ASSERT_EQ(reproduced, decoded);
+      ++(reproduced ? same : different);
+    }
+  }
+  EXPECT_GT(same, 100) << "some bits mean nothing to anybody";
+  EXPECT_GT(different, 1000);
+}
+
 // Bytes that no stream speaks of would come back as whatever the memory held: in a check as zeros, in a restore as something else.
 TEST_F(PageCodec, PagesWithBytesThatNobodyWritesAreRefused) {
   Bytes page(kPageSize);

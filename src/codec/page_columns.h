@@ -60,13 +60,18 @@ class LazyArray {
 
 class Columns {
  public:
-  Columns() : words_(kColumnCount * kColumnCapacity) {}
-  std::uint32_t* words(std::size_t column) const { return words_.get() + column * kColumnCapacity; }
+  Columns() : words_(kColumnCount * kStride) {}
+  std::uint32_t* words(std::size_t column) const { return words_.get() + column * kStride; }
   std::uint32_t* words(Column column) const { return words(index_of(column)); }
+  /// From a word of one column to the same word of the next.
+  static constexpr std::size_t next_column() { return kStride; }
   void clear() { sizes.fill(0); }
   std::array<std::uint32_t, kColumnCount> sizes{};
 
  private:
+  /// Five cache lines more than a column has: the same word of many columns, which a tuple takes at once, would else compete for the same few
+  /// places of every cache.
+  static constexpr std::size_t kStride = kColumnCapacity + 5 * 16;
   LazyArray<std::uint32_t> words_;
 };
 

@@ -16,6 +16,9 @@ class PageDecoder {
   /// The streams of PageEncoder::encode(). @param out  one group, 1 to kGroupSize bytes; undefined after an error
   /// @errors Corruption
   Status decode(ByteView control, ByteView raw, ByteView remainder, MutableByteView out);
+  /// Whether decode() would yield exactly `group`, by the same code with comparisons in the place of stores. Stricter than decode() where that
+  /// leaves a byte of the output as it was: then false.
+  bool reproduces(ByteView control, ByteView raw, ByteView remainder, ByteView group);
 
  private:
   struct State;

@@ -122,10 +122,9 @@ struct Sink {
   PGMINT_INLINE void split(PagePointer data, std::uint32_t size) {
     const std::uint32_t taken = choice.bytes();
     if (size < taken) return keep(data, size);
-    for (std::uint32_t w = 0; w < choice.prefix; ++w) columns.words(index_of(Column::Word, w))[words] = load32(data + 4 * w);
-    for (std::uint32_t w = 0; w < choice.suffix; ++w)
-      columns.words(index_of(Column::Word, choice.prefix + w))[words] = load32(data + size - 4 * (w + 1));
-    ++words;
+    std::uint32_t* word = columns.words(Column::Word) + words++;
+    for (std::uint32_t w = 0; w < choice.prefix; ++w, word += Columns::next_column()) *word = load32(data + 4 * w);
+    for (std::uint32_t w = 0; w < choice.suffix; ++w, word += Columns::next_column()) *word = load32(data + size - 4 * (w + 1));
     if (size > taken) keep(data + 4 * choice.prefix, size - taken);
   }
 };

@@ -26,7 +26,7 @@ class CollectTest : public testing::Test, public RepositoryFixture {
     EXPECT_TRUE(memory->create(manifest_name(cluster->id(), session->id()), object));
     return session;
   }
-  void put(const PackId& pack) { memory->replace(pack_name(cluster->id(), pack), make_pack(*cluster, pack).data); }
+  void put(const PackId& pack) { memory->replace(pack_name(cluster->id(), pack), to_bytes(make_pack(*cluster, pack).data)); }
 };
 
 TEST_F(CollectTest, NothingOfALiveBackupGoes) {

@@ -30,7 +30,7 @@ Bytes pack_header(const RecordContext& context, PackId id, PackKind kind, Epoch 
 }  // namespace
 
 PackWriter::PackWriter(RecordContext context, PackId id, PackKind kind, Epoch epoch, RecordSealer& sealer,
-                       const crypto::Key256& maintenance_key, RandomSource& random, Bytes recycled)
+                       const crypto::Key256& maintenance_key, RandomSource& random, DirectBuffer recycled)
     : context_(context),
       id_(id),
       sealer_(sealer),
@@ -39,7 +39,7 @@ PackWriter::PackWriter(RecordContext context, PackId id, PackKind kind, Epoch ep
       data_(std::move(recycled)) {
   data_.clear();
   data_.reserve(kPackTarget + (2u << 20));  // one allocation: growing a vector of 32 MiB would copy it
-  pgmint::append(data_, pack_header(context_, id_, kind, epoch));
+  data_.append(pack_header(context_, id_, kind, epoch));
 }
 
 Result<RecordLocation> PackWriter::append(RecordType type, ByteView plain) {
@@ -56,7 +56,7 @@ RecordLocation PackWriter::append_sealed(const RecordLocation& from, ByteView st
   RecordLocation location = from;
   location.pack = id_;
   location.offset = data_.size();
-  pgmint::append(data_, stored);
+  data_.append(stored);
   lines_.push_back({location.type, location.codec, location.epoch, location.raw_length, location.stored_length});
   return location;
 }
@@ -101,12 +101,12 @@ Result<std::vector<PackFooterLine>> parse_pack_footer(ByteView plain, std::uint6
 FinishedPack PackWriter::finish() && {
   crypto::Aead aead(maintenance_key_);
   const Bytes sealed = aead.seal_with_random_nonce(random_, ByteView(data_).first(kPackHeaderSize), encode_pack_footer(lines_));
-  pgmint::append(data_, sealed);
+  data_.append(sealed);
   codec::BinaryWriter trailer;
   trailer.u32(static_cast<std::uint32_t>(sealed.size()));
   trailer.u32(trailer_crc(trailer.view()));
   trailer.raw(as_bytes(kTrailerMagic));
-  pgmint::append(data_, trailer.view());
+  data_.append(trailer.view());
   return {id_, std::move(data_)};
 }
 

@@ -4,6 +4,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/direct_io.h"
 #include "crypto/hash.h"
 #include "repository/record.h"
 #include "storage/blob_store.h"
@@ -34,10 +35,10 @@ struct PackSummary {
   bool operator==(const PackSummary&) const = default;
 };
 
-/// A pack that is complete and waits for its put.
+/// A pack that is complete and waits for its put, in memory that a store can write past the page cache.
 struct FinishedPack {
   PackId id;
-  Bytes data;
+  DirectBuffer data;
 };
 
 /// Collects sealed records in memory and closes them into a pack. Does not touch the store.
@@ -47,7 +48,7 @@ class PackWriter {
  public:
   /// Borrows `sealer`; `maintenance_key` seals the footer. `recycled`: memory of a pack that was put, to be used again.
   PackWriter(RecordContext context, PackId id, PackKind kind, Epoch epoch, RecordSealer& sealer,
-             const crypto::Key256& maintenance_key, RandomSource& random, Bytes recycled = {});
+             const crypto::Key256& maintenance_key, RandomSource& random, DirectBuffer recycled = {});
 
   /// Seals `plain` as the next record. @errors Key, ResourceLimit
   Result<RecordLocation> append(RecordType type, ByteView plain);
@@ -65,7 +66,7 @@ class PackWriter {
   RecordSealer& sealer_;
   const crypto::Key256& maintenance_key_;
   RandomSource& random_;
-  Bytes data_;
+  DirectBuffer data_;
   std::vector<PackFooterLine> lines_;
 };
 

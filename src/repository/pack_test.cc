@@ -128,7 +128,7 @@ TEST_F(PackTest, RejectsEveryTruncationAndEveryFlipOfHeaderFooterAndTrailer) {
   const std::size_t records_end = kPackHeaderSize + location.stored_length;
   for (std::size_t i = 0; i < data.size(); ++i) {
     if (i >= kPackHeaderSize && i < records_end) continue;  // records are found by hash, or by opening them
-    Bytes flipped = data;
+    Bytes flipped = to_bytes(data);
     flipped[i] ^= std::byte{1};
     EXPECT_FALSE(parse_pack(flipped, context, id, keys.maintenance_key)) << i;
   }

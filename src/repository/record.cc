@@ -117,7 +117,7 @@ RecordSealer::RecordSealer(RecordContext context, const ClusterKeys& keys, codec
 RecordSealer::RecordSealer(RecordSealer&&) noexcept = default;
 RecordSealer::~RecordSealer() = default;
 
-Result<RecordLocation> RecordSealer::seal(RecordType type, ByteView plain, Bytes& out) {
+Result<RecordLocation> RecordSealer::seal(RecordType type, ByteView plain, DirectBuffer& out) {
   if (plain.size() > record_limit(type))
     return Error(Errc::ResourceLimit, fmt::format("a record of {} bytes is longer than its type allows", plain.size()));
   RecordLocation l;
@@ -126,25 +126,17 @@ Result<RecordLocation> RecordSealer::seal(RecordType type, ByteView plain, Bytes
   l.raw_length = static_cast<std::uint32_t>(plain.size());
   auto* aead = TRY(state_->aeads.get(type, l.epoch));
 
-  // Compress behind the place of the nonce and seal in place, all in memory that stays in the core's cache; `out` then takes
-  // exactly what is kept. Compressing straight into `out` would zero the compressor's whole bound first.
-  const std::size_t room = crypto::kSealOverhead + std::max(codec::Compressor::bound(plain.size()), plain.size());
+  // Compressed in memory that stays in the core's cache, and sealed from there to where it is kept: no copy.
   auto& scratch = state_->scratch;
-  if (scratch.size() < room) scratch.resize(room);
-  const auto body = MutableByteView(scratch).subspan(crypto::kNonceSize);
-  const auto packed = state_->compressor.compress(plain, body.first(body.size() - crypto::kTagSize));
+  if (const auto room = codec::Compressor::bound(plain.size()); scratch.size() < room) scratch.resize(room);
+  const auto packed = state_->compressor.compress(plain, scratch);
   l.codec = packed.codec;
-  std::size_t length = packed.size;
-  if (packed.codec == codec::CodecId::None) {
-    if (!plain.empty()) std::memcpy(body.data(), plain.data(), plain.size());
-    length = plain.size();
-  }
+  const ByteView body = packed.codec == codec::CodecId::None ? plain : ByteView(scratch).first(packed.size);
+  l.stored_length = static_cast<std::uint32_t>(body.size() + crypto::kSealOverhead);
   state_->random.fill(l.nonce);
-  std::memcpy(scratch.data(), l.nonce.data(), l.nonce.size());
-  aead->seal(l.nonce, record_aad(state_->context, type, l.codec, l.epoch, l.raw_length), body.first(length),
-             body.first(length + crypto::kTagSize));
-  l.stored_length = static_cast<std::uint32_t>(length + crypto::kSealOverhead);
-  append(out, ByteView(scratch).first(l.stored_length));
+  const auto place = out.extend(l.stored_length);
+  std::memcpy(place.data(), l.nonce.data(), l.nonce.size());
+  aead->seal(l.nonce, record_aad(state_->context, type, l.codec, l.epoch, l.raw_length), body, place.subspan(crypto::kNonceSize));
   return l;
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 
+#include "base/direct_io.h"
 #include "codec/binary.h"
 #include "codec/compression.h"
 #include "crypto/aead.h"
@@ -49,7 +50,7 @@ class RecordSealer {
 
   /// Appends the record to `out` and describes it (pack and offset stay for the caller to fill).
   /// @errors Key (role without that key), ResourceLimit (longer than the type allows)
-  Result<RecordLocation> seal(RecordType type, ByteView plain, Bytes& out);
+  Result<RecordLocation> seal(RecordType type, ByteView plain, DirectBuffer& out);
   /// GMAC of a record's plaintext under its nonce (manifest.md).
   ByteArray<16> fingerprint(const crypto::Nonce& nonce, ByteView plain);
 

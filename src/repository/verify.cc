@@ -17,6 +17,8 @@ namespace {
 
 /// Jobs that wait for a worker in a walk.
 constexpr std::size_t kWalkQueue = 256;
+/// Packs that are not in the page cache come from the disk: meanwhile another thread has the core.
+constexpr unsigned kThreadsPerWorker = 2;
 
 class Verification {
  public:
@@ -146,16 +148,16 @@ class Verification {
 
   /// Takes packs off `waiting` until there are none, or their records are as many as may be remembered.
   Status read_packs(std::vector<PackSummary>& waiting) {
-    BoundedQueue<PackSummary> queue(std::max(1u, options_.workers));
+    const unsigned workers = kThreadsPerWorker * std::max(1u, options_.workers);
+    BoundedQueue<PackSummary> queue(workers);
     BoundedQueue<std::uint64_t> done(64);  // bytes of each pack that was read
     TaskGroup group(options_.cancel);
     group.on_failure([&] {
       queue.cancel();
       done.cancel();
     });
-    std::atomic<unsigned> working{std::max(1u, options_.workers)};
+    std::atomic<unsigned> working{workers};
     std::atomic<std::size_t> remembered{0};
-    const unsigned workers = working.load();
     for (unsigned i = 0; i < workers; ++i)
       group.spawn([&]() -> Status {
         auto status = [&]() -> Status {

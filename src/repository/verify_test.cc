@@ -202,7 +202,7 @@ TEST_F(VerifyTest, APackSealedAnewUnderItsOwnNameIsFound) {
   const auto forged = std::move(again).finish();
   ASSERT_EQ(forged.data.size(), before.size());
   ASSERT_TRUE(parse_pack(forged.data, cluster->context(), last_data_pack, cluster->keys().maintenance_key));
-  memory->replace(name_of(last_data_pack), forged.data);
+  memory->replace(name_of(last_data_pack), to_bytes(forged.data));
   for (auto depth : kBothDepths) {
     const auto report = verified(depth);
     EXPECT_NE(told(report).find(name_of(last_data_pack) + ": its content is not what was committed"), std::string::npos) << told(report);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/direct_io.h"
 #include "base/random.h"
 
 namespace pgmint::storage {
@@ -24,6 +25,41 @@ std::string temporary_name() {
 
 int sync_with(const PosixOptions& options, int fd) { return options.sync ? options.sync(fd) : ::fsync(fd); }
 
+/// From this size on an object is written past the page cache, which would give it a copy, fresh memory, and the place of somebody else's pages
+/// (docs/adr/0015). Below, a write that waits for the disk and then an fsync that waits again would cost more.
+constexpr std::uint64_t kDirectFrom = 1 << 20;
+
+/// An object's bytes from front to back: directly for as long as pieces begin and end where direct writes can, through the cache from then on.
+class FrontToBack {
+ public:
+  FrontToBack(const Fd& fd, std::string_view what) : fd_(fd), what_(what) {}
+
+  /// Aligned memory only: asks for it at the first piece that has it.
+  Status write(ByteView piece, bool want_direct) {
+    if (offset_ == 0 && want_direct && is_aligned(piece)) direct_ = ask_for_direct_writes(fd_);
+    if (direct_) {
+      const auto whole = piece.first(is_aligned(piece) ? piece.size() / kDirectAlignment * kDirectAlignment : 0);
+      TRY(write_at_direct(fd_, whole, offset_, what_));
+      offset_ += whole.size();
+      piece = piece.subspan(whole.size());
+      if (piece.empty()) return ok();
+      direct_ = false;
+      TRY(end_direct_writes(fd_, what_));
+    }
+    TRY(write_at(fd_, piece, offset_, what_));
+    offset_ += piece.size();
+    return ok();
+  }
+
+ private:
+  static bool is_aligned(ByteView piece) { return reinterpret_cast<std::uintptr_t>(piece.data()) % kDirectAlignment == 0; }
+
+  const Fd& fd_;
+  std::string_view what_;
+  std::uint64_t offset_ = 0;  ///< while direct: a multiple of kDirectAlignment
+  bool direct_ = false;
+};
+
 /// The temporary, complete and durable but for its name. The descriptor stays open: its link count tells later whether
 /// a link that was reported as failed has happened.
 Result<Fd> write_temporary(const Fd& directory, const std::string& temporary, const BlobStream& stream,
@@ -35,10 +71,11 @@ Result<Fd> write_temporary(const Fd& directory, const std::string& temporary, co
   if ((st.st_mode & 07777) != options.file_mode && ::fchmod(fd.get(), options.file_mode) != 0)
     return posix_error(errno, fmt::format("chmod {}", what));
   // All at once: starting the writeback early with sync_file_range was measured and gains nothing (ADR 0004).
+  FrontToBack to(fd, what);
   for (std::uint64_t at = 0; at < stream.size;) {
     const ByteView piece = TRY(stream.piece(at));
     PGMINT_ASSERT(!piece.empty() && piece.size() <= stream.size - at);
-    if (auto written = write_all(fd, piece, what); !written) return as_storage_error(std::move(written).failure());
+    if (auto written = to.write(piece, options.direct_writes && stream.size >= kDirectFrom); !written) return as_storage_error(std::move(written).failure());
     at += piece.size();
   }
   // fsync, not fdatasync: the file is new, so its size must be committed either way and nothing is saved.

@@ -14,6 +14,7 @@ struct PosixOptions {
   bool create_root = false;       ///< make the root (and its parents) when missing
   mode_t file_mode = 0640;        ///< exact, whatever the umask
   mode_t directory_mode = 0750;   ///< exact, whatever the umask
+  bool direct_writes = true;      ///< large objects go past the page cache where the file system lets them
   bool force_link = false;        ///< publish by link+unlink even where renameat2(RENAME_NOREPLACE) works
   std::size_t open_files_max = 32;  ///< descriptors kept open for read_range
   std::function<int(int)> sync;   ///< fsync(2) when empty; tests make it fail

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -13,6 +14,7 @@
 #include <cerrno>
 #include <fstream>
 
+#include "base/direct_io.h"
 #include "base/test_seed.h"
 #include "storage/temporary_directory.h"
 
@@ -323,6 +325,20 @@ TEST(PosixStore, AWriteThatFailsHalfwayLeavesNothing) {
   }));
 }
 
+TEST(PosixStore, ADirectWriteThatFailsHalfwayLeavesNothing) {
+  TemporaryDirectory at;
+  DirectBuffer data;
+  data.extend(9 << 20);
+  EXPECT_TRUE(holds_in_child([&] {
+    ::signal(SIGXFSZ, SIG_IGN);
+    rlimit limit{(5 << 20) + 1000, (5 << 20) + 1000};
+    if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) return false;
+    auto store = open_at(at.path());
+    return fails_with(store->create("p/1", data), Errc::Storage) && files_below(at.path()) == 0 &&
+           store->create("p/1", ByteView(data).first(4 << 20)).has_value();
+  }));
+}
+
 TEST(PosixStore, AFullDiskIsAStorageErrorThatSaysSoAndLeavesNothing) {
   TemporaryDirectory at;
   if (::mount("pgmint-test", at.path().c_str(), "tmpfs", 0, "size=3m") != 0)
@@ -338,6 +354,73 @@ TEST(PosixStore, AFullDiskIsAStorageErrorThatSaysSoAndLeavesNothing) {
     EXPECT_TRUE(store->create("p/medium", Bytes(1 << 20))) << "what the failed write took was given back";
   }
   EXPECT_EQ(::umount(at.path().c_str()), 0);
+}
+
+/// Bytes in memory that direct writes can start from.
+DirectBuffer aligned(ByteView content) {
+  DirectBuffer buffer;
+  buffer.append(content);
+  return buffer;
+}
+
+/// How many pages of a file the page cache holds; nullopt where this is not told.
+std::optional<std::size_t> cached_pages(const fs::path& path) {
+  const auto fd = open_file(path, O_RDONLY);
+  const auto size = fs::file_size(path);
+  void* map = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd->get(), 0);
+  if (map == MAP_FAILED) return std::nullopt;
+  std::vector<unsigned char> pages((size + 4095) / 4096);
+  const bool told = ::mincore(map, size, pages.data()) == 0;
+  ::munmap(map, size);
+  if (!told) return std::nullopt;
+  return static_cast<std::size_t>(std::ranges::count_if(pages, [](unsigned char page) { return (page & 1) != 0; }));
+}
+
+TEST(PosixStore, LargeObjectsOfAnyLengthComeBack) {
+  SeededRandom random(test_seed());
+  SCOPED_TRACE(fmt::format("PGMINT_TEST_SEED={}", test_seed()));
+  const Bytes content = random_bytes(random, (5 << 20) + 10'000);
+  TemporaryDirectory at;
+  auto store = open_at(at.path());
+  int number = 0;
+  for (const std::size_t size : {std::size_t{1} << 20, (std::size_t{1} << 20) - 1, (std::size_t{1} << 20) + 1, (std::size_t{5} << 20) + 4095,
+                                 (std::size_t{5} << 20) + 4096, content.size()})
+    for (const std::size_t shift : {0, 1, 512}) {
+      const auto name = fmt::format("p/{}", number++);
+      const auto memory = aligned(content);
+      const auto data = ByteView(memory).subspan(shift, size - shift);
+      ASSERT_EQ(store->create(name, data).value(), Created::Yes);
+      EXPECT_TRUE(std::ranges::equal(*store->read(name, 16 << 20).value(), data)) << size << " from " << shift;
+    }
+  // Pieces that begin and end anywhere.
+  for (int round = 0; round < 20; ++round) {
+    const auto memory = aligned(content);
+    const auto name = fmt::format("s/{}", round);
+    const BlobStream stream{content.size(), [&](std::uint64_t offset) -> Result<ByteView> {
+      std::size_t n = 1 + random.below(3 << 20);
+      if (random.below(3) != 0) n = (n + 4095) / 4096 * 4096;
+      return ByteView(memory).subspan(offset, std::min<std::size_t>(n, content.size() - offset));
+    }};
+    ASSERT_EQ(store->create_from(name, stream).value(), Created::Yes);
+    EXPECT_TRUE(*store->read(name, 16 << 20).value() == content) << round;
+  }
+}
+
+TEST(PosixStore, ALargeObjectDoesNotPushOthersOutOfThePageCache) {
+  // Where direct writes are possible at all, and told apart: not in memory, which /tmp may be.
+  std::string root = "/var/tmp/pgmint-store-XXXXXX";
+  ASSERT_NE(::mkdtemp(root.data()), nullptr);
+  const auto probe = open_file(fs::path(root) / "probe", O_WRONLY | O_CREAT);
+  const bool possible = probe && ask_for_direct_writes(*probe);
+  const auto object = aligned(Bytes((4 << 20) + 100, std::byte{1}));
+  ASSERT_TRUE(open_at(root)->create("p/1", object));
+  PosixOptions through;
+  through.direct_writes = false;
+  ASSERT_TRUE(open_at(root, through)->create("p/2", object));
+  const auto direct = cached_pages(fs::path(root) / "p/1"), cached = cached_pages(fs::path(root) / "p/2");
+  fs::remove_all(root);
+  if (!possible || !direct || !cached || *cached < 1000) GTEST_SKIP() << "no direct writes, or nobody tells";
+  EXPECT_LE(*direct, 1u) << "its last, partial page";
 }
 
 TEST(PosixStore, AKilledWriterLeavesWholeObjectsOrNone) {

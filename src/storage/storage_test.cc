@@ -33,6 +33,12 @@ StoreUnderTest posix_by_link() {
   return posix(options);
 }
 
+StoreUnderTest posix_through_the_cache() {
+  PosixOptions options;
+  options.direct_writes = false;
+  return posix(options);
+}
+
 StoreUnderTest throttle() {
   auto clock = std::make_shared<InstantClock>();
   auto limiter = std::make_shared<RateLimiter>(1_MiB, *clock);
@@ -93,7 +99,8 @@ StoreUnderTest whole_stack() {
 INSTANTIATE_TEST_SUITE_P(Backends, BlobStoreConformance,
                          testing::Values(StoreFactory{"Memory", memory},
                                          StoreFactory{"Posix", [] { return posix({}); }},
-                                         StoreFactory{"PosixByLink", posix_by_link}),
+                                         StoreFactory{"PosixByLink", posix_by_link},
+                                         StoreFactory{"PosixThroughTheCache", posix_through_the_cache}),
                          factory_name);
 
 INSTANTIATE_TEST_SUITE_P(Decorators, BlobStoreConformance,

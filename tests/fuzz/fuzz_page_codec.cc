@@ -1,5 +1,5 @@
 // An even first byte: streams for the decoder (u24 size of the pages, u16 size of control, u16 of the raw planes; the rest is the
-// remainder), which both CPU paths must read alike. An odd one: pages for the encoder, which must come back.
+// remainder), which both CPU paths must read alike. An odd one: pages for the encoder, which must come back and pass the check.
 #include "codec/binary.h"
 #include "codec/page_decoder.h"
 #include "codec/page_encoder.h"
@@ -18,7 +18,13 @@ Status decode_streams(BinaryReader& in) {
   const auto decoded = best.decode(control, raw, remainder, out);
   const auto decoded_again = portable.decode(control, raw, remainder, again);
   PGMINT_ASSERT(decoded.has_value() == decoded_again.has_value());
-  if (parsed_or_corrupt(decoded)) PGMINT_ASSERT(out == again);
+  if (!parsed_or_corrupt(decoded)) return ok();
+  PGMINT_ASSERT(out == again);
+  // The check says yes exactly where no byte is left as it was before.
+  std::ranges::fill(again, std::byte{0xA5});
+  PGMINT_ASSERT(best.decode(control, raw, remainder, again).has_value());
+  const bool all_written = out == again;
+  for (auto* decoder : {&best, &portable}) PGMINT_ASSERT(decoder->reproduces(control, raw, remainder, out) == all_written);
   return ok();
 }
 
@@ -32,6 +38,7 @@ void encode_pages(ByteView input) {
   Bytes out(group.size(), std::byte{0xA5});
   PGMINT_ASSERT(decoder.decode(streams->control, streams->raw, streams->remainder, out).has_value());
   PGMINT_ASSERT(std::ranges::equal(out, group));
+  PGMINT_ASSERT(decoder.reproduces(streams->control, streams->raw, streams->remainder, group));
 }
 
 }  // namespace
