@@ -167,6 +167,29 @@ def test_the_next_backup_and_push_go_on_above_the_floor(three, make):
     assert restored_digest(make, pgmint, name, "--latest") == cluster.digest()
 
 
+def test_a_parent_that_goes_harms_no_child(pair, make):
+    cluster, pgmint = pair
+    names = [pgmint.backup()["name"]]
+    for _ in range(2):
+        write_wal(cluster, 2)
+        made = pgmint.run("backup", "--json").json
+        if made["type"] != "incremental":
+            pytest.skip("this version makes full backups only")
+        names.append(made["name"])
+    write_wal(cluster, 1)
+    rules(pgmint, count=1, wal="0d", **NO_SPANS)
+    assert pgmint.run("expire", "--json").json["forget"] == names[:2]
+    assert pgmint.run("collect", "--json").json["objects"] > 0
+    assert pgmint.names() == names[2:]
+    assert pgmint.run("verify", "--read-data", "--json").json["ok"] is True
+    assert restored_digest(make, pgmint, names[2], "--latest") == cluster.digest()
+    # And it can be built on: the WAL since its start is there.
+    write_wal(cluster, 1)
+    child = pgmint.run("backup", "--json").json
+    assert child["type"] == "incremental"
+    assert restored_digest(make, pgmint, child["name"], "--latest") == cluster.digest()
+
+
 def test_floors_outlive_a_rebuilt_log(three):
     cluster, pgmint, names, digests = three
     rules(pgmint, count=3, wal="0d", **NO_SPANS)
