@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "crypto/ghash.h"
 #include "crypto/openssl_handles.h"
 
 namespace pgmint::crypto {
@@ -12,8 +11,6 @@ namespace {
 
 constexpr std::size_t kBlockSize = 16;
 using Block = ByteArray<kBlockSize>;
-/// So much of a nonce goes into the derived key.
-constexpr std::size_t kDerivedFrom = 12;
 
 /// OpenSSL counts in int; a call takes at most this much.
 constexpr std::size_t kStepMax = std::size_t{1} << 30;
@@ -41,26 +38,20 @@ class DerivedGcm {
   ~DerivedGcm() { wipe(subkey_); }
 
   void start(const Nonce& nonce, bool encrypt) {
-    auto derived = derive(nonce);
-    const auto* iv = as_u8(ByteView(nonce)) + kDerivedFrom;
-    require(EVP_CipherInit_ex2(gcm_.get(), nullptr, as_u8(ByteView(derived)), iv, encrypt ? 1 : 0, nullptr) == 1,
-            "set a GCM key");
-    wipe(derived);
-  }
-
-  /// The key for one nonce; to be wiped. The rest of the nonce is GCM's own.
-  ByteArray<2 * kBlockSize> derive(const Nonce& nonce) {
     // Two counter blocks, 00 01 'X' 00 and 00 02 'X' 00, each followed by the first half of the nonce.
     ByteArray<2 * kBlockSize> derived{};
     for (std::size_t i = 0; i < 2; ++i) {
       std::byte* block = derived.data() + i * kBlockSize;
       block[1] = static_cast<std::byte>(i + 1);
       block[2] = static_cast<std::byte>('X');
-      std::memcpy(block + 4, nonce.data(), kDerivedFrom);
+      std::memcpy(block + 4, nonce.data(), 12);
       for (std::size_t j = 0; j < kBlockSize; ++j) block[j] ^= subkey_[j];
     }
     encrypt_blocks(derived, derived);
-    return derived;
+    const auto* iv = as_u8(ByteView(nonce)) + 12;
+    require(EVP_CipherInit_ex2(gcm_.get(), nullptr, as_u8(ByteView(derived)), iv, encrypt ? 1 : 0, nullptr) == 1,
+            "set a GCM key");
+    wipe(derived);
   }
 
   void authenticate(ByteView aad) { update(aad, nullptr); }
@@ -184,37 +175,9 @@ Result<Bytes> Aead::open_with_nonce(ByteView aad, ByteView nonce_and_sealed) {
   return plain;
 }
 
-/// The faster way where the CPU has it: our hash, and of OpenSSL only the two blocks that GCM encrypts beside it.
 struct Gmac::State {
-  explicit State(const Key256& key) : gcm(key), blocks(EVP_CIPHER_CTX_new()) {
-    require(blocks != nullptr, "allocate a cipher context");
-    require(EVP_EncryptInit_ex2(blocks.get(), aes_256_ecb(), nullptr, nullptr, nullptr) == 1, "prepare AES");
-  }
-  ~State() { wipe(mask); }
-
-  void start_hash(const Nonce& nonce) {
-    auto derived = gcm.derive(nonce);
-    require(EVP_EncryptInit_ex2(blocks.get(), nullptr, as_u8(ByteView(derived)), nullptr, nullptr) == 1, "set an AES key");
-    EVP_CIPHER_CTX_set_padding(blocks.get(), 0);
-    wipe(derived);
-    Block h{};
-    mask = {};
-    std::memcpy(mask.data(), nonce.data() + kDerivedFrom, nonce.size() - kDerivedFrom);
-    mask.back() = std::byte{1};
-    for (auto* block : {&h, &mask}) {
-      int length = 0;
-      auto* const at = as_u8(MutableByteView(*block));
-      require(EVP_EncryptUpdate(blocks.get(), at, &length, at, kBlockSize) == 1, "encrypt a block");
-    }
-    hash.start(h);
-    wipe(h);
-  }
-
+  explicit State(const Key256& key) : gcm(key) {}
   DerivedGcm gcm;
-  CipherContext blocks;
-  Ghash hash;
-  Block mask{};  ///< what the hash is encrypted with
-  const bool by_own_hash = Ghash::supported();
 };
 
 Gmac::Gmac(const Key256& key) : state_(std::make_unique<State>(key)) {}
@@ -229,25 +192,14 @@ ByteArray<16> Gmac::compute(const Nonce& nonce, ByteView data) {
 }
 
 void Gmac::start(const Nonce& nonce) {
-  if (state_->by_own_hash)
-    state_->start_hash(nonce);
-  else
-    state_->gcm.start(nonce, true);
+  state_->gcm.start(nonce, true);
 }
 
 void Gmac::update(ByteView data) {
-  if (state_->by_own_hash)
-    state_->hash.update(data);
-  else
-    state_->gcm.authenticate(data);
+  state_->gcm.authenticate(data);
 }
 
 ByteArray<16> Gmac::finish() {
-  if (state_->by_own_hash) {
-    auto tag = state_->hash.finish();
-    for (std::size_t i = 0; i < tag.size(); ++i) tag[i] ^= state_->mask[i];
-    return tag;
-  }
   ByteArray<kTagSize> tag;
   state_->gcm.finish(tag);
   return tag;
