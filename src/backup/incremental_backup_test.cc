@@ -202,46 +202,73 @@ TEST_F(IncrementalBackupTest, DamageToTheParentIsNeverPassedOn) {
   }
 }
 
-/// Cut off at every operation of the store, the parent stays, and the next run makes a whole backup.
-TEST_F(IncrementalBackupTest, AFailureAtEveryOperationLeavesTheParentAndTheNextRunGoesOn) {
-  const auto first = full();
+/// Cut off at every operation of the store, what was listed stays whole, and the next run makes a whole backup.
+struct CutOff : IncrementalBackupTest {
+  BackupReport survive_everywhere() {
+    has_stop_segment = false;
+    archive_summary(start_segment, {});
+    const auto before = cluster->state().snapshots();
+    std::uint64_t failed = 0, point = 0;
+    for (bool fired = true; fired && !HasFailure(); ++point) {
+      fired = false;
+      storage::Fault fault;
+      fault.then = [&] { fired = true; };
+      fault.code = Errc::Key;  // not tried again
+      fault.skip = point;
+      fault.times = 1;
+      fault.when = point % 2 == 0 ? storage::Fault::When::Before : storage::Fault::When::After;
+      store->add(fault);
+      auto report = run();
+      store->clear();
+      clock.sleep(std::chrono::minutes(1));
+      EXPECT_TRUE(cluster->log().refresh());
+      if (!report) ++failed;
+      for (const auto& [session, live] : before) EXPECT_TRUE(cluster->state().snapshots().contains(session));
+      for (const auto& [session, live] : std::map(cluster->state().snapshots())) {
+        if (before.contains(session)) continue;
+        BackupReport listed;
+        listed.session = session;
+        expect_whole(listed);
+        EXPECT_TRUE(cluster->log().append(cluster->actor(), repository::ForgetEntry{session}));
+      }
+      if (HasFailure()) ADD_FAILURE() << "at operation " << point;
+    }
+    EXPECT_GT(failed, 10U);
+    return run_well();
+  }
+};
+
+TEST_F(CutOff, AnIncremental) {
+  full();
   advance({3, 200});
   change(3);
   change(200);
-  has_stop_segment = false;
-  archive_summary(start_segment, {});
-  std::uint64_t failed = 0, point = 0;
-  for (bool fired = true; fired; ++point) {
-    fired = false;
-    storage::Fault fault;
-    fault.then = [&] { fired = true; };
-    fault.code = Errc::Key;  // not tried again
-    fault.skip = point;
-    fault.times = 1;
-    fault.when = point % 2 == 0 ? storage::Fault::When::Before : storage::Fault::When::After;
-    store->add(fault);
-    auto report = run();
-    store->clear();
-    clock.sleep(std::chrono::minutes(1));
-    ASSERT_TRUE(cluster->log().refresh());
-    ASSERT_TRUE(cluster->state().snapshots().contains(first.session));
-    if (!report) ++failed;
-    for (const auto& [session, live] : std::map(cluster->state().snapshots())) {
-      if (session == first.session) continue;
-      BackupReport listed;
-      listed.session = session;
-      expect_whole(listed);
-      ASSERT_TRUE(cluster->log().append(cluster->actor(), repository::ForgetEntry{session}));
-    }
-    if (HasFailure()) {
-      ADD_FAILURE() << "at operation " << point;
-      return;
-    }
-  }
-  EXPECT_GT(failed, 10U);
-  const auto last = run_well();
+  const auto last = survive_everywhere();
   EXPECT_EQ(last.type, BackupType::Incremental);
   expect_whole(last);
+}
+
+TEST_F(CutOff, AnIncrementalThatEmptiesPacks) {
+  const auto first = full();
+  std::vector<BlockNumber> most;
+  for (BlockNumber block = 0; block < 300; ++block)
+    if (block < 96 || block >= 128) most.push_back(block);
+  advance(most);
+  for (const auto block : most) change(block);
+  const auto second = run_well();
+  EXPECT_EQ(second.type, BackupType::Incremental);
+  expect_whole(second);
+  advance({7});
+  change(7);
+  const auto third = survive_everywhere();
+  EXPECT_EQ(third.parent, second.name);
+  expect_whole(third);
+  ASSERT_TRUE(cluster->log().refresh());
+  const auto founders = [&](const BackupReport& report) {
+    const auto& packs = cluster->state().snapshots().at(report.session).packs;
+    return std::ranges::count_if(packs, [&](const auto& entry) { return entry.first.session == first.session; });
+  };
+  EXPECT_LT(founders(third), founders(second)) << "the table's pack has nothing left";
 }
 
 }  // namespace
