@@ -81,10 +81,6 @@ std::size_t MappedFile::parent_delta_pages(std::uint64_t from, std::uint64_t to)
   return static_cast<std::size_t>(end - begin);
 }
 
-bool MappedFile::parent_delta_has(std::uint32_t block) const {
-  return std::ranges::binary_search(parent_delta_blocks_, block);
-}
-
 void MappedFile::set(std::uint64_t extent, repository::MapExtent what) {
   extents_[extent] = std::move(what);
   set_[extent] = 1;

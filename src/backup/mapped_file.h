@@ -44,7 +44,6 @@ class MappedFile {
   bool parent_has(std::uint64_t extent) const;
   /// How many pages of [from, to), in blocks of the file, live in its deltas.
   std::size_t parent_delta_pages(std::uint64_t from, std::uint64_t to) const;
-  bool parent_delta_has(std::uint32_t block) const;
   /// Its deltas cost more than reading the file again does: what has some is to be written anew.
   bool deltas_are_dear() const { return deltas_are_dear_; }
 
