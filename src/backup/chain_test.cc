@@ -9,8 +9,7 @@ struct Chain : testing::ChainTest {};
 TEST_F(Chain, CostsWhatChangedAndNoMore) {
   shape = {.relations = 4, .pages = 512, .days = 10, .backups_a_day = 4, .changed = 0.01, .skewed = false};
   simulate();
-  // The target is 1.2, which a month of eight relations keeps (docs/performance.md). Four that fold within days of each other, the
-  // old packs pinned by the days before, were seen at 1.21.
+  // The target is 1.2, which a month of eight relations keeps (docs/performance.md); this smaller shape was seen at 1.21.
   EXPECT_LE(worst_to_minimum(), 1.3);
   EXPECT_LE(worst_restore(), 1.3);
   EXPECT_LE(mean_stored_to_changed(), 8);
