@@ -549,10 +549,10 @@ def measure_incremental(work, size_mb, results, rounds):
         server.archive_with("true")
         for tool in (peer, pgmint):
             tool.create()
-        for tool in (pgmint, peer):
-            archive_for(tool)
-            tool.backup()
         for _ in range(rounds):
+            for tool in (pgmint, peer):  # each round stands on a full: deltas of rounds before would be folded in between
+                archive_for(tool)
+                tool.backup()
             started = time.monotonic()
             server.sql("checkpoint; select pg_backup_start('alone', true); select pg_switch_wal(); select labelfile from pg_backup_stop(false)")
             results.add("nothing: the server's own part", "postgresql", time.monotonic() - started)

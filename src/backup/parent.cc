@@ -55,7 +55,9 @@ Result<ParentChoice> choose_parent(repository::Cluster& cluster, const postgres:
   }
   auto root = repository::read_root(cluster.store(), cluster.context(), newest->snap.session, cluster.keys());
   if (!root) {
-    if (!repository::is_damage(root.failure())) return std::move(root).failure();
+    // Of a newer version, or a damaged one that looks like it: neither is a ground to stand on, and both want a look.
+    const bool newer = root.failure().code() == Errc::Precondition;
+    if (!newer && !repository::is_damage(root.failure())) return std::move(root).failure();
     choice.damaged = true;
     choice.reason = fmt::format("the manifest of {} cannot be read: {}", newest->snap.name, root.failure().describe());
     return choice;
