@@ -129,6 +129,8 @@ void tell(Context& context, const restore::RestoreRequest& request, const restor
   auto& out = context.output();
   out.line(fmt::format("restored {} to {}: {} in {} files, took {}", report.backup, request.to.string(),
                        human(ByteCount(report.bytes)), report.files, human(report.elapsed)));
+  if (report.delta)
+    out.line(fmt::format("  kept {} that was there already, fetched {}", human(ByteCount(report.kept_bytes)), human(ByteCount(report.read_bytes))));
   out.line(fmt::format("  target: {}, timeline {}; then {}", restore::describe(report.target), report.timeline.value(),
                        restore::action_name(request.action)));
   if (report.clone)
@@ -142,9 +144,6 @@ Result<int> run(Context& context) {
   const auto target = TRY(target_of(arguments));
   const auto tablespaces = TRY(tablespaces_of(arguments));
   const auto max_rate = TRY(rate_option(arguments, "--max-rate"));
-  if (arguments.has("--delta"))
-    return Error(Errc::Precondition, fmt::format("--delta: not in this version (pgmint {})", PGMINT_VERSION),
-                 Hint{"restore into an empty directory"});
   std::error_code failed;
   const auto to = fs::absolute(*arguments.get("--to"), failed).lexically_normal();
   if (failed) return usage(fmt::format("--to {}: {}", *arguments.get("--to"), failed.message()));
@@ -166,6 +165,7 @@ Result<int> run(Context& context) {
                                   .max_rate = max_rate,
                                   .progress = {}};
   request.keep_archiving = arguments.has("--keep-archiving");
+  request.delta = arguments.has("--delta");
   request.from_manifest = from_manifest;
   if (const auto* settings = configuration.find_cluster(name)) request.own_data_directory = settings->data_directory;
   request.workers = TRY(context.jobs());
@@ -182,7 +182,7 @@ Result<int> run(Context& context) {
   for (const auto& warning : report.warnings) print_warning(warning);
   Json files = Json::array();
   for (const auto& file : report.configuration_files) files.push_back(configuration_file_json(file));
-  context.output().document({{"cluster", name},
+  Json document = {{"cluster", name},
                              {"backup", report.backup},
                              {"to", to.string()},
                              {"target", target_json(report.target)},
@@ -193,7 +193,12 @@ Result<int> run(Context& context) {
                              {"duration_s", std::chrono::duration<double>(system_clock().now() - started).count()},
                              {"clone", report.clone},
                              {"warnings", report.warnings},
-                             {"config_files", std::move(files)}});
+                             {"config_files", std::move(files)}};
+  if (report.delta) {
+    document["kept_bytes"] = report.kept_bytes;
+    document["read_bytes"] = report.read_bytes;
+  }
+  context.output().document(document);
   tell(context, request, report);
   return 0;
 }
@@ -222,7 +227,7 @@ const CommandSpec& restore_command() {
           {
               {.name = "--to",
                .value = "DIR",
-               .text = "The data directory to write: absent, or empty.",
+               .text = "The data directory to write: absent, or empty; with --delta see there.",
                .required = true,
                .completes = Completes::Directory},
               {.name = "--backup",
@@ -244,7 +249,13 @@ const CommandSpec& restore_command() {
                .value = "ACTION",
                .text = "What the server does at the target: promote (the default), pause, shutdown.",
                .words = {"pause", "promote", "shutdown"}},
-              {.name = "--delta", .value = "", .text = "Not in this version."},
+              {.name = "--delta",
+               .value = "",
+               .text = "DIR may be a data directory of this cluster whose server is stopped, or what an interrupted restore left: "
+                       "files that the backup does not have are deleted, blocks that are equal by their fingerprint stay, the rest "
+                       "is fetched. pg_control goes first and comes back last, so that no server starts in between; an interrupted "
+                       "restore --delta goes on when run again. The directory's own WAL is kept as pg_wal.before-restore-TIME, and "
+                       "what of it the repository lacks is named. Tablespaces that were mapped must be mapped again."},
               {.name = "--tablespace",
                .value = "OLD=NEW",
                .text = "Where a tablespace's directory goes.",

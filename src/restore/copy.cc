@@ -19,6 +19,8 @@
 #include "repository/layout.h"
 #include "repository/pack.h"
 #include "repository/segment_map.h"
+#include "restore/equal_blocks.h"
+#include "restore/existing_directory.h"
 #include "restore/slice_writer.h"
 
 namespace pgmint::restore {
@@ -43,6 +45,7 @@ struct OpenFile {
   fs::path path;
   Fd fd;
   bool direct = false;  ///< writes go past the page cache
+  bool existing = false;  ///< it has content to compare with; never written directly, since it is read as well
   std::atomic<std::uint64_t> pending{0};
 };
 
@@ -102,11 +105,12 @@ class Copy {
       held_.warnings.push_back("the target held what an interrupted restore had left; it was removed first");
       if (auto stayed = undo_copy(job_.target); !stayed.empty()) return Error(Errc::Io, fmt::format("{} cannot be removed", stayed.front()));
     }
+    repository::RecordOpener opener(job_.cluster.context(), job_.cluster.keys());
+    if (job_.target.delta) TRY(take_over(opener));
     for (const auto& directory : job_.target.new_roots) {
       TRY(make_directory(directory, 0700));
-      TRY(write_file_durably(directory / kRestoringMarker, {}, 0600));
+      if (!job_.target.delta) TRY(write_file_durably(directory / kRestoringMarker, {}, 0600));
     }
-    repository::RecordOpener opener(job_.cluster.context(), job_.cluster.keys());
     TRY(repository::walk_manifest(job_.cluster.store(), job_.cluster.context(), opener, job_.root,
                                   [&](const FileEntry& entry) -> Status {
                                     TRY(group_.check());
@@ -114,6 +118,36 @@ class Copy {
                                   }));
     return flush_bundled();
   }
+
+  /// Of a delta restore: no server starts any more, and what the backup does not have is gone.
+  Status take_over(repository::RecordOpener& opener) {
+    repository::WalArchive archive(job_.cluster, {job_.root.system_id, job_.root.incarnation});
+    const auto size = TRY(postgres::WalSegmentSize::of(job_.root.wal_segment_size));
+    held_.warnings = TRY(close_directory(job_.target, archive, size));
+    NamedPlaces named;
+    TRY(repository::walk_manifest(job_.cluster.store(), job_.cluster.context(), opener, job_.root, [&](const FileEntry& entry) -> Status {
+      TRY(group_.check());
+      if (entry.area == FileArea::Configuration || (entry.area == FileArea::Data && is_held_back(entry.path))) return ok();
+      const auto path = path_of(entry);
+      if (!path) return ok();
+      NamedPlace place{entry.kind, {}};
+      if (entry.kind == FileKind::Symlink && entry.path == "pg_wal") {
+        place.kind = FileKind::Directory;
+      } else if (entry.kind == FileKind::Symlink) {
+        place.link = std::get<std::string>(entry.content);
+      } else if (entry.kind == FileKind::TablespaceLink) {
+        if (const auto* location = location_of(entry)) place.link = *location;
+      }
+      named.emplace(path->string(), std::move(place));
+      return ok();
+    }));
+    const auto removed = TRY(sweep_directory(job_.target, named));
+    log_info("delta restore: {} entries that the backup does not have were removed", removed);
+    return ok();
+  }
+
+  /// Not written by the copy: pg_control comes last, signal files are the restore's own.
+  static bool is_held_back(std::string_view path) { return path == "standby.signal" || path == "recovery.signal" || path == kControlPath; }
 
   Status take(const FileEntry& entry, repository::RecordOpener& opener) {
     if (entry.area == FileArea::Configuration) return take_configuration(entry, opener);
@@ -136,6 +170,7 @@ class Copy {
       case FileKind::Symlink: return make_symlink(entry, *path);
       case FileKind::Empty: {
         auto file = TRY(create_file(entry, *path));
+        if (file->existing && ::ftruncate(file->fd.get(), 0) != 0) return errno_error(errno, fmt::format("truncate {}", path->string()));
         return finish_file(std::move(file));
       }
       case FileKind::Bundled:
@@ -152,7 +187,7 @@ class Copy {
     if (map->file_length != entry.size) return Error(Errc::Corruption, "its map has another length than its entry");
     auto file = TRY(create_file(entry, path));
     if (::ftruncate(file->fd.get(), static_cast<off_t>(entry.size)) != 0) return errno_error(errno, fmt::format("extend {}", path.string()));
-    file->direct = entry.size % kDirectAlignment == 0 && map->extent_size % kDirectAlignment == 0 && ask_for_direct_writes(file->fd);
+    file->direct = !file->existing && entry.size % kDirectAlignment == 0 && map->extent_size % kDirectAlignment == 0 && ask_for_direct_writes(file->fd);
     const std::uint64_t extents = map->extent_count();
     const std::uint64_t per_slice = std::max<std::uint64_t>(1, kSliceBytes / map->extent_size);
     if (extents == 0) return finish_file(std::move(file));
@@ -217,6 +252,7 @@ class Copy {
 
   // --- names and file system objects ------------------------------------------------------------------------------------
 
+  const std::string* location_of(const FileEntry& link) const { return tablespace_location(std::string_view(link.path).substr(link.path.rfind('/') + 1)); }
   /// Where the tablespace with this OID goes; nullptr for in-place ones and for anything that is no OID.
   const std::string* tablespace_location(std::string_view digits) const {
     std::uint32_t oid = 0;
@@ -255,9 +291,9 @@ class Copy {
   }
 
   Status make_tablespace_link(const FileEntry& entry, const fs::path& path) {
-    const auto* location = tablespace_location(std::string_view(entry.path).substr(entry.path.rfind('/') + 1));
+    const auto* location = location_of(entry);
     if (location == nullptr) return Error(Errc::Corruption, "a tablespace link of which the manifest's list knows nothing");
-    if (::symlink(location->c_str(), path.c_str()) != 0) return errno_error(errno, fmt::format("link {}", path.string()));
+    if (::symlink(location->c_str(), path.c_str()) != 0 && !(job_.target.delta && errno == EEXIST)) return errno_error(errno, fmt::format("link {}", path.string()));
     return give_to_owner(path);
   }
 
@@ -268,7 +304,7 @@ class Copy {
       held_.warnings.push_back(fmt::format("pg_wal was a symbolic link to {}; it is a plain directory here: move it and link it before starting, if you want it elsewhere", target));
       return make_directory(path, 0700);
     }
-    if (::symlink(target.c_str(), path.c_str()) != 0) return errno_error(errno, fmt::format("link {}", path.string()));
+    if (::symlink(target.c_str(), path.c_str()) != 0 && !(job_.target.delta && errno == EEXIST)) return errno_error(errno, fmt::format("link {}", path.string()));
     if (!target.empty() && target.front() == '/')
       held_.warnings.push_back(fmt::format("{} is a symbolic link to {}, as in the origin", entry.path, target));
     return give_to_owner(path);
@@ -277,7 +313,17 @@ class Copy {
   Result<std::shared_ptr<OpenFile>> create_file(const FileEntry& entry, const fs::path& path) {
     auto file = std::make_shared<OpenFile>();
     file->path = path;
-    file->fd = TRY(open_file(path, O_WRONLY | O_CREAT | O_EXCL, 0600));
+    if (job_.target.delta) {  // the sweep left only plain files with one name
+      auto found = open_if_exists(path, O_RDWR | O_NOFOLLOW);
+      if (!found) {
+        if (found.failure().code() != Errc::Key) return std::move(found).failure();
+        if (::unlink(path.c_str()) != 0) return errno_error(errno, fmt::format("remove {}", path.string()));  // read-only, as keys of TLS are
+      } else if (*found) {
+        file->fd = std::move(**found);
+        file->existing = true;
+      }
+    }
+    if (!file->existing) file->fd = TRY(open_file(path, O_WRONLY | O_CREAT | O_EXCL, 0600));
     if (::fchmod(file->fd.get(), entry.mode & 07777) != 0) return errno_error(errno, fmt::format("chmod {}", path.string()));
     if (job_.target.owner && ::fchown(file->fd.get(), job_.target.owner->uid, job_.target.owner->gid) != 0)
       return errno_error(errno, fmt::format("chown {}", path.string()));
@@ -316,13 +362,20 @@ class Copy {
   Status copy_slice(SliceTask& task, repository::RecordOpener& opener, Bytes& run, Scratch& plain) {
     const auto& map = *task.map;
     SliceWriter writer(task.file->fd, task.file->direct, task.file->path.string(), plain.of(kWriteMax), task.first * map.extent_size);
-    TRY(writer.reserve(map, task.first, task.last));
+    const auto keep = task.file->existing ? TRY(equal_extents(task, opener)) : std::vector<bool>(task.last - task.first);
+    const auto kept = [&](std::uint64_t extent) -> bool { return keep[extent - task.first]; };
+    if (!task.file->existing) TRY(writer.reserve(map, task.first, task.last));
     const auto deltas = TRY(repository::DeltaPages::load(job_.cluster.store(), job_.cluster.context(), opener, map, task.first, task.last));
     read_bytes_.fetch_add(deltas.read_bytes(), std::memory_order_relaxed);
     for (std::uint64_t i = task.first; i < task.last;) {
+      if (kept(i)) {
+        TRY(writer.skip(map.extent_length(i)));
+        count_kept(map.extent_length(i++));
+        continue;
+      }
       if (!map.extents[i].location) {
         const auto length = map.extent_length(i);
-        if (deltas.touches(map, i)) {
+        if (deltas.touches(map, i) || task.file->existing) {
           const auto out = TRY(writer.next(length));
           std::ranges::fill(out, std::byte{0});
           deltas.apply(map, i, out);
@@ -336,7 +389,7 @@ class Copy {
       const auto& first = *map.extents[i].location;
       std::uint64_t end = i + 1;
       std::size_t bytes = first.stored_length;
-      while (end < task.last && map.extents[end].location && map.extents[end].location->pack == first.pack &&
+      while (end < task.last && !kept(end) && map.extents[end].location && map.extents[end].location->pack == first.pack &&
              map.extents[end].location->offset == first.offset + bytes && bytes + map.extents[end].location->stored_length <= kRunMax)
         bytes += map.extents[end++].location->stored_length;
       if (run.size() < bytes) run.resize(bytes);
@@ -361,7 +414,46 @@ class Copy {
     return ok();
   }
 
+  /// Of the slice's extents, those that the file has already.
+  Result<std::vector<bool>> equal_extents(const SliceTask& task, repository::RecordOpener& opener) {
+    std::vector<bool> equal(task.last - task.first);
+    Bytes have;
+    for (auto i = task.first; i < task.last; ++i) {
+      if (has_live_delta(*task.map, i)) continue;
+      have.resize(task.map->extent_length(i));
+      if (TRY(read_at(task.file->fd, have, i * task.map->extent_size, task.file->path.string())) != have.size()) continue;
+      equal[i - task.first] = is_certainly_equal(opener, *task.map, i, have);
+      TRY(group_.check());
+    }
+    return equal;
+  }
+
+  /// Keeps a bundle's files that the target has already; the others stay in the task.
+  Status keep_bundled(BundleTask& task, repository::RecordOpener& opener) {
+    std::vector<FileEntry> others;
+    for (auto& entry : task.files) {
+      const auto path = *path_of(entry);
+      const auto found = TRY(stat_if_exists(path));
+      if (found && S_ISREG(found->st_mode) && static_cast<std::uint64_t>(found->st_size) == entry.size) {
+        const auto& member = std::get<repository::BundleMember>(entry.content);
+        auto file = TRY(create_file(entry, path));
+        Bytes have(entry.size);
+        if (file->existing && TRY(read_at(file->fd, have, 0, path.string())) == have.size() &&
+            opener.fingerprint(repository::bundle_member_nonce(task.bundle.nonce, member.offset), have) == member.fingerprint) {
+          count_kept(entry.size);
+          TRY(finish_file(std::move(file)));
+          continue;
+        }
+      }
+      others.push_back(std::move(entry));
+    }
+    task.files = std::move(others);
+    return ok();
+  }
+
   Status copy_bundle(BundleTask& task, repository::RecordOpener& opener) {
+    if (job_.target.delta) TRY(keep_bundled(task, opener));
+    if (task.files.empty()) return ok();
     auto bundle = TRY(repository::read_record(job_.cluster.store(), job_.cluster.context(), opener, task.bundle));
     read_bytes_.fetch_add(task.bundle.stored_length, std::memory_order_relaxed);
     for (const auto& entry : task.files) {
@@ -371,6 +463,7 @@ class Copy {
         return Error(Errc::Corruption, fmt::format("{}: its content in the bundle is not what the manifest names", entry.path));
       const auto path = *path_of(entry);
       auto file = TRY(create_file(entry, path));
+      if (file->existing && ::ftruncate(file->fd.get(), 0) != 0) return errno_error(errno, fmt::format("truncate {}", path.string()));
       TRY(write_all(file->fd, content, path.string()));
       count_written(entry.size);
       TRY(finish_file(std::move(file)));
@@ -378,6 +471,10 @@ class Copy {
     return throttle();
   }
 
+  void count_kept(std::uint64_t bytes) {
+    kept_.fetch_add(bytes, std::memory_order_relaxed);
+    count_written(bytes);
+  }
   void count_written(std::uint64_t bytes) { bytes_.fetch_add(bytes, std::memory_order_relaxed); }
 
   /// Keeps the whole job under its rate by sleeping as long as it is ahead.
@@ -385,7 +482,7 @@ class Copy {
     if (!job_.max_rate || job_.max_rate->value() == 0) return ok();
     while (true) {
       const auto allowed = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count() * static_cast<double>(job_.max_rate->value());
-      if (static_cast<double>(bytes_.load(std::memory_order_relaxed)) <= allowed) return ok();
+      if (static_cast<double>(bytes_.load(std::memory_order_relaxed) - kept_.load(std::memory_order_relaxed)) <= allowed) return ok();
       TRY(group_.check());
       system_clock().sleep(std::chrono::milliseconds(20));
     }
@@ -408,7 +505,7 @@ class Copy {
 
   // --- progress ------------------------------------------------------------------------------------------------------------
 
-  CopyCounters snapshot() const { return {files_.load(), bytes_.load(), read_bytes_.load()}; }
+  CopyCounters snapshot() const { return {files_.load(), bytes_.load(), read_bytes_.load(), kept_.load()}; }
 
   void report_until_done() {
     while (!group_.cancelled() && running_workers_.load() > 0) {
@@ -424,7 +521,7 @@ class Copy {
   BoundedQueue<Task> tasks_;
   BoundedQueue<std::shared_ptr<OpenFile>> to_sync_;
   std::atomic<unsigned> running_workers_{0};
-  std::atomic<std::uint64_t> files_{0}, bytes_{0}, read_bytes_{0};
+  std::atomic<std::uint64_t> files_{0}, bytes_{0}, read_bytes_{0}, kept_{0};
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   std::vector<FileEntry> bundled_;      // producer's only
   std::vector<fs::path> directories_;   // producer's, read after join

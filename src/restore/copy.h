@@ -7,6 +7,7 @@ namespace pgmint::restore {
 
 struct CopyCounters {
   std::uint64_t files = 0, bytes = 0, read_bytes = 0;
+  std::uint64_t kept_bytes = 0;  ///< of `bytes`, what the target had
 };
 
 /// What the copy holds back, for finish() to write when everything else is durable.
@@ -29,7 +30,7 @@ struct CopyJob {
 };
 
 /// Creates directories, links and files below target.to and the tablespaces, fsyncs each file and directory. pg_control is
-/// not written. @errors Corruption, Storage, Key, Io, Cancelled
+/// not written. With target.delta the directory is closed and swept first, and what is equal by fingerprint stays. @errors Corruption, Storage, Key, Io, Cancelled
 Result<HeldBack> copy_files(const CopyJob& job, CopyCounters& counters);
 
 /// Deletes what a failed copy left below target.new_roots (which were absent or empty before). Best effort; says what stayed.

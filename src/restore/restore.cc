@@ -188,7 +188,8 @@ Status finish(const RestoreRequest& request, const Choice& choice, const TargetP
   TRY(make_owned_directory(target, target.to / "global"));
   TRY(write_owned(target, target.to / "global/pg_control", held.control_file, held.control_mode));
   for (auto it = target.new_roots.rbegin(); it != target.new_roots.rend(); ++it) {
-    if (::unlink((*it / kRestoringMarker).c_str()) != 0) return errno_error(errno, fmt::format("remove {}", (*it / kRestoringMarker).string()));
+    const auto marker = *it / target.marker();
+    if (::unlink(marker.c_str()) != 0) return errno_error(errno, fmt::format("remove {}", marker.string()));
     TRY(sync_directory(*it));
   }
   return ok();
@@ -253,6 +254,8 @@ Result<RestoreReport> run(const RestoreRequest& request) {
     return finish(request, choice, target, held, report);
   }();
   // Only a copy that was not yet complete is taken back: with pg_control in place it is a database.
+  if (!written && target.delta && ::access((target.to / "global/pg_control").c_str(), F_OK) != 0)
+    return std::move(written).failure().with_context("restore failed, and the server cannot start on the target; the same command with --delta goes on with what is there");
   if (!written && ::access((target.to / "global/pg_control").c_str(), F_OK) != 0) {
     const auto stayed = undo_copy(target);
     auto error = std::move(written).failure();
@@ -263,6 +266,8 @@ Result<RestoreReport> run(const RestoreRequest& request) {
   report.files = counters.files + 1;
   report.bytes = counters.bytes;
   report.read_bytes = counters.read_bytes;
+  report.delta = target.delta;
+  report.kept_bytes = counters.kept_bytes;
   report.elapsed = progress.elapsed();
   if (!request.from_manifest) {
     repository::AuditEntry audit{"restore", fmt::format("{} to {} ({})", root.name, target.to.string(), describe(request.target))};

@@ -63,6 +63,8 @@ struct RestoreRequest {
   Action action = Action::Promote;
   std::vector<std::pair<std::string, std::string>> tablespaces;  ///< old location, new location
   bool keep_archiving = false;
+  /// `to` may be a stopped data directory of this cluster, or what an interrupted restore left: what differs is fetched.
+  bool delta = false;
   /// Chooses among snap/ instead of the log: for a repository whose log is damaged.
   bool from_manifest = false;
   /// The cluster's own data directory as configured: restoring there is not a clone.
@@ -81,13 +83,16 @@ struct RestoreReport {
   postgres::TimelineId timeline{};       ///< that recovery follows
   std::uint64_t files = 0, bytes = 0, read_bytes = 0;
   std::chrono::microseconds elapsed{};
+  bool delta = false;                    ///< an existing directory was brought to the backup's state
+  std::uint64_t kept_bytes = 0;          ///< of `bytes`, what was there already
   bool clone = false;                    ///< archiving and replication were switched off
   std::vector<std::string> warnings;
   std::vector<std::string> configuration_files;  ///< what came from outside the data directory, and where it stands now
 };
 
 /// Chooses, checks everything that can be checked before the first byte is written, then writes. A failed copy removes what
-/// it wrote: pg_control comes last, so nothing that could start is ever left half done.
+/// it wrote: pg_control comes last, so nothing that could start is ever left half done. A failed delta restore leaves what it did, without
+/// pg_control: the same request goes on with it.
 ///
 /// @errors NotFound (no such backup), Precondition (target not empty, server running, no space, WAL missing, moment not
 ///         covered: nothing was written), Usage, Corruption, Storage, Key, Io, Cancelled

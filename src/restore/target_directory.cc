@@ -10,6 +10,8 @@
 #include <set>
 
 #include "base/units.h"
+#include "postgres/control_file.h"
+#include "postgres/data_directory.h"
 
 namespace pgmint::restore {
 namespace {
@@ -40,6 +42,8 @@ bool is_leftover(const fs::path& path) {
   return ::access((path / kRestoringMarker).c_str(), F_OK) == 0 && ::access((path / "global/pg_control").c_str(), F_OK) != 0;
 }
 
+bool has_marker(const fs::path& path, const char* marker) { return ::access((path / marker).c_str(), F_OK) == 0; }
+
 /// Absent, an empty directory, or (told by `leftover`) what an interrupted restore left. `what` for messages.
 Status expect_free(const fs::path& path, std::string_view what, std::string_view hint, bool* leftover) {
   struct stat st {};
@@ -48,13 +52,14 @@ Status expect_free(const fs::path& path, std::string_view what, std::string_view
     return errno_error(errno, fmt::format("look at {}", path.string()));
   }
   if (!S_ISDIR(st.st_mode)) return Error(Errc::Precondition, fmt::format("{} {} is not a directory", what, path.string()));
-  if (auto pid = running_server(path))
-    return Error(Errc::Precondition, fmt::format("a PostgreSQL server (process {}) is running on {}", *pid, path.string()),
-                 Hint{"stop it and move its data directory away, or name another directory with --to"});
+  TRY(expect_no_server(path));
   if (leftover != nullptr && is_leftover(path)) {
     *leftover = true;
     return ok();
   }
+  if (has_marker(path, kDeltaMarker))
+    return Error(Errc::Precondition, fmt::format("{} {} is not empty: it holds what an interrupted restore --delta left", what, path.string()),
+                 Hint{"--delta goes on with it"});
   if (!TRY(is_empty_directory(path)))
     return Error(Errc::Precondition, fmt::format("{} {} is not empty", what, path.string()), Hint{std::string(hint)});
   return ok();
@@ -67,8 +72,69 @@ Status expect_writable_parent(const fs::path& path) {
   return ok();
 }
 
-Result<std::map<std::uint32_t, std::string>> plan_tablespaces(const RestoreRequest& request, const repository::ManifestRoot& root, bool clone,
-                                                              bool leftover_target) {
+/// Whether a delta restore has an existing data directory to work on: one of the backup's own cluster, stopped, or what an interrupted
+/// restore left. False: absent or empty, for a plain restore.
+Result<bool> is_delta_target(const fs::path& path, const repository::ManifestRoot& root) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0) {
+    if (errno == ENOENT) return false;
+    return errno_error(errno, fmt::format("look at {}", path.string()));
+  }
+  if (!S_ISDIR(st.st_mode)) return Error(Errc::Precondition, fmt::format("the target {} is not a directory", path.string()));
+  if (TRY(is_empty_directory(path))) return false;
+  TRY(expect_no_server(path));
+  const Hint elsewhere{"name a new or empty directory with --to, without --delta"};
+  if (::access((path / "global/pg_control").c_str(), F_OK) != 0) {
+    if (!has_marker(path, kDeltaMarker)) {
+      if (is_leftover(path)) return true;
+      return Error(Errc::Precondition, fmt::format("the target {} is not empty, and no data directory: it has no global/pg_control", path.string()), elsewhere);
+    }
+    const auto identity = TRY(read_text_file(path / kDeltaMarker, 64));
+    if (!identity.empty() && identity != std::to_string(root.system_id))
+      return Error(Errc::Precondition, fmt::format("the target {} is what an interrupted restore of another cluster left (system identifier {})", path.string(), identity), elsewhere);
+    return true;
+  }
+  const auto control = postgres::read_control_file(path);
+  if (!control)
+    return Error(Errc::Precondition, fmt::format("whose data directory {} is cannot be told: {}", path.string(), control.failure().describe()), elsewhere);
+  if (control->control.system_identifier.value() != root.system_id)
+    return Error(Errc::Precondition, fmt::format("{} is the data directory of another cluster: system identifier {}, and that of {} is {}", path.string(),
+                                                 control->control.system_identifier.value(), root.name, root.system_id), elsewhere);
+  return true;
+}
+
+/// Whether `place` has the mark of the interrupted restore that the target has, or (by_link) is where the target's pg_tblspc/<oid> leads.
+bool is_targets_own(const TargetPlan& plan, std::uint32_t oid, const fs::path& place, bool by_link) {
+  if (has_marker(place, kDeltaMarker) && has_marker(plan.to, kDeltaMarker)) return true;
+  if (has_marker(place, kRestoringMarker) && is_leftover(plan.to)) return true;
+  std::error_code ec;
+  return by_link && fs::is_symlink(fs::symlink_status(plan.to / "pg_tblspc" / std::to_string(oid), ec)) &&
+         fs::equivalent(plan.to / "pg_tblspc" / std::to_string(oid), place, ec) && !ec;
+}
+
+/// Tablespaces of the target that the backup does not have. WAL that makes them anew would find what their files hold now.
+Status plan_forgotten_tablespaces(TargetPlan& plan, const repository::ManifestRoot& root) {
+  const auto links = plan.to / "pg_tblspc";
+  std::error_code ec;
+  if (!fs::is_directory(links, ec)) return ok();
+  return list_directory(links, [&](const std::string& name, unsigned char) -> Status {
+    const bool known = std::any_of(root.tablespaces.begin(), root.tablespaces.end(), [&](const auto& t) { return std::to_string(t.oid) == name; });
+    std::error_code failed;
+    if (known || !fs::is_symlink(fs::symlink_status(links / name, failed))) return ok();
+    const auto location = fs::canonical(links / name, failed);
+    if (failed) return ok();  // leads nowhere
+    if (!plan.clone) {
+      plan.forgotten_tablespaces.push_back(location / plan.version_directory);
+      return ok();
+    }
+    // Recovery makes a tablespace where the origin has it: what a clone's link leads to may be the origin's own.
+    return Error(Errc::Precondition, fmt::format("{} leads to a tablespace that {} does not have, and that may be the origin's", (links / name).string(), root.name),
+                 Hint{"remove the link, and empty the directory if it is this clone's; then try again"});
+  });
+}
+
+Result<std::map<std::uint32_t, std::string>> plan_tablespaces(const RestoreRequest& request, const repository::ManifestRoot& root, const TargetPlan& target) {
+  const bool clone = target.clone, leftover_target = target.leftovers;
   std::map<std::string, std::string> mapping;
   for (const auto& [from, to] : request.tablespaces) {
     if (to.empty() || to.front() != '/')
@@ -91,6 +157,12 @@ Result<std::map<std::uint32_t, std::string>> plan_tablespaces(const RestoreReque
     auto it = mapping.find(t.location);
     const std::string to = it == mapping.end() ? t.location : it->second;
     if (!used.insert(to).second) return Error(Errc::Usage, fmt::format("two tablespaces would go to {}", to));
+    // The link of a clone may lead to the origin's own: a copied data directory's does.
+    if (target.delta && is_targets_own(target, t.oid, to, !(clone && to == t.location))) {
+      TRY(expect_writable_parent(to));
+      plan[t.oid] = to;
+      continue;
+    }
     TRY(expect_free(to, fmt::format("the place of tablespace {} (OID {}),", t.location, t.oid),
                     fmt::format("give it another place: --tablespace {}=/new/place{}", t.location,
                                 clone ? "" : "; or empty the directory if it is what is left of the lost cluster"),
@@ -104,6 +176,15 @@ Result<std::map<std::uint32_t, std::string>> plan_tablespaces(const RestoreReque
 
 }  // namespace
 
+const char* TargetPlan::marker() const { return delta ? kDeltaMarker : kRestoringMarker; }
+
+Status expect_no_server(const fs::path& path) {
+  if (auto pid = running_server(path))
+    return Error(Errc::Precondition, fmt::format("a PostgreSQL server (process {}) is running on {}", *pid, path.string()),
+                 Hint{"stop it and move its data directory away, or name another directory with --to; with --delta stopping it is enough"});
+  return ok();
+}
+
 Result<TargetPlan> plan_target(const RestoreRequest& request, const repository::ManifestRoot& root, std::uint64_t bytes,
                                const std::string& owner_name) {
   TargetPlan plan;
@@ -114,9 +195,15 @@ Result<TargetPlan> plan_target(const RestoreRequest& request, const repository::
   if (request.own_data_directory) {
     plan.clone = fs::weakly_canonical(plan.to, ec) != fs::weakly_canonical(*request.own_data_directory, ec);
   }
-  TRY(expect_free(plan.to, "the target", "name a new or empty directory with --to", &plan.leftovers));
+  plan.delta = request.delta && TRY(is_delta_target(plan.to, root));
+  plan.delta_identity = std::to_string(root.system_id);
+  const auto* version = postgres::find_version(static_cast<int>(root.pg_major));
+  PGMINT_ASSERT(version != nullptr);  // survey_manifest has looked
+  plan.version_directory = postgres::tablespace_version_directory(*version);
+  if (!plan.delta) TRY(expect_free(plan.to, "the target", "name a new or empty directory with --to", &plan.leftovers));
   TRY(expect_writable_parent(plan.to));
-  plan.tablespaces = TRY(plan_tablespaces(request, root, plan.clone, plan.leftovers));
+  plan.tablespaces = TRY(plan_tablespaces(request, root, plan));
+  if (plan.delta) TRY(plan_forgotten_tablespaces(plan, root));
   plan.new_roots.push_back(plan.to);
   for (const auto& [oid, location] : plan.tablespaces) {
     const auto inside = fs::path(location).lexically_relative(plan.to);
@@ -142,7 +229,7 @@ Result<TargetPlan> plan_target(const RestoreRequest& request, const repository::
   }
   std::uint64_t available = 0;
   for (const auto& [device, amount] : free_by_device) available += amount;
-  if (available < bytes && !plan.leftovers)
+  if (available < bytes && !plan.leftovers && !plan.delta)
     return Error(Errc::Precondition, fmt::format("{} needs {} but {} has {} free", root.name, human(ByteCount(bytes)), plan.to.string(), human(ByteCount(available))),
                  Hint{"free space, or name a directory on another file system with --to"});
   return plan;

@@ -22,11 +22,22 @@ struct TargetPlan {
   std::optional<Owner> owner;
   std::vector<fs::path> new_roots;                     ///< directories that this restore creates or fills: what a failed copy empties
   bool leftovers = false;                              ///< new_roots hold what an interrupted restore left: emptied first
+  bool delta = false;                                  ///< new_roots hold a stopped cluster, or what of one an interrupted delta restore left
+  std::string delta_identity;                          ///< what kDeltaMarker holds: the system identifier
+  std::string version_directory;                       ///< inside tablespaces: "PG_15_202209061"
+  std::vector<fs::path> forgotten_tablespaces;         ///< version directories of tablespaces that the target has and the backup has not
+
+  const char* marker() const;
 };
 
 /// Stands in every directory of new_roots from a restore's first step to its last. A directory that holds it and no
 /// pg_control holds nothing that ever was a database.
 inline constexpr const char* kRestoringMarker = "pgmint.restoring";
+/// The same of a delta restore. Another name, because a restore empties what has the first: here the target's own WAL may be kept.
+inline constexpr const char* kDeltaMarker = "pgmint.delta-restoring";
+
+/// @errors Precondition
+Status expect_no_server(const fs::path& directory);
 
 /// @errors Precondition: not empty, a server runs on it, a tablespace's place is taken, too little space, no owner to drop
 ///         to, a mapping for a tablespace that the backup has not; Usage: a relative location; Key: parent not writable
