@@ -119,6 +119,17 @@ Result<std::vector<std::string>> tell_of_wal(const TargetPlan& target, const fs:
   return warnings;
 }
 
+/// Whether another file system is mounted at `path` or below: what is on it is nobody's leftover.
+bool holds_mount(const fs::path& path, dev_t device) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) return false;
+  if (info.st_dev != device) return true;
+  std::error_code ec;
+  for (fs::directory_iterator it(path, ec), end; !ec && it != end; it.increment(ec))
+    if (holds_mount(it->path(), device)) return true;
+  return static_cast<bool>(ec);  // what cannot be looked into is not deleted either
+}
+
 Status remove_tree(const fs::path& path) {
   std::error_code ec;
   fs::remove_all(path, ec);  // does not follow links
@@ -158,6 +169,11 @@ class Sweep {
           if (S_ISREG(info->st_mode) && info->st_nlink == 1) return ok();
       }
     }
+    struct stat parent {};
+    if (::stat(path.parent_path().c_str(), &parent) != 0) return errno_error(errno, fmt::format("look at {}", path.parent_path().string()));
+    if (holds_mount(path, parent.st_dev))
+      return Error(Errc::Precondition, fmt::format("{} is not in the backup, and another file system is mounted there: it is not deleted", path.string()),
+                   Hint{"unmount it, then run the same command again: it goes on"});
     ++removed_;
     return remove_tree(path);
   }

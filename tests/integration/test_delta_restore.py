@@ -2,6 +2,7 @@
 import os
 import shutil
 import signal
+import subprocess
 
 import pytest
 
@@ -53,6 +54,26 @@ def test_a_cluster_that_went_on_is_brought_back(make, version):
     cluster.start().wait_promoted()
     assert cluster.digest() == expected
     cluster.amcheck()
+
+
+def test_a_file_system_that_was_mounted_inside_is_not_emptied(make, pair):
+    """Not in the backup, so it would go; what is on it is none of the cluster's."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting takes root")
+    cluster, tool = pair
+    tool.backup()
+    cluster.archive_now()
+    cluster.stop()
+    place = owner_folder(owner_folder(cluster.data / "other") / "mounted")
+    subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
+    try:
+        (place / "kept").write_text("of somebody else")
+        tool.refuses("restore", "--delta", "--to", cluster.data, "--latest", code=4, naming=["other", "another file system"])
+        assert (place / "kept").read_text() == "of somebody else"
+    finally:
+        subprocess.run(["umount", place], check=True)
+    tool.restore(cluster.data, "--delta", "--latest")
+    assert not place.exists()
 
 
 def test_differences_of_every_kind_are_made_good(make):
