@@ -202,9 +202,10 @@ class Run {
 
   /// This backup does not suffer from it; the one that it should have been built on does.
   void note_damage() {
-    if (!incremental_.damage() || report_.refuted) return;
-    report_.refuted = true;
-    warn(incremental_.reason());
+    const bool told = report_.refuted;
+    for (const auto& damage : incremental_.wal_damage()) warn(damage);
+    if (incremental_.damage() && !told) warn(incremental_.reason());
+    report_.refuted = told || incremental_.damage() || !incremental_.wal_damage().empty();
   }
 
   /// What was meant to be an incremental goes on as a full.

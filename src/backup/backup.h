@@ -115,8 +115,8 @@ struct BackupReport {
   std::vector<PhaseTime> times;  ///< in order
 
   double ratio() const;  ///< total over stored; 0 when nothing is stored
-  /// What an incremental stood on did not hold, so that everything was read: a parent that cannot be read, or change
-  /// summaries that do not name a page that changed. Older backups need a look.
+  /// What an incremental stood on did not hold: a parent that cannot be read, WAL objects that are damaged, or change summaries that
+  /// do not name a page that changed. This backup does without; older ones need a look.
   bool refuted = false;
   /// 8 when pages were found damaged (the backup is kept: it is the best there is of them), or the parent was, else 0.
   int exit_code() const { return bad_page_count == 0 && !refuted ? 0 : 8; }

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
-#include "base/log.h"
 #include "postgres/wal_record.h"
 #include "repository/pack.h"
 
@@ -36,7 +35,8 @@ Result<std::optional<WalSummary>> summarize_own(const ChangeSources& sources, po
 
 /// Of the archive, else of the server's own copy. nullopt: neither has one; `why` gets what was wrong.
 Result<std::optional<WalSummary>> summary_of(const ChangeSources& sources, postgres::TimelineId timeline,
-                                             postgres::SegmentNumber segment, Lsn needed, std::string& why) {
+                                             postgres::SegmentNumber segment, Lsn needed, std::string& why,
+                                             std::vector<std::string>& damage) {
   const auto size = sources.control.wal_segment_size;
   const auto name = postgres::segment_file_name(timeline, segment, size);
   auto archived = repository::read_summary(sources.archive, timeline, segment, size);
@@ -45,7 +45,7 @@ Result<std::optional<WalSummary>> summary_of(const ChangeSources& sources, postg
     return std::move(archived).failure();
   why = archived ? fmt::format("{} has no change summary in the repository", name)
                  : fmt::format("the change summary of {} cannot be read: {}", name, archived.failure().describe());
-  if (!archived) log_warning("{}", why);
+  if (!archived) damage.push_back(why);
   auto own = TRY(summarize_own(sources, timeline, segment, needed));
   if (!own) why += ", and the server no longer has the segment";
   return own;
@@ -67,7 +67,7 @@ Result<postgres::TimelineHistory> history_of(const ChangeSources& sources, postg
 }
 
 Result<postgres::ChangeSet> changes_between(const ChangeSources& sources, const postgres::TimelineHistory& history, Lsn from,
-                                            Lsn to, const CancelToken* cancel) {
+                                            Lsn to, std::vector<std::string>& damage, const CancelToken* cancel) {
   const auto size = sources.control.wal_segment_size;
   // The start of a backup comes right behind a switch of segments: nothing begins in a segment's first page header.
   if (to.value() % size.bytes() <= postgres::kWalLongHeaderSize) to = postgres::start_of(postgres::segment_of(to, size), size);
@@ -77,7 +77,7 @@ Result<postgres::ChangeSet> changes_between(const ChangeSources& sources, const 
   for (const auto& range : repository::needed_segments(history, from, to, size)) {
     for (auto segment = range.first; segment <= range.last; segment = next(segment)) {
       if (cancel != nullptr) TRY(cancel->check());
-      const auto summary = TRY(summary_of(sources, range.timeline, segment, to, why));
+      const auto summary = TRY(summary_of(sources, range.timeline, segment, to, why, damage));
       if (!summary) {
         postgres::ChangeSet nothing;
         nothing.void_reason = std::move(why);

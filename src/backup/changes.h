@@ -19,8 +19,10 @@ struct ChangeSources {
 Result<postgres::TimelineHistory> history_of(const ChangeSources& sources, postgres::TimelineId timeline);
 
 /// Blocks that changed from `from` to `to` along `history`. What cannot be had (a summary missing or damaged, a chain that
-/// breaks) makes it void, with the reason. @errors Storage, Key, Io, Cancelled
+/// breaks) makes it void, with the reason. @param damage  gets a line for each stored object that is damaged, whether or not the
+/// server's own copy served. @errors Storage, Key, Io, Cancelled
 Result<postgres::ChangeSet> changes_between(const ChangeSources& sources, const postgres::TimelineHistory& history,
-                                            postgres::Lsn from, postgres::Lsn to, const CancelToken* cancel);
+                                            postgres::Lsn from, postgres::Lsn to, std::vector<std::string>& damage,
+                                            const CancelToken* cancel);
 
 }  // namespace pgmint::backup

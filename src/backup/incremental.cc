@@ -51,7 +51,7 @@ Status Incremental::look(const fs::path& data_directory, const postgres::Control
     give_up(std::move(*problem));
     return ok();
   }
-  changes_ = TRY(changes_between(sources, *history, postgres::Lsn(parent_->start_lsn), start.start_lsn, cancel));
+  changes_ = TRY(changes_between(sources, *history, postgres::Lsn(parent_->start_lsn), start.start_lsn, wal_damage_, cancel));
   if (auto kept = keep_account(); !kept) {
     if (!is_damage(kept.failure())) return kept;
     give_up_damaged(kept.failure());

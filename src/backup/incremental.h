@@ -31,6 +31,8 @@ class Incremental {
   /// for all that is the parent's or the WAL's fault. @errors Storage, Key, Io, Cancelled
   Status look(const fs::path& data_directory, const postgres::ControlFile& control, const ServerStart& start,
               const CancelToken* cancel);
+  /// WAL objects that are damaged: recovery of older backups will not get past them.
+  const std::vector<std::string>& wal_damage() const { return wal_damage_; }
   /// Why files are compared instead of looked up in the change summaries; nullopt: they are looked up.
   const std::optional<std::string>& scan_reason() const { return changes_.void_reason; }
   const ParentFiles& files() const { return files_; }
@@ -54,6 +56,7 @@ class Incremental {
   bool damage_ = false;
   postgres::Lsn start_;
   postgres::ChangeSet changes_;
+  std::vector<std::string> wal_damage_;
   ParentFiles files_;
 };
 

@@ -35,6 +35,10 @@ bool PackUse::is_sound() const {
   return std::ranges::none_of(bytes_, [](const auto& entry) { return entry.second < 0; });
 }
 
+bool PackUse::covers(const PackUse& other) const {
+  return std::ranges::all_of(other.bytes_, [&](const auto& entry) { return other.of(entry.first) <= of(entry.first); });
+}
+
 std::map<PackId, std::uint64_t> PackUse::packs() const {
   std::map<PackId, std::uint64_t> used;
   for (const auto& [pack, bytes] : bytes_)

@@ -22,6 +22,8 @@ class PackUse {
   std::uint64_t of(const PackId& pack) const;
   /// False: more was removed than there was, so that this is no account of anything.
   bool is_sound() const;
+  /// Whether no pack has more in use by `other` than by this.
+  bool covers(const PackUse& other) const;
   /// Packs with something in use.
   std::map<PackId, std::uint64_t> packs() const;
   bool operator==(const PackUse& other) const { return packs() == other.packs(); }

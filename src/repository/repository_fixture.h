@@ -105,9 +105,18 @@ class RepositoryFixture {
     auto root = root_of(*session, name);
     RecordSealer sealer(of.context(), of.keys(), {codec::CodecId::Zstd, 1}, random);
     PackWriter maps(of.context(), session->next_pack(), PackKind::Map, of.keys().newest_epoch(), sealer, of.keys().maintenance_key, random);
-    ManifestTreeWriter tree([&](ByteView node) { return maps.append(RecordType::ManifestNode, node); });
-    for (auto& entry : entries) TRY(tree.add(std::move(entry)));
+    PackUse use;
+    ManifestTreeWriter tree([&](ByteView node) -> Result<RecordLocation> {
+      const auto location = TRY(maps.append(RecordType::ManifestNode, node));
+      use.add(location);
+      return location;
+    });
+    for (auto& entry : entries) {
+      use.add(std::get<BundleMember>(entry.content).bundle);
+      TRY(tree.add(std::move(entry)));
+    }
     const auto written = TRY(std::move(tree).finish());
+    if (account) root.pack_use = account(std::move(use));
     root.tree = written.root;
     root.tree_depth = written.depth;
     root.file_count = entries.size();
@@ -135,6 +144,8 @@ class RepositoryFixture {
     return ok();
   }
 
+  /// What backup() writes as its account of packs, from the true one; empty: none.
+  std::function<PackUse(PackUse)> account;
   SeededRandom random;
   ManualClock clock;
   Unlock unlock;

@@ -292,6 +292,32 @@ TEST_F(VerifyTest, MemoryForRecordsIsBoundedByWalkingAgain) {
   }
 }
 
+TEST_F(VerifyTest, AnAccountThatLacksPartOfWhatIsReferredToIsDamage) {
+  account = [](PackUse use) { return use; };
+  ASSERT_TRUE(backup("sound", 3));
+  EXPECT_EQ(told(verified(VerifyDepth::Presence)), "");
+  account = [](PackUse use) {  // of a writer who could not read what it dropped
+    const auto [pack, bytes] = *use.packs().begin();
+    use.set(pack, bytes + 100);
+    return use;
+  };
+  ASSERT_TRUE(backup("too much", 3));
+  EXPECT_EQ(told(verified(VerifyDepth::Presence)), "");
+  account = [](PackUse use) {
+    const auto [pack, bytes] = *use.packs().begin();
+    use.set(pack, bytes - 1);
+    return use;
+  };
+  ASSERT_TRUE(backup("too little", 3));
+  const auto report = verified(VerifyDepth::Presence);
+  ASSERT_EQ(report.findings.size(), 1U) << told(report);
+  EXPECT_NE(report.findings[0].problem.find("account of packs"), std::string::npos);
+  EXPECT_EQ(report.findings[0].backups, std::vector<std::string>{"too little"});
+  account = [](PackUse) { return PackUse(); };
+  ASSERT_TRUE(backup("nothing", 3));
+  EXPECT_EQ(verified(VerifyDepth::Presence).findings.size(), 2U);
+}
+
 TEST_F(VerifyTest, AStoreThatFailsEndsItWithThatError) {
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(backup_mapped(fmt::format("m{}", i), {.extents = {pattern(1), pattern(2)}}));
   auto other = reopened();
