@@ -172,7 +172,7 @@ class Sweep {
     struct stat parent {};
     if (::stat(path.parent_path().c_str(), &parent) != 0) return errno_error(errno, fmt::format("look at {}", path.parent_path().string()));
     if (holds_mount(path, parent.st_dev))
-      return Error(Errc::Precondition, fmt::format("{} is not in the backup, and another file system is mounted there: it is not deleted", path.string()),
+      return Error(Errc::Io, fmt::format("{} is not in the backup, and another file system is mounted there: it is not deleted", path.string()),
                    Hint{"unmount it, then run the same command again: it goes on"});
     ++removed_;
     return remove_tree(path);

@@ -68,7 +68,7 @@ def test_a_file_system_that_was_mounted_inside_is_not_emptied(make, pair):
     subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
     try:
         (place / "kept").write_text("of somebody else")
-        tool.refuses("restore", "--delta", "--to", cluster.data, "--latest", code=4, naming=["other", "another file system"])
+        tool.refuses("restore", "--delta", "--to", cluster.data, "--latest", code=6, naming=["other", "another file system", "unmount it"])
         assert (place / "kept").read_text() == "of somebody else"
     finally:
         subprocess.run(["umount", place], check=True)
