@@ -1,14 +1,15 @@
 #include "backup/backup.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <thread>
 
+#include "backup/begin.h"
 #include "backup/copy.h"
 #include "backup/copy_plan.h"
 #include "backup/describe.h"
+#include "backup/describe_root.h"
 #include "backup/extra_files.h"
 #include "backup/incremental.h"
 #include "backup/last_record.h"
@@ -36,7 +37,6 @@ constexpr std::size_t kPackMin = 4U << 20;
 constexpr std::uint64_t kForwardMax = 1ULL << 30;
 constexpr auto kAliveEvery = 1s;
 constexpr auto kDroppedDatabasePatience = 10s;
-constexpr auto kNamesApart = 2s;
 
 unsigned worker_count(const BackupRequest& request) {
   const auto wanted = request.workers != 0 ? request.workers : std::thread::hardware_concurrency();
@@ -47,11 +47,6 @@ unsigned worker_count(const BackupRequest& request) {
 std::size_t pack_target(const BackupRequest& request, unsigned workers) {
   const auto held = workers + kUploaders + kQueuedPacks + 2;
   return std::clamp<std::size_t>(request.memory_max.value() / held, kPackMin, repository::kPackTarget);
-}
-
-std::string host_name() {
-  char name[256] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 ? name : "";
 }
 
 /// The steps of one backup, and what they hand to each other.
@@ -88,7 +83,10 @@ class Run {
 
   Status begin() {
     progress_.enter(Phase::Start);
-    session_ = TRY(begin_session());
+    auto begun = TRY(begin_session(request_.cluster, parent_session(), type(), request_.cancel));
+    session_ = std::move(begun.session);
+    report_.started = begun.started;
+    report_.name = std::move(begun.name);
     packs_.emplace(PackSettings{request_.cluster.context(), request_.cluster.keys(), request_.codec,
                                 environment_.random, [this] { return session_->next_pack(); },
                                 buffers_, pack_target(request_, workers_)});
@@ -125,27 +123,6 @@ class Run {
   BackupReport report() { return std::move(report_); }
 
  private:
-  /// BEGIN, under a name that no snapshot has and no open session will take: the log orders those who begin at once, so
-  /// that each sees the one before. A name has a resolution of one second; who finds it taken waits for the next.
-  Result<std::unique_ptr<repository::WriteSession>> begin_session() {
-    for (;;) {
-      bool taken = false;
-      auto session = repository::WriteSession::begin(
-          request_.cluster, parent_session(), [&](const repository::LogState& state) -> Status {
-            report_.started = clock_.now();
-            report_.name = name();
-            // It may become a full before it ends.
-            taken = state.find(report_.name) != nullptr || begun_beside(state, report_.started) ||
-                    state.find(name(repository::BackupType::Full)) != nullptr;
-            if (taken) return Error(Errc::Busy, fmt::format("the name {} is taken", report_.name));
-            return ok();
-          });
-      if (session || !taken) return session;
-      if (request_.cancel != nullptr) TRY(request_.cancel->check());
-      clock_.sleep(1s);
-    }
-  }
-
   std::optional<repository::SessionId> parent_session() const {
     if (!incremental_.active()) return std::nullopt;
     return incremental_.parent().session;
@@ -153,20 +130,6 @@ class Run {
   repository::BackupType type() const {
     return incremental_.active() ? repository::BackupType::Incremental : repository::BackupType::Full;
   }
-  std::string name(repository::BackupType of) const {
-    return fmt::format("{}-{}", format_compact(report_.started), repository::backup_type_suffix(of));
-  }
-  std::string name() const { return name(type()); }
-
-  /// Whether an open backup may have the name of this moment: its own moment lies at most a second before its BEGIN.
-  static bool begun_beside(const repository::LogState& state, TimePoint started) {
-    return std::ranges::any_of(state.open_sessions(), [&](const auto& open) {
-      const auto& session = open.second;
-      return session.purpose == repository::SessionPurpose::Write && session.begun > started - kNamesApart &&
-             session.begun < started + kNamesApart;
-    });
-  }
-
   Status start() {
     started_ = TRY(server_.start(control_.system_identifier));
     report_.from_standby = started_.on_standby;
@@ -210,7 +173,7 @@ class Run {
 
   /// What was meant to be an incremental goes on as a full.
   void become_full() {
-    report_.name = name();
+    report_.name = backup_name(report_.started, type());
     log_info("this backup is a full one, {}: {}", report_.name, incremental_.reason());
   }
 
@@ -452,11 +415,31 @@ class Run {
     return packs;
   }
 
+  RootFacts root_facts() const {
+    return {.cluster = request_.cluster,
+            .session = *session_,
+            .report = report_,
+            .note = request_.note,
+            .type = type(),
+            .parent = parent_session(),
+            .incremental = incremental_,
+            .control = control_,
+            .server = facts_,
+            .start = started_,
+            .stop = stopped_,
+            .consistent_after = consistent_after_,
+            .scan = scan_,
+            .tree = described_,
+            .pack_use = pack_use_,
+            .counters = counters_,
+            .extent_size = extent_size_};
+  }
+
   Status commit() {
     progress_.enter(Phase::Commit);
     if (request_.cancel != nullptr) TRY(request_.cancel->check());
     report_.finished = clock_.now();
-    TRY(session_->commit(root(), not_needed(), request_.retain_until));
+    TRY(session_->commit(describe_root(root_facts()), not_needed(), request_.retain_until));
 
     report_.session = session_->id();
     report_.type = type();
@@ -477,79 +460,6 @@ class Run {
     report_.stop_lsn = stopped_.stop_lsn.value();
     report_.times = progress_.finish();
     return ok();
-  }
-
-  repository::ManifestRoot root() const {
-    repository::ManifestRoot root;
-    root.session = session_->id();
-    root.name = report_.name;
-    root.type = type();
-    root.parent = parent_session();
-    root.started = report_.started;
-    root.finished = report_.finished;
-    const auto identity = repository::current_identity(request_.cluster.state());
-    root.system_id = identity.system_id;
-    root.incarnation = identity.incarnation;
-    root.timeline = started_.timeline.value();
-    root.start_lsn = started_.start_lsn.value();
-    root.stop_lsn = stopped_.stop_lsn.value();
-    root.pg_major = static_cast<std::uint32_t>(control_.version->major);
-    root.control_version = control_.version->control_version;
-    root.catalog_version = control_.catalog_version;
-    root.block_size = control_.block_size;
-    root.blocks_per_segment = control_.relation_segment_blocks;
-    root.wal_segment_size = control_.wal_segment_size.bytes();
-    root.checksum_version = control_.data_checksum_version;
-    root.backup_label = to_bytes(as_bytes(stopped_.label_file));
-    root.tablespace_map = to_bytes(as_bytes(stopped_.tablespace_map));
-    root.tree_depth = described_.tree.depth;
-    root.tree = described_.tree.root;
-    root.extent_size = extent_size_;
-    root.file_count = described_.files;
-    root.total_bytes = described_.total_bytes;
-    root.stored_bytes = session_->stored_bytes();
-    root.from_standby = started_.on_standby;
-    root.note = request_.note;
-    for (const auto& tablespace : scan_.tablespaces)
-      root.tablespaces.push_back({tablespace.oid.value(), tablespace.location});
-    root.bad_pages = report_.bad_pages;
-    root.warnings = report_.warnings;
-    root.settings = settings();
-    root.pgmint_version = PGMINT_VERSION;
-    root.pack_use = pack_use_;
-    root.host = host_name();
-    return root;
-  }
-
-  std::vector<std::pair<std::string, std::string>> settings() const {
-    std::vector<std::pair<std::string, std::string>> settings(facts_.settings.begin(), facts_.settings.end());
-    auto add = [&](const std::string& name, const std::string& value) { settings.emplace_back(name, value); };
-    add("server_version", facts_.version_text);
-    add("server_version_num", std::to_string(facts_.version_num));
-    add("data_directory", facts_.data_directory);
-    add("config_file", facts_.config_file);
-    add("hba_file", facts_.hba_file);
-    add("ident_file", facts_.ident_file);
-    add("server_encoding", facts_.server_encoding);
-    add("libc_version", facts_.libc_version);
-    add("icu_version", facts_.icu_version);
-    add("read_bytes", std::to_string(counters_.read_bytes.load()));
-    if (incremental_.active()) {
-      add("changed_pages", std::to_string(counters_.changed_pages.load()));
-      add("parent", incremental_.parent().name);
-      add("incremental_by", incremental_.method());
-    } else if (!incremental_.reason().empty()) {
-      add("full_because", incremental_.reason());
-    }
-    // A restore counts these as present.
-    for (const auto& segment : report_.carried_wal) add("carried_wal", segment);
-    // Where a restore with --immediate lets recovery end.
-    if (consistent_after_) add(std::string(repository::kConsistentAfterSetting), postgres::format(*consistent_after_));
-    for (const auto& database : facts_.databases) {
-      add("database", database.name);
-      add("database_collation", fmt::format("{}={} {}", database.name, database.collate, database.collation_version));
-    }
-    return settings;
   }
 
   Status tick(const std::string& detail = "") {

@@ -5,8 +5,7 @@
 
 #include "base/scratch.h"
 #include "codec/crc32c.h"
-#include "codec/wal_kind.h"
-#include "codec/word_choice.h"
+#include "codec/wal_candidate.h"
 
 namespace pgmint::codec {
 
@@ -17,212 +16,18 @@ std::uint32_t wal_record_crc(PagePointer record, std::uint32_t length) {
 
 namespace {
 
+/// Fewer records of a kind are kept as they are: their descriptors would cost more than they save.
+constexpr std::uint32_t kKindRecordsMin = 8;
 /// Copies run over by up to this much: what is behind is written later or never read.
 constexpr std::uint32_t kOverrun = 32;
 constexpr std::uint32_t kCandidatesMax = 512, kBuckets = 2048;
-/// Fewer records of a kind are kept as they are: their descriptors would cost more than they save.
-constexpr std::uint32_t kKindRecordsMin = 8;
-constexpr std::uint32_t kSampleMax = 32;
-constexpr std::uint32_t kMainWordsMax = 12;
-constexpr std::uint32_t kPrefixWordsTried = 12, kSuffixWordsTried = 4;
-constexpr std::uint32_t kHeapRmgrFirst = 9, kHeapRmgrLast = 10;  // RM_HEAP2_ID, RM_HEAP_ID
 constexpr std::uint32_t kMagic15 = 0xD110;
-constexpr std::uint32_t kMultiInsert = 0x50, kHeapOperation = 0x70;  // XLOG_HEAP2_MULTI_INSERT, XLOG_HEAP_OPMASK
-
-/// Where full images lie in a record, and whether the pages that they stand for say how long they are.
-bool is_regular_image(PagePointer record, const WalBlock& block, PagePointer image) {
-  if (block.odd_image) return false;
-  const std::uint32_t length = load16(record + block.image_at), hole = load16(record + block.image_at + 2);
-  if (!block.has_hole) return length == kPageSize && hole == 0;
-  return hole >= kPageHeaderSize && length > hole && length < kPageSize && load16(image + kLowerAt) == hole &&
-         load16(image + kUpperAt) == hole + kPageSize - length;
-}
-
-/// A kind that may be worth its columns, as records of it are found.
-struct Candidate {
-  WalKind kind;
-  std::array<unsigned char, kWalKindHeaderMax + 8> mask{};  ///< 0xFF where the header's bytes must agree
-  std::array<std::uint32_t, kSampleMax> samples{};
-  std::uint32_t id = kWalKeptButImages;
-  bool has_rows = false;         ///< its records are multi-inserts
-  std::uint32_t rows_taken = 0;  ///< while they are taken apart
-
-  bool matches(PagePointer record) const {
-    for (std::uint32_t i = kXlInfoAt; i < kind.parts.length; i += 8)
-      if (((load64(record + i) ^ load64(kind.header.data() + i)) & load64(mask.data() + i)) != 0) return false;
-    return true;
-  }
-};
-
-/// A record's header bytes but for those that differ within a kind.
-struct Signature {
-  std::array<unsigned char, kWalKindHeaderMax + 8> bytes;
-  std::uint32_t length;
-
-  Signature(PagePointer record, const WalHeaders& parts) : length(parts.length) {
-    std::memcpy(bytes.data(), record, length);
-    std::memset(bytes.data() + length, 0, 8);
-    for_each_varying(parts, [&](std::uint32_t at, std::uint32_t n) { std::memset(bytes.data() + at, 0, n); });
-  }
-  std::uint32_t hash() const {
-    std::uint64_t h = length;
-    for (std::uint32_t i = kXlInfoAt; i < length; i += 8) {
-      h = (h ^ load64(bytes.data() + i)) * 0x9E37'79B9'7F4A'7C15U;
-      h ^= h >> 32;
-    }
-    return static_cast<std::uint32_t>(h);
-  }
-  bool is_of(const Candidate& c) const { return c.kind.parts.length == length && std::memcmp(c.kind.header.data(), bytes.data(), length) == 0; }
-
-  template <class Vary>
-  static void for_each_varying(const WalHeaders& parts, const Vary& vary) {
-    vary(0, kXlInfoAt);
-    vary(kXlCrcAt, 4);
-    for (std::uint32_t b = 0; b < parts.block_count; ++b) {
-      const WalBlock& block = parts.blocks[b];
-      if (block.has_data) vary(block.data_length_at, 2);
-      if (block.image_at != 0) vary(block.image_at, 4);
-      vary(block.number_at, 4);
-    }
-  }
-};
-
-/// Rows of a section; 0 where they do not fill it.
-std::uint32_t count_rows(PagePointer data, std::uint32_t size) {
-  std::uint32_t rows = 0;
-  for (std::uint32_t at = 0; at < size; ++rows) {
-    const std::uint32_t left = size - at;
-    const std::uint32_t span = left < WalRows::kHeader ? 0 : WalRows::span(load16(data + at), left);
-    if (span == 0) return 0;
-    at += span;
-  }
-  return rows;
-}
-
-void make_candidate(Candidate& c, const Signature& signature, const WalHeaders& parts) {
-  c = Candidate();
-  c.kind.parts = parts;
-  const unsigned char* const header = signature.bytes.data();
-  c.has_rows = header[kXlInfoAt + 1] == kHeapRmgrFirst && (header[kXlInfoAt] & kHeapOperation) == kMultiInsert && parts.block_count != 0 &&
-               parts.blocks[0].has_data && parts.blocks[0].image_at == 0;
-  std::memcpy(c.kind.header.data(), signature.bytes.data(), signature.length);
-  std::memset(c.mask.data(), 0xFF, signature.length);
-  Signature::for_each_varying(parts, [&](std::uint32_t at, std::uint32_t n) { std::memset(c.mask.data() + at, 0, n); });
-}
 
 struct Entry {
   std::uint32_t start;
   std::uint32_t candidate;  ///< kNoCandidate and above: none
 };
 constexpr std::uint32_t kNoCandidate = kCandidatesMax, kWhole = kNoCandidate + 1;
-
-/// Calls `each(index of the section, its bytes, its length)` for the sections of a record, and `image(block)` for its images.
-template <class Section, class Image>
-PGMINT_INLINE void walk_payload(const WalHeaders& parts, PagePointer record, const Section& section, const Image& image) {
-  PagePointer at = record + parts.length;
-  for (std::uint32_t b = 0; b < parts.block_count; ++b) {
-    const WalBlock& block = parts.blocks[b];
-    if (block.image_at != 0) {
-      image(block, at);
-      at += load16(record + block.image_at);
-    }
-    if (block.has_data) {
-      const std::uint32_t length = load16(record + block.data_length_at);
-      section(b, at, length);
-      at += length;
-    }
-  }
-  if (parts.main_length != 0) section(kWalKindBlocksMax, at, parts.main_length);
-}
-
-// -- choosing words -----------------------------------------------------------------------------------------------------
-
-struct SectionSample {
-  std::array<PagePointer, kSampleMax> data;
-  std::array<std::uint32_t, kSampleMax> size;
-  std::uint32_t count = 0, size_min = ~std::uint32_t{0};
-};
-
-template <class Get>
-std::uint32_t count_words(const SectionSample& sample, std::uint32_t most, std::uint32_t taken, const Get& get) {
-  std::uint32_t chosen = 0;
-  for (std::uint32_t w = 0; w < most && taken + 4 * (w + 1) <= sample.size_min; ++w) {
-    if (judge_word(sample.count, [&](std::uint32_t i) { return get(i, w); }) == WordKind::Mixed) break;
-    chosen = w + 1;
-  }
-  return chosen;
-}
-
-WalSection choose_block_words(const SectionSample& sample, bool heap) {
-  WalSection best;
-  // Behind a heap tuple's own five bytes its data is aligned to four from the sixth byte on.
-  for (const std::uint32_t first : heap ? std::array<std::uint32_t, 2>{2, 0} : std::array<std::uint32_t, 2>{0, 0}) {
-    if (first > sample.size_min) continue;
-    WalSection section;
-    section.first = static_cast<std::uint8_t>(first);
-    section.prefix = static_cast<std::uint8_t>(count_words(sample, kPrefixWordsTried, first, [&](std::uint32_t i, std::uint32_t w) {
-      return load32(sample.data[i] + first + 4 * w);
-    }));
-    if (section.prefix > best.prefix || best.words() == 0) best = section;
-  }
-  best.suffix = static_cast<std::uint8_t>(count_words(sample, kSuffixWordsTried, best.bytes(), [&](std::uint32_t i, std::uint32_t w) {
-    return load32(sample.data[i] + sample.size[i] - 4 * (w + 1));
-  }));
-  return best;
-}
-
-/// The first word, which has the length, is always one; the second ends where the row's data begins.
-WalSection choose_row_words(const SectionSample& sample) {
-  WalSection section;
-  section.prefix = static_cast<std::uint8_t>(std::max(1U, count_words(sample, kWalPrefixMax, 0, [&](std::uint32_t i, std::uint32_t w) {
-                                                        return load32(sample.data[i] + 4 * w);
-                                                      })));
-  section.suffix = static_cast<std::uint8_t>(count_words(sample, kSuffixWordsTried, section.bytes(), [&](std::uint32_t i, std::uint32_t w) {
-    return load32(sample.data[i] + sample.size[i] - 4 * (w + 1));
-  }));
-  return section;
-}
-
-WalSection choose_main_words(const SectionSample& sample, std::uint32_t length) {
-  WalSection section;
-  if (length <= 4 * kMainWordsMax) {
-    section.prefix = static_cast<std::uint8_t>(length / 4);
-    section.last = static_cast<std::uint8_t>(length % 4);
-    return section;
-  }
-  section.prefix = static_cast<std::uint8_t>(
-      count_words(sample, kPrefixWordsTried, 0, [&](std::uint32_t i, std::uint32_t w) { return load32(sample.data[i] + 4 * w); }));
-  return section;
-}
-
-void choose_words(Candidate& c, PagePointer records) {
-  WalKind& kind = c.kind;
-  std::array<SectionSample, kWalKindBlocksMax + 1> samples;
-  const auto add = [](SectionSample& sample, PagePointer data, std::uint32_t size) {
-    if (sample.count == kSampleMax) return;
-    sample.data[sample.count] = data;
-    sample.size[sample.count++] = size;
-    sample.size_min = std::min(sample.size_min, size);
-  };
-  for (std::uint32_t i = 0; i < std::min(kind.count, kSampleMax); ++i) {
-    walk_payload(
-        kind.parts, records + c.samples[i],
-        [&](std::uint32_t s, PagePointer data, std::uint32_t size) {
-          if (s != 0 || !c.has_rows) return add(samples[s], data, size);
-          for (std::uint32_t at = 0; at < size && samples[0].count < kSampleMax;) {
-            const std::uint32_t span = WalRows::span(load16(data + at), size - at);
-            add(samples[0], data + at, span);
-            at += span;
-          }
-        },
-        [](const WalBlock&, PagePointer) {});
-  }
-  const std::uint32_t rmgr = kind.header[kXlInfoAt + 1];
-  for (std::uint32_t b = 0; b < kind.parts.block_count; ++b)
-    if (kind.parts.blocks[b].has_data)
-      kind.sections[b] = b == 0 && c.has_rows ? choose_row_words(samples[0]) : choose_block_words(samples[b], rmgr >= kHeapRmgrFirst && rmgr <= kHeapRmgrLast);
-  if (kind.parts.main_length != 0) kind.main_section() = choose_main_words(samples[kWalKindBlocksMax], kind.parts.main_length);
-}
 
 /// The first `n` bytes, 1 to 3, as a word.
 PGMINT_INLINE std::uint32_t load_few(PagePointer p, std::uint32_t n) { return load32(p) & ((1U << (8 * n)) - 1); }
@@ -262,13 +67,13 @@ struct WalEncoder::State {
   unsigned char* const remainder = space.take<unsigned char>(kWalPieceMax + kSlack);
   Entry* const entries = space.take<Entry>(kWalRecordsMax);
   std::uint32_t entry_count = 0;
-  Candidate* const candidates = space.take<Candidate>(kCandidatesMax);
+  WalCandidate* const candidates = space.take<WalCandidate>(kCandidatesMax);
   std::uint32_t candidate_count = 0;
   std::uint32_t* const scratch = space.take<std::uint32_t>(kWalRecordsMax);
   std::uint32_t* const words = space.take<std::uint32_t>(kWalWordsMax);
   std::array<std::uint16_t, 1024> lookup{};       ///< candidate + 1 of the last record with such a slot: a guess
   std::array<std::uint16_t, kBuckets> buckets{};  ///< candidate + 1, by hash_of(), with linear probing
-  std::vector<Candidate*> kinds;
+  std::vector<WalCandidate*> kinds;
   std::vector<WordColumn> columns;
   LazyArray<unsigned char> control{kWalControlMax}, planes{4 * kWalWordsMax}, raw{4 * kWalWordsMax}, images{kWalImagesMax * kPageSize};
   unsigned char* remainder_end = nullptr;
@@ -308,7 +113,7 @@ struct WalEncoder::State {
   }
 
   /// Whether a record with a candidate's headers has its lengths, and the images to be taken out.
-  static bool fits(const Candidate& c, PagePointer record, std::uint32_t total, std::uint32_t& images_of_record) {
+  static bool fits(const WalCandidate& c, PagePointer record, std::uint32_t total, std::uint32_t& images_of_record) {
     const WalHeaders& parts = c.kind.parts;
     std::uint32_t sum = parts.length + parts.main_length;
     if (sum > total) return false;
@@ -334,7 +139,7 @@ struct WalEncoder::State {
     const PagePointer record = records + start;
     const std::uint32_t slot = slot_of(record, total);
     if (lookup[slot] != 0) {
-      Candidate& c = candidates[lookup[slot] - 1U];
+      WalCandidate& c = candidates[lookup[slot] - 1U];
       std::uint32_t found = 0;
       if (total >= c.kind.parts.length && c.matches(record) && fits(c, record, total, found) && image_count + found <= kWalImagesMax) {
         image_count += found;
@@ -354,29 +159,29 @@ struct WalEncoder::State {
     if (!regular || image_count + found > kWalImagesMax) return kWhole;
     image_count += found;
     if (parts.length > kWalKindHeaderMax || parts.block_count > kWalKindBlocksMax) return kNoCandidate;
-    const Signature signature(record, parts);
+    const WalSignature signature(record, parts);
     std::uint32_t at = signature.hash() % kBuckets;
     for (; buckets[at] != 0; at = (at + 1) % kBuckets) {
-      Candidate& c = candidates[buckets[at] - 1U];
+      WalCandidate& c = candidates[buckets[at] - 1U];
       if (!signature.is_of(c)) continue;
       lookup[slot] = buckets[at];
       return add_to(c, start);
     }
     if (candidate_count == kCandidatesMax) return kNoCandidate;
-    Candidate& made = candidates[candidate_count];
-    make_candidate(made, signature, parts);
+    WalCandidate& made = candidates[candidate_count];
+    made = make_candidate(signature, parts);
     lookup[slot] = buckets[at] = static_cast<std::uint16_t>(++candidate_count);
     return add_to(made, start);
   }
 
-  std::uint32_t add_to(Candidate& c, std::uint32_t start) {
+  std::uint32_t add_to(WalCandidate& c, std::uint32_t start) {
     if (c.has_rows) {
       const PagePointer record = records + start;
       const std::uint32_t rows = count_rows(record + c.kind.parts.length, load16(record + c.kind.parts.blocks[0].data_length_at));
       if (rows == 0) return kNoCandidate;
       c.kind.rows += rows;
     }
-    if (c.kind.count < kSampleMax) c.samples[c.kind.count] = start;
+    if (c.kind.count < kWalSampleMax) c.samples[c.kind.count] = start;
     ++c.kind.count;
     return static_cast<std::uint32_t>(&c - candidates);
   }
@@ -486,7 +291,7 @@ struct WalEncoder::State {
     }
   }
 
-  void take_apart(Candidate& c, std::uint32_t index, PagePointer record) {
+  void take_apart(WalCandidate& c, std::uint32_t index, PagePointer record) {
     const WalKind& kind = c.kind;
     Row row{kind.words + index, kind.count};
     const bool is_first = index == 0;
@@ -522,7 +327,7 @@ struct WalEncoder::State {
     columns.push_back({words, entry_count});
     columns.push_back({words + entry_count, entry_count});
     for (std::uint32_t i = 0; i < candidate_count; ++i) {
-      Candidate& c = candidates[i];
+      WalCandidate& c = candidates[i];
       if (std::max(c.kind.count, c.kind.rows) < kKindRecordsMin || kinds.size() == kWalKindsMax) continue;
       choose_words(c, records);
       const std::uint32_t n = c.kind.columns(), rows = c.kind.row_columns();
@@ -599,7 +404,7 @@ struct WalEncoder::State {
     put64(previous);
     put8(compressed_bits);
     put8(static_cast<std::uint32_t>(kinds.size()));
-    for (const Candidate* c : kinds) {
+    for (const WalCandidate* c : kinds) {
       const WalKind& kind = c->kind;
       put32(kind.count);
       put8(kind.parts.length);

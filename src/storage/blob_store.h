@@ -36,8 +36,8 @@ enum class Created {
 /// A flat, durable object store. Thread-safe. Nothing is ever overwritten.
 ///
 /// Errors of every method: Storage (unreachable or I/O failed: certainly not done for reads, possibly done for writes
-/// unless said otherwise), Unknown (a write whose outcome is not known: read back before anything else), Key (denied; never
-/// reported as absence), ResourceLimit, Cancelled.
+/// unless said otherwise), Unknown (a write whose outcome is not known: read back before anything else), Io (cannot be known any
+/// more while this store is open: asking again is in vain), Key (denied; never reported as absence), ResourceLimit, Cancelled.
 class BlobStore {
  public:
   virtual ~BlobStore() = default;

@@ -73,7 +73,7 @@ Status PosixStore::check_root() const {
 Status PosixStore::check_not_doubtful(const std::string& name) {
   if (!any_doubtful_.load(std::memory_order_acquire)) return ok();
   if (!doubtful_.with([&](auto& names) { return names.contains(name); })) return ok();
-  return Error(Errc::Storage, fmt::format("{}: its directory could not be fsynced, so it may not survive a power cut", shown(name)),
+  return Error(Errc::Io, fmt::format("{}: its directory could not be fsynced, so it may not survive a power cut", shown(name)),
                Hint{"check the disk (dmesg), then run the command again"});
 }
 

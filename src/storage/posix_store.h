@@ -24,7 +24,7 @@ struct PosixOptions {
 /// above are known to be durable. remove() is durable too: a key slot that was removed must not come back.
 ///
 /// A failed fsync is never retried. Of a file: Storage, nothing is published. Of a directory after the object got its
-/// name: Unknown, and from then on this store answers Storage for that name, because reading it back would show an
+/// name: Unknown, and from then on this store answers Io for that name, because reading it back would show an
 /// object that a power cut may still take away.
 /// @errors Storage (root missing or not a directory), Key (denied)
 Result<std::unique_ptr<BlobStore>> open_posix_store(const fs::path& root, PosixOptions options);

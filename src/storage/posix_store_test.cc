@@ -187,9 +187,9 @@ TEST(PosixStore, AFailedFsyncOfTheDirectoryIsUnknownAndDoesNotReadBackAsDone) {
   broken = true;
   EXPECT_TRUE(fails_with(store->create("a/third", as_bytes("x")), Errc::Unknown));
   broken = false;
-  EXPECT_TRUE(fails_with(store->read("a/third", 10), Errc::Storage));
-  EXPECT_TRUE(fails_with(store->stat("a/third"), Errc::Storage));
-  EXPECT_TRUE(fails_with(store->create("a/third", as_bytes("x")), Errc::Storage));
+  EXPECT_TRUE(fails_with(store->read("a/third", 10), Errc::Io));
+  EXPECT_TRUE(fails_with(store->stat("a/third"), Errc::Io));
+  EXPECT_TRUE(fails_with(store->create("a/third", as_bytes("x")), Errc::Io));
   EXPECT_TRUE(store->create("a/fourth", as_bytes("x"))) << "other names are not in doubt";
   // After a restart it is there whole or not at all; here the machine did not lose power.
   EXPECT_EQ(as_text(*open_at(at.path())->read("a/third", 10).value()), "x");
@@ -206,7 +206,7 @@ TEST(PosixStore, ADirectoryWhoseNameIsNotDurableTakesNoObjects) {
   };
   auto store = open_at(at.path(), options);
   EXPECT_TRUE(fails_with(store->create("a/b/c", as_bytes("x")), Errc::Storage));
-  EXPECT_TRUE(fails_with(store->create("a/b/c", as_bytes("x")), Errc::Storage)) << "a second fsync may report a false success";
+  EXPECT_TRUE(fails_with(store->create("a/b/c", as_bytes("x")), Errc::Io)) << "a second fsync may report a false success";
   EXPECT_EQ(files_below(at.path()), 0u);
 }
 

@@ -87,7 +87,9 @@ def test_backup_whose_system_call_fails_reports_it_and_lists_nothing_untrue(make
     tool.backup()
     for call, n in sampled(calls_of(tool, calls, "backup", "--type", "full"), 6, seed):
         before = set(tool.names())
+        started = time.monotonic()
         outcome = tool.run("backup", "--type", "full", code=None, prefix=strace(f"{call}:error={error}", n))
+        assert time.monotonic() - started < 20, f"{call} {error} at {n}: a disk that failed is not asked again and again\n{outcome}"
         if "error while loading shared libraries" in outcome.err:
             continue  # the call failed in the loader, before the program began
         assert outcome.code < 100 and outcome.code != 70, f"{call} {error} at {n}\n{outcome}"

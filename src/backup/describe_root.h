@@ -1,0 +1,36 @@
+// The root of the manifest: what a backup says about itself.
+#pragma once
+
+#include <optional>
+
+#include "backup/backup.h"
+#include "backup/describe.h"
+#include "backup/incremental.h"
+#include "repository/session.h"
+
+namespace pgmint::backup {
+
+/// What one run found and did, borrowed.
+struct RootFacts {
+  const repository::Cluster& cluster;
+  const repository::WriteSession& session;
+  const BackupReport& report;
+  const std::string& note;
+  repository::BackupType type;
+  std::optional<repository::SessionId> parent;
+  const Incremental& incremental;
+  const postgres::ControlFile& control;  ///< as it was read last
+  const postgres::ServerFacts& server;
+  const ServerStart& start;
+  const postgres::BackupStop& stop;
+  const std::optional<postgres::Lsn>& consistent_after;  ///< of a standby's backup
+  const postgres::DirectoryScan& scan;
+  const Described& tree;
+  const repository::PackUse& pack_use;
+  const CopyCounters& counters;
+  std::uint32_t extent_size;
+};
+
+repository::ManifestRoot describe_root(const RootFacts& facts);
+
+}  // namespace pgmint::backup
