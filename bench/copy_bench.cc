@@ -35,9 +35,9 @@ Status bench(const std::string& data, const std::string& store_path, unsigned wo
   }
 
   std::atomic<std::uint32_t> next{0};
-  backup::PackBuffers buffers;
+  repository::PackBuffers buffers;
   std::atomic<std::uint64_t> stored{0}, packs_put{0};
-  const backup::PackSettings packs{context, keys, codec, system_random(),
+  const repository::PackSettings packs{context, keys, codec, system_random(),
                                    [&] { return repository::PackId{session, next.fetch_add(1)}; }, buffers, repository::kPackTarget};
   auto upload = [&](repository::FinishedPack pack) -> Status {
     // As a session does: the log names each pack by its hash.
@@ -48,7 +48,7 @@ Status bench(const std::string& data, const std::string& store_path, unsigned wo
     buffers.give(std::move(pack.data));
     return ok();
   };
-  backup::PackStream maps(packs, repository::PackKind::Map, upload);
+  repository::PackStream maps(packs, repository::PackKind::Map, upload);
   const auto started = system_clock().now();
   const auto scan = TRY(postgres::scan_data_directory(data));
   const auto plan = backup::plan_copy(scan, {.extent_size = extent, .stretch = 16U << 20, .bundle_size = 512U << 10});

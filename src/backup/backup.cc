@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <thread>
 
-#include "backup/begin.h"
 #include "backup/copy.h"
 #include "backup/copy_plan.h"
 #include "backup/describe.h"
@@ -20,6 +19,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "postgres/backup_label.h"
+#include "repository/begin.h"
 #include "repository/session.h"
 
 namespace pgmint::backup {
@@ -83,14 +83,14 @@ class Run {
 
   Status begin() {
     progress_.enter(Phase::Start);
-    auto begun = TRY(begin_session(request_.cluster, parent_session(), type(), request_.cancel));
+    auto begun = TRY(repository::begin_session(request_.cluster, parent_session(), type(), request_.cancel));
     session_ = std::move(begun.session);
     report_.started = begun.started;
     report_.name = std::move(begun.name);
-    packs_.emplace(PackSettings{request_.cluster.context(), request_.cluster.keys(), request_.codec,
+    packs_.emplace(repository::PackSettings{request_.cluster.context(), request_.cluster.keys(), request_.codec,
                                 environment_.random, [this] { return session_->next_pack(); },
                                 buffers_, pack_target(request_, workers_)});
-    const PackSink put = [this](repository::FinishedPack pack) { return upload(std::move(pack)); };
+    const repository::PackSink put = [this](repository::FinishedPack pack) { return upload(std::move(pack)); };
     maps_.emplace(*packs_, repository::PackKind::Map, put);
     rest_.emplace(*packs_, repository::PackKind::Base, put);
     return ok();
@@ -173,7 +173,7 @@ class Run {
 
   /// What was meant to be an incremental goes on as a full.
   void become_full() {
-    report_.name = backup_name(report_.started, type());
+    report_.name = repository::backup_name(report_.started, type());
     log_info("this backup is a full one, {}: {}", report_.name, incremental_.reason());
   }
 
@@ -495,9 +495,9 @@ class Run {
   postgres::ControlFile control_;
   postgres::ServerFacts facts_;
   std::unique_ptr<repository::WriteSession> session_;
-  PackBuffers buffers_;
-  std::optional<PackSettings> packs_;
-  std::optional<PackStream> maps_, rest_;
+  repository::PackBuffers buffers_;
+  std::optional<repository::PackSettings> packs_;
+  std::optional<repository::PackStream> maps_, rest_;
   ServerStart started_;
   postgres::DirectoryScan scan_;
   std::vector<FilePlan> files_;

@@ -12,11 +12,11 @@
 #include "backup/copy_plan.h"
 #include "backup/forward.h"
 #include "backup/pack_ledger.h"
-#include "backup/pack_stream.h"
 #include "backup/page_inspector.h"
 #include "backup/source.h"
 #include "base/cancel.h"
 #include "repository/manifest.h"
+#include "repository/pack_stream.h"
 #include "storage/throttle_store.h"
 
 namespace pgmint::backup {
@@ -54,8 +54,8 @@ struct CopyInput {
   const postgres::DirectoryScan& scan;
   const CopyPlan& plan;
   Source& source;
-  const PackSettings& packs;
-  PackStream& maps;  ///< takes the maps; used under a lock while the copy runs, left open
+  const repository::PackSettings& packs;
+  repository::PackStream& maps;  ///< takes the maps; used under a lock while the copy runs, left open
   std::function<Status(repository::FinishedPack)> upload;  ///< thread-safe
 
   postgres::PageCheck check;

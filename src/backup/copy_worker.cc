@@ -369,7 +369,7 @@ class Worker {
 
   CopyShared& s_;
   const CopyInput& in_;
-  PackStream packs_;
+  repository::PackStream packs_;
   PageInspector inspector_;
   std::optional<ParentCompare> parent_;
   Bytes buffer_;

@@ -105,7 +105,7 @@ std::optional<FileEntry> entry_of(const postgres::DirectoryEntry& scanned, const
 
 }  // namespace
 
-Result<Described> describe(PackStream& maps, const postgres::DirectoryScan& scan, const std::vector<CopiedFile>& files,
+Result<Described> describe(repository::PackStream& maps, const postgres::DirectoryScan& scan, const std::vector<CopiedFile>& files,
                            FileEntry control, std::vector<FileEntry> extras, const ParentFiles* parent,
                            const Forward* forward) {
   Described described;

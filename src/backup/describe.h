@@ -23,7 +23,7 @@ struct Described {
 /// @param parent   a node that it has already is referred to where it stands, unless its pack is to be emptied; may be null
 /// @param forward  may be null
 /// @errors Key, ResourceLimit, the stream's sink's
-Result<Described> describe(PackStream& maps, const postgres::DirectoryScan& scan, const std::vector<CopiedFile>& files,
+Result<Described> describe(repository::PackStream& maps, const postgres::DirectoryScan& scan, const std::vector<CopiedFile>& files,
                            repository::FileEntry control, std::vector<repository::FileEntry> extras,
                            const ParentFiles* parent, const Forward* forward);
 

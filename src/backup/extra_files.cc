@@ -144,7 +144,7 @@ std::vector<ExtraFile> read_outside_configuration(const postgres::ServerFacts& f
 namespace {
 
 /// What the parent has of a file, if that is the same; null: it has not.
-const repository::BundleMember* same_in(const ParentFiles& parent, PackStream& packs, const ExtraFile& file) {
+const repository::BundleMember* same_in(const ParentFiles& parent, repository::PackStream& packs, const ExtraFile& file) {
   const auto* before = parent.find(file.entry.area, file.entry.path);
   if (before == nullptr || before->size != file.bytes.size()) return nullptr;
   const auto* member = std::get_if<repository::BundleMember>(&before->content);
@@ -154,7 +154,7 @@ const repository::BundleMember* same_in(const ParentFiles& parent, PackStream& p
 }
 
 /// Seals the files from `first` on that fit one bundle. @return the first that did not
-Result<std::size_t> store_bundle(PackStream& packs, std::vector<ExtraFile>& files, std::size_t first) {
+Result<std::size_t> store_bundle(repository::PackStream& packs, std::vector<ExtraFile>& files, std::size_t first) {
   Bytes bundle;
   std::size_t last = first;
   while (last < files.size() && (last == first || bundle.size() + files[last].bytes.size() <= repository::kDataRecordMax))
@@ -179,7 +179,7 @@ Result<std::size_t> store_bundle(PackStream& packs, std::vector<ExtraFile>& file
 
 }  // namespace
 
-Result<std::vector<repository::FileEntry>> store_extra_files(PackStream& packs, std::vector<ExtraFile> files,
+Result<std::vector<repository::FileEntry>> store_extra_files(repository::PackStream& packs, std::vector<ExtraFile> files,
                                                              const ParentFiles* parent, const Forward* forward) {
   std::vector<repository::FileEntry> entries;
   for (auto& file : files) {
@@ -198,7 +198,7 @@ Result<std::vector<repository::FileEntry>> store_extra_files(PackStream& packs, 
   return entries;
 }
 
-Result<std::optional<repository::FileEntry>> carry_own_segment(PackStream& packs, PackStream& maps,
+Result<std::optional<repository::FileEntry>> carry_own_segment(repository::PackStream& packs, repository::PackStream& maps,
                                                                const fs::path& data_directory, const std::string& name,
                                                                postgres::Lsn stop, const postgres::ControlFile& control,
                                                                std::uint32_t extent_size, PackLedger& ledger) {

@@ -7,11 +7,11 @@
 
 #include "backup/forward.h"
 #include "backup/pack_ledger.h"
-#include "backup/pack_stream.h"
 #include "backup/parent.h"
 #include "backup/server.h"
 #include "postgres/control_file.h"
 #include "repository/manifest.h"
+#include "repository/pack_stream.h"
 #include "repository/segment_map.h"
 
 namespace pgmint::backup {
@@ -30,7 +30,7 @@ std::vector<ExtraFile> read_outside_configuration(const postgres::ServerFacts& f
 /// Puts the files into bundles, but for those that stand in the parent as they are. Returns their entries, sorted.
 /// @param parent, forward  may be null; what is to leave its pack is stored anew
 /// @errors Key, ResourceLimit, the sink's
-Result<std::vector<repository::FileEntry>> store_extra_files(PackStream& packs, std::vector<ExtraFile> files,
+Result<std::vector<repository::FileEntry>> store_extra_files(repository::PackStream& packs, std::vector<ExtraFile> files,
                                                              const ParentFiles* parent = nullptr,
                                                              const Forward* forward = nullptr);
 
@@ -38,7 +38,7 @@ Result<std::vector<repository::FileEntry>> store_extra_files(PackStream& packs, 
 /// replayed, or is left over from a recycled segment, and becomes zeros. Area 2. nullopt: not there, or not (yet) this
 /// segment.
 /// @errors Io, as store_extra_files
-Result<std::optional<repository::FileEntry>> carry_own_segment(PackStream& packs, PackStream& maps,
+Result<std::optional<repository::FileEntry>> carry_own_segment(repository::PackStream& packs, repository::PackStream& maps,
                                                                const fs::path& data_directory, const std::string& name,
                                                                postgres::Lsn stop, const postgres::ControlFile& control,
                                                                std::uint32_t extent_size, PackLedger& ledger);

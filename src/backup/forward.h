@@ -4,7 +4,7 @@
 #include <mutex>
 #include <set>
 
-#include "backup/pack_stream.h"
+#include "repository/pack_stream.h"
 #include "repository/pack_use.h"
 #include "repository/repository.h"
 
@@ -21,7 +21,7 @@ class Forward {
  public:
   /// @param into  used under this object's lock
   Forward(storage::BlobStore& store, const repository::RecordContext& context, const repository::ClusterKeys& keys,
-          PackStream& into, std::set<repository::PackId> packs)
+          repository::PackStream& into, std::set<repository::PackId> packs)
       : store_(store), context_(context), into_(into), packs_(std::move(packs)), opener_(context, keys) {}
 
   bool active() const { return !packs_.empty(); }
@@ -38,7 +38,7 @@ class Forward {
  private:
   storage::BlobStore& store_;
   const repository::RecordContext context_;
-  PackStream& into_;
+  repository::PackStream& into_;
   const std::set<repository::PackId> packs_;
   std::mutex mutex_;
   repository::RecordOpener opener_;

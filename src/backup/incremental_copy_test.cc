@@ -340,9 +340,9 @@ TEST_F(IncrementalCopyTest, WhatIsAliveLeavesPacksThatAreMostlyDead) {
   std::set<repository::PackId> old;
   for (std::uint32_t n = 0; n < next_pack; ++n) old.insert({session, n});
   {
-    const PackSettings packs{
+    const repository::PackSettings packs{
         context, keys, {}, system_random(), [this] { return repository::PackId{session, next_pack.fetch_add(1)}; }, buffers, 4U << 20};
-    PackStream into(packs, repository::PackKind::Base, upload);
+    repository::PackStream into(packs, repository::PackKind::Base, upload);
     Forward away(store, context, keys, into, old);
     forward = &away;
     change("base/5/20001", 7, before_start());

@@ -32,7 +32,7 @@ struct CopyTest : ::testing::Test {
   repository::SessionId session = random.id<repository::SessionId>();
   std::atomic<std::uint32_t> next_pack{0};
   storage::MemoryStore store;
-  PackBuffers buffers;
+  repository::PackBuffers buffers;
   CancelToken cancel;
   CopyCounters counters;
   PageFindings findings;
@@ -62,10 +62,10 @@ struct CopyTest : ::testing::Test {
   }
 
   Status copy(const std::function<Status()>& tick = [] { return ok(); }) {
-    const PackSettings packs{
+    const repository::PackSettings packs{
         context, keys, {}, system_random(), [this] { return repository::PackId{session, next_pack.fetch_add(1)}; }, buffers,
         4U << 20};
-    PackStream maps(packs, repository::PackKind::Map, upload);
+    repository::PackStream maps(packs, repository::PackKind::Map, upload);
     const CopyParent on{store, files, parent_start, parent_bad};
     const CopyInput input{
         .scan = scan,

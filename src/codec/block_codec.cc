@@ -88,6 +88,13 @@ BlockCompressor BlockCompressor::for_residue() {
   return compressor;
 }
 
+BlockCompressor BlockCompressor::for_deltas() {
+  constexpr int kLevel = 3, kWindowLog = 22;
+  BlockCompressor compressor(BlockCodec::Zstd, kLevel);
+  PGMINT_ASSERT(ZSTD_isError(ZSTD_CCtx_setParameter(compressor.state_->zstd.get(), ZSTD_c_windowLog, kWindowLog)) == 0);
+  return compressor;
+}
+
 std::size_t BlockCompressor::bound(std::size_t plain_size) {
   PGMINT_ASSERT(plain_size <= LZ4_MAX_INPUT_SIZE);
   return std::max(ZSTD_compressBound(plain_size),
@@ -113,8 +120,21 @@ std::size_t BlockCompressor::compress(ByteView plain, MutableByteView out) {
   return size < plain.size() ? size : 0;
 }
 
+std::size_t BlockCompressor::compress_against(ByteView prefix, ByteView plain, MutableByteView out) {
+  PGMINT_ASSERT(state_->codec == BlockCodec::Zstd);
+  // Of one frame's life only.
+  PGMINT_ASSERT(ZSTD_isError(ZSTD_CCtx_refPrefix(state_->zstd.get(), prefix.data(), prefix.size())) == 0);
+  return compress(plain, out);
+}
+
 struct BlockDecompressor::State {
   std::unique_ptr<ZSTD_DCtx, DctxFree> zstd;  // made by the first block that needs it
+
+  ZSTD_DCtx* context() {
+    if (zstd == nullptr) zstd.reset(ZSTD_createDCtx());
+    PGMINT_ASSERT(zstd != nullptr);
+    return zstd.get();
+  }
 };
 
 BlockDecompressor::BlockDecompressor() : state_(std::make_unique<State>()) {}
@@ -125,9 +145,13 @@ Status BlockDecompressor::decompress(BlockCodec codec, ByteView stored, MutableB
   // A compressor stores nothing empty, so nothing of ours leads here; and the libraries dislike null pointers.
   if (out.empty() || stored.empty()) return Error(Errc::Corruption, "compressed record is empty");
   if (codec == BlockCodec::Lz4) return decompress_lz4(stored, out);
-  if (state_->zstd == nullptr) state_->zstd.reset(ZSTD_createDCtx());
-  PGMINT_ASSERT(state_->zstd != nullptr);
-  return decompress_zstd(state_->zstd.get(), stored, out);
+  return decompress_zstd(state_->context(), stored, out);
+}
+
+Status BlockDecompressor::decompress_against(ByteView prefix, ByteView frame, MutableByteView out) {
+  if (out.empty() || frame.empty()) return Error(Errc::Corruption, "compressed record is empty");
+  PGMINT_ASSERT(ZSTD_isError(ZSTD_DCtx_refPrefix(state_->context(), prefix.data(), prefix.size())) == 0);
+  return decompress_zstd(state_->context(), frame, out);
 }
 
 Bytes compress_sized(ByteView plain, int level) {

@@ -18,6 +18,8 @@ class BlockCompressor {
   /// @param level  1 to kZstdLevelMax; of no meaning for lz4
   /// @param hash_log  zstd's match table has two to this power of entries of four bytes; 0: as the level says
   BlockCompressor(BlockCodec codec, int level, int hash_log = 0);
+  /// For compress_against(): a window that holds prefix and block.
+  static BlockCompressor for_deltas();
   /// zstd level 1 with a hash table that stays in a core's first cache, for streams whose repetitions were taken out before: a fifth
   /// faster there, and as small. Its frames are like any.
   static BlockCompressor for_residue();
@@ -27,6 +29,8 @@ class BlockCompressor {
   /// Bytes written to `out`; 0 when it does not fit there, or is no shorter than `plain`. zstd frames carry neither content
   /// size nor checksum: records know their size and are authenticated.
   std::size_t compress(ByteView plain, MutableByteView out);
+  /// zstd only: says `plain` by what it has in common with `prefix`, together at most 4 MiB. As compress() otherwise.
+  std::size_t compress_against(ByteView prefix, ByteView plain, MutableByteView out);
 
  private:
   struct State;
@@ -41,6 +45,8 @@ class BlockDecompressor {
   ~BlockDecompressor();
   /// Fills exactly `out`, which needs no memory beside it whatever the frame asks for. @errors Corruption
   Status decompress(BlockCodec codec, ByteView stored, MutableByteView out);
+  /// What compress_against() made. @errors Corruption
+  Status decompress_against(ByteView prefix, ByteView frame, MutableByteView out);
 
  private:
   struct State;

@@ -244,6 +244,12 @@ struct Connection::State {
 
 namespace {
 
+Status check_libpq() {
+  if (libpq().problem.empty()) return ok();
+  return Error(Errc::Configuration, fmt::format("PostgreSQL's client library cannot be used: {}", libpq().problem),
+               Hint{"install it: apt-get install libpq5"});
+}
+
 /// What the conninfo says, with our defaults where it is silent and our database on top.
 Result<std::vector<std::pair<std::string, std::string>>> connection_parameters(const ConnectOptions& options) {
   char* problem = nullptr;
@@ -292,10 +298,28 @@ Connection::Connection(Connection&&) noexcept = default;
 Connection& Connection::operator=(Connection&&) noexcept = default;
 Connection::~Connection() = default;
 
+Result<ClientConnection> client_connection(const ConnectOptions& options) {
+  TRY(check_libpq());
+  ClientConnection client;
+  for (const auto& [name, value] : TRY(connection_parameters(options))) {
+    if (name == "client_encoding") continue;  // pg_dump writes in the database's own
+    if (name == "password") {
+      client.environment.emplace_back("PGPASSWORD", value);
+      continue;
+    }
+    if (!client.conninfo.empty()) client.conninfo += ' ';
+    client.conninfo += name + "='";
+    for (const char c : value) {
+      if (c == '\'' || c == '\\') client.conninfo += '\\';
+      client.conninfo += c;
+    }
+    client.conninfo += '\'';
+  }
+  return client;
+}
+
 Result<Connection> Connection::open(const ConnectOptions& options, const CancelToken* cancel) {
-  if (!libpq().problem.empty())
-    return Error(Errc::Configuration, fmt::format("PostgreSQL's client library cannot be used: {}", libpq().problem),
-                 Hint{"install it: apt-get install libpq5"});
+  TRY(check_libpq());
   auto parameters = TRY(connection_parameters(options));
   std::vector<const char*> names, values;
   for (const auto& [name, value] : parameters) {

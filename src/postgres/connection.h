@@ -65,6 +65,15 @@ class Connection {
   std::unique_ptr<State> state_;
 };
 
+/// How a program with its own libpq, such as pg_dump, reaches the same server. Every user of the machine may see arguments, so that a
+/// password travels in the environment.
+struct ClientConnection {
+  std::string conninfo;
+  std::vector<std::pair<std::string, std::string>> environment;
+};
+/// @errors Configuration (conninfo malformed)
+Result<ClientConnection> client_connection(const ConnectOptions& options);
+
 /// SQLSTATE ("42501") of the last Errc::Postgres a server sent is part of the message in brackets; this reads it back.
 std::optional<std::string> sqlstate_of(const Error& error);
 

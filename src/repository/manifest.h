@@ -19,8 +19,9 @@ enum class BackupType : std::uint8_t { Full = 1, Incremental = 2, Logical = 3, C
 std::string_view backup_type_name(BackupType type);    ///< "full", "incremental", "logical", "config"
 std::string_view backup_type_suffix(BackupType type);  ///< "full", "incr", "logical", "config"
 
-enum class FileArea : std::uint8_t { Data = 0, Configuration = 1, Wal = 2 };
-enum class FileKind : std::uint8_t { Directory = 1, Empty = 2, Bundled = 3, Mapped = 4, Symlink = 5, TablespaceLink = 6 };
+/// Made: what a backup makes itself, such as dumps; relative paths.
+enum class FileArea : std::uint8_t { Data = 0, Configuration = 1, Wal = 2, Made = 3 };
+enum class FileKind : std::uint8_t { Directory = 1, Empty = 2, Bundled = 3, Mapped = 4, Symlink = 5, TablespaceLink = 6, Stream = 7 };
 
 struct BundleMember {
   RecordLocation bundle;
@@ -37,7 +38,7 @@ struct FileEntry {
   std::uint32_t uid = 0, gid = 0;
   std::int64_t mtime_us = 0;
   std::uint64_t size = 0;
-  std::variant<std::monostate, BundleMember, RecordLocation, std::string> content;  ///< bundle, map, link target
+  std::variant<std::monostate, BundleMember, RecordLocation, std::string> content;  ///< bundle, map or stream index, link target
 };
 /// The order of the tree.
 bool entry_before(const FileEntry& a, const FileEntry& b);

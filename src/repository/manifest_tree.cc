@@ -7,6 +7,7 @@
 #include "repository/manifest.h"
 #include "repository/pack.h"
 #include "repository/segment_map.h"
+#include "repository/stream_map.h"
 
 namespace pgmint::repository {
 namespace {
@@ -37,7 +38,8 @@ void encode_entry(codec::BinaryWriter& out, const FileEntry& e) {
       out.raw(member.fingerprint);
       break;
     }
-    case FileKind::Mapped: encode_location(out, std::get<RecordLocation>(e.content)); break;
+    case FileKind::Mapped:
+    case FileKind::Stream: encode_location(out, std::get<RecordLocation>(e.content)); break;
     case FileKind::Symlink:
     case FileKind::TablespaceLink: out.text(std::get<std::string>(e.content)); break;
   }
@@ -45,7 +47,7 @@ void encode_entry(codec::BinaryWriter& out, const FileEntry& e) {
 
 Result<FileArea> parse_area(codec::BinaryReader& in) {
   const auto area = TRY(in.u8());
-  if (area > 2) return in.corrupt("unknown area");
+  if (area > static_cast<std::uint8_t>(FileArea::Made)) return in.corrupt("unknown area");
   return static_cast<FileArea>(area);
 }
 
@@ -71,7 +73,7 @@ Result<FileEntry> parse_entry_at(codec::BinaryReader& in) {
   e.path = TRY(in.text(kPathMax));
   if (!safe_path(e.area, e.path)) return in.corrupt("a path leaves its directory");
   const auto kind = TRY(in.u8());
-  if (kind < 1 || kind > 6) return in.corrupt("unknown kind of file");
+  if (kind < 1 || kind > static_cast<std::uint8_t>(FileKind::Stream)) return in.corrupt("unknown kind of file");
   e.kind = static_cast<FileKind>(kind);
   e.mode = TRY(in.u32());
   e.owner = TRY(in.text(256));
@@ -100,6 +102,12 @@ Result<FileEntry> parse_entry_at(codec::BinaryReader& in) {
     case FileKind::Mapped: {
       auto location = TRY(parse_location(in));
       if (location.type != RecordType::SegmentMap) return in.corrupt("a file's map is not a map");
+      e.content = location;
+      break;
+    }
+    case FileKind::Stream: {
+      auto location = TRY(parse_location(in));
+      if (location.type != RecordType::StreamIndex) return in.corrupt("a stream's index is not an index");
       e.content = location;
       break;
     }
@@ -263,21 +271,24 @@ Status walk_manifest(storage::BlobStore& store, const RecordContext& context, Re
 Result<PackUse> measure_pack_use(storage::BlobStore& store, const RecordContext& context, RecordOpener& opener, const ManifestRoot& root) {
   PackUse use;
   std::set<std::pair<PackId, std::uint64_t>> bundles;
+  DistinctRecords streams;
   TRY(walk_manifest(
       store, context, opener, root,
       [&](const FileEntry& entry) -> Status {
         if (const auto* member = std::get_if<BundleMember>(&entry.content))
           if (bundles.emplace(member->bundle.pack, member->bundle.offset).second) use.add(member->bundle);
-        if (const auto* map = std::get_if<RecordLocation>(&entry.content)) {
-          use.add(*map);
-          use.add(TRY(parse_segment_map(TRY(read_record(store, context, opener, *map)))));
-        }
+        const auto* map = std::get_if<RecordLocation>(&entry.content);
+        if (map == nullptr) return ok();
+        use.add(*map);
+        if (entry.kind == FileKind::Stream) return note_stream(store, context, opener, TRY(read_stream_index(store, context, opener, *map)), streams);
+        use.add(TRY(parse_segment_map(TRY(read_record(store, context, opener, *map)))));
         return ok();
       },
       [&](const RecordLocation& node) -> Status {
         use.add(node);
         return ok();
       }));
+  use.add(std::move(streams).settle());
   return use;
 }
 

@@ -80,7 +80,7 @@ Result<std::vector<PackFooterLine>> parse_pack_footer(ByteView plain, std::uint6
   std::uint64_t at = kPackHeaderSize;
   for (auto& line : lines) {
     auto type = TRY(footer.u8());
-    if (type < 1 || type > 6) return footer.corrupt("unknown record type");
+    if (type < 1 || type > static_cast<std::uint8_t>(kRecordTypeLast)) return footer.corrupt("unknown record type");
     line.type = static_cast<RecordType>(type);
     line.codec = static_cast<codec::CodecId>(TRY(footer.u8()));
     const auto epoch = TRY(footer.varint());

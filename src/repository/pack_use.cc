@@ -46,4 +46,20 @@ std::map<PackId, std::uint64_t> PackUse::packs() const {
   return used;
 }
 
+void DistinctRecords::add(const RecordLocation& record) {
+  const auto [found, added] = index_.try_emplace(record.pack, static_cast<std::uint32_t>(packs_.size()));
+  if (added) packs_.push_back(record.pack);
+  references_.push_back({found->second, record.stored_length, record.offset});
+}
+
+PackUse DistinctRecords::settle() && {
+  std::ranges::sort(references_);
+  references_.erase(std::ranges::unique(references_).begin(), references_.end());
+  std::vector<std::uint64_t> bytes(packs_.size());
+  for (const auto& reference : references_) bytes[reference.pack] += reference.stored_length;
+  PackUse use;
+  for (std::size_t i = 0; i < packs_.size(); ++i) use.set(packs_[i], bytes[i]);
+  return use;
+}
+
 }  // namespace pgmint::repository

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <vector>
 
 #include "repository/segment_map.h"
 
@@ -32,6 +33,24 @@ class PackUse {
   void change(const RecordLocation& record, std::int64_t sign);
 
   std::map<PackId, std::int64_t> bytes_;
+};
+
+/// Records that may be referred to more than once, each to be counted once: 16 bytes a reference until they are settled.
+class DistinctRecords {
+ public:
+  void add(const RecordLocation& record);
+  PackUse settle() &&;
+
+ private:
+  struct Reference {
+    std::uint32_t pack = 0;  ///< into packs_
+    std::uint32_t stored_length = 0;
+    std::uint64_t offset = 0;
+    auto operator<=>(const Reference&) const = default;
+  };
+  std::map<PackId, std::uint32_t> index_;
+  std::vector<PackId> packs_;
+  std::vector<Reference> references_;
 };
 
 }  // namespace pgmint::repository

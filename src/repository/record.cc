@@ -13,8 +13,6 @@ namespace {
 constexpr std::string_view kRecordDomain = "PGMINT-RECORD-01";
 constexpr std::size_t kAadSize = 64;
 
-bool uses_map_key(RecordType type) { return type == RecordType::SegmentMap || type == RecordType::ManifestNode; }
-
 ByteArray<kAadSize> record_aad(const RecordContext& context, RecordType type, codec::CodecId codec, Epoch epoch,
                                std::uint32_t raw_length) {
   ByteArray<kAadSize> aad{};
@@ -35,7 +33,7 @@ ByteArray<kAadSize> record_aad(const RecordContext& context, RecordType type, co
 }
 
 Result<const crypto::Key256*> key_for(const ClusterKeys& keys, RecordType type, Epoch epoch) {
-  if (!uses_map_key(type)) return keys.data_key(epoch);
+  if (!is_map_type(type)) return keys.data_key(epoch);
   if (keys.map_key.is_zero())
     return Error(Errc::Key, "this key slot may not read backup contents",
                  Hint{"use a slot with the role root or host; `pgmint key list` shows the roles"});
@@ -47,7 +45,7 @@ class AeadCache {
  public:
   explicit AeadCache(const ClusterKeys& keys) : keys_(keys) {}
   Result<crypto::Aead*> get(RecordType type, Epoch epoch) {
-    const Epoch index = uses_map_key(type) ? Epoch(0) : epoch;
+    const Epoch index = is_map_type(type) ? Epoch(0) : epoch;
     auto it = cache_.find(index);
     if (it == cache_.end()) it = cache_.emplace(index, crypto::Aead(*TRY(key_for(keys_, type, epoch)))).first;
     return &it->second;
@@ -65,7 +63,11 @@ crypto::Gmac make_fingerprinter(const ClusterKeys& keys) {
 
 }  // namespace
 
-std::size_t record_limit(RecordType type) { return uses_map_key(type) ? kMapRecordMax : kDataRecordMax; }
+bool is_map_type(RecordType type) {
+  return type == RecordType::SegmentMap || type == RecordType::ManifestNode || type == RecordType::StreamPart || type == RecordType::StreamIndex;
+}
+
+std::size_t record_limit(RecordType type) { return is_map_type(type) ? kMapRecordMax : kDataRecordMax; }
 
 void encode_location(codec::BinaryWriter& out, const RecordLocation& l) {
   out.raw(l.pack.session.bytes);
@@ -87,7 +89,7 @@ Result<RecordLocation> parse_location(codec::BinaryReader& in) {
   auto stored = TRY(in.varint());
   auto raw = TRY(in.varint());
   auto type = TRY(in.u8());
-  if (type < 1 || type > 6) return in.corrupt("unknown record type");
+  if (type < 1 || type > static_cast<std::uint8_t>(kRecordTypeLast)) return in.corrupt("unknown record type");
   l.type = static_cast<RecordType>(type);
   l.codec = static_cast<codec::CodecId>(TRY(in.u8()));
   auto epoch = TRY(in.varint());
@@ -122,14 +124,15 @@ Result<RecordLocation> RecordSealer::seal(RecordType type, ByteView plain, Direc
     return Error(Errc::ResourceLimit, fmt::format("a record of {} bytes is longer than its type allows", plain.size()));
   RecordLocation l;
   l.type = type;
-  l.epoch = uses_map_key(type) ? Epoch(0) : state_->keys.newest_epoch();
+  l.epoch = is_map_type(type) ? Epoch(0) : state_->keys.newest_epoch();
   l.raw_length = static_cast<std::uint32_t>(plain.size());
   auto* aead = TRY(state_->aeads.get(type, l.epoch));
 
   // Compressed in memory that stays in the core's cache, and sealed from there to where it is kept: no copy.
   auto& scratch = state_->scratch;
   if (const auto room = codec::Compressor::bound(plain.size()); scratch.size() < room) scratch.resize(room);
-  const auto packed = state_->compressor.compress(plain, scratch);
+  const bool is_compressed = type == RecordType::StreamDelta;
+  const auto packed = is_compressed ? codec::Compressor::Output{codec::CodecId::None, 0} : state_->compressor.compress(plain, scratch);
   l.codec = packed.codec;
   const ByteView body = packed.codec == codec::CodecId::None ? plain : ByteView(scratch).first(packed.size);
   l.stored_length = static_cast<std::uint32_t>(body.size() + crypto::kSealOverhead);

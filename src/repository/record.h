@@ -13,9 +13,22 @@
 
 namespace pgmint::repository {
 
-enum class RecordType : std::uint8_t { Extent = 1, Delta = 2, Bundle = 3, SegmentMap = 4, ManifestNode = 5, StreamChunk = 6 };
-inline constexpr std::size_t kDataRecordMax = 1 << 20;   ///< raw bytes of types 1 to 3 and 6
-inline constexpr std::size_t kMapRecordMax = 16 << 20;   ///< raw bytes of types 4 and 5
+enum class RecordType : std::uint8_t {
+  Extent = 1,
+  Delta = 2,
+  Bundle = 3,
+  SegmentMap = 4,
+  ManifestNode = 5,
+  StreamChunk = 6,
+  StreamDelta = 7,
+  StreamPart = 8,
+  StreamIndex = 9
+};
+inline constexpr RecordType kRecordTypeLast = RecordType::StreamIndex;
+/// What says where data is, and is sealed with the map key; everything else is data.
+bool is_map_type(RecordType type);
+inline constexpr std::size_t kDataRecordMax = 1 << 20;   ///< raw bytes of data
+inline constexpr std::size_t kMapRecordMax = 16 << 20;   ///< raw bytes of maps
 std::size_t record_limit(RecordType type);
 
 /// Where a record is and which one is meant.

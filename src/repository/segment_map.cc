@@ -1,7 +1,8 @@
 #include "repository/segment_map.h"
 
 #include <algorithm>
-#include <map>
+
+#include "repository/record_place.h"
 
 namespace pgmint::repository {
 namespace {
@@ -11,71 +12,6 @@ constexpr std::uint8_t kVersion = 1;
 constexpr std::uint8_t kVersionWithDeltas = 2;
 constexpr std::uint8_t kRecordFollows = 0;
 constexpr std::uint8_t kAllZero = 1;
-
-/// Packs by first use, and the end of the last record in each, so that offsets are small differences.
-class PackTable {
- public:
-  std::size_t index_of(const PackId& pack) {
-    auto [it, added] = index_.try_emplace(pack, packs_.size());
-    if (added) {
-      packs_.push_back(pack);
-      ends_.push_back(0);
-    }
-    return it->second;
-  }
-  void add(const PackId& pack) {
-    packs_.push_back(pack);
-    ends_.push_back(0);
-  }
-  const std::vector<PackId>& packs() const { return packs_; }
-  std::uint64_t& end(std::size_t index) { return ends_[index]; }
-
- private:
-  std::map<PackId, std::size_t> index_;
-  std::vector<PackId> packs_;
-  std::vector<std::uint64_t> ends_;
-};
-
-void encode_place(codec::BinaryWriter& out, PackTable& table, const RecordLocation& l) {
-  const auto index = table.index_of(l.pack);
-  out.varint(index);
-  out.signed_varint(static_cast<std::int64_t>(l.offset) - static_cast<std::int64_t>(table.end(index)));
-  out.varint(l.stored_length);
-  table.end(index) = l.offset + l.stored_length;
-}
-
-void encode_seal(codec::BinaryWriter& out, const RecordLocation& l) {
-  out.u8(static_cast<std::uint8_t>(l.codec));
-  out.varint(l.epoch.value());
-  out.raw(l.nonce);
-}
-
-Status parse_place(codec::BinaryReader& in, PackTable& table, RecordLocation& l) {
-  const auto index = TRY(in.varint());
-  if (index >= table.packs().size()) return in.corrupt("pack index out of range");
-  l.pack = table.packs()[index];
-  const auto step = TRY(in.signed_varint());
-  const auto stored = TRY(in.varint());
-  constexpr std::int64_t kFar = std::int64_t{1} << 40;
-  if (step > kFar || step < -kFar || stored > kDataRecordMax + crypto::kSealOverhead || stored < crypto::kSealOverhead)
-    return in.corrupt("record place out of range");
-  const auto offset = static_cast<std::int64_t>(table.end(index)) + step;
-  if (offset < 0 || offset > kFar) return in.corrupt("record place out of range");
-  l.offset = static_cast<std::uint64_t>(offset);
-  l.stored_length = static_cast<std::uint32_t>(stored);
-  table.end(index) = l.offset + stored;
-  return ok();
-}
-
-Status parse_seal(codec::BinaryReader& in, RecordLocation& l) {
-  l.codec = static_cast<codec::CodecId>(TRY(in.u8()));
-  const auto epoch = TRY(in.varint());
-  if (epoch > UINT32_MAX) return in.corrupt("epoch out of range");
-  l.epoch = Epoch(static_cast<std::uint32_t>(epoch));
-  l.nonce = TRY(in.array<24>());
-  if (l.stored_length > l.raw_length + crypto::kSealOverhead) return in.corrupt("impossible record length");
-  return ok();
-}
 
 }  // namespace
 
@@ -120,11 +56,7 @@ Bytes encode_segment_map(const SegmentMap& map) {
   out.varint(map.page_size);
   out.varint(map.extent_size);
   out.varint(map.file_length);
-  out.varint(table.packs().size());
-  for (const auto& pack : table.packs()) {
-    out.raw(pack.session.bytes);
-    out.varint(pack.number);
-  }
+  table.encode(out);
   out.raw(body.view());
   return out.take();
 }
@@ -142,16 +74,7 @@ Result<SegmentMap> parse_segment_map(ByteView data) {
   map.page_size = static_cast<std::uint32_t>(page);
   map.extent_size = static_cast<std::uint32_t>(extent);
 
-  PackTable table;
-  const auto pack_count = TRY(in.count(17));
-  for (std::size_t i = 0; i < pack_count; ++i) {
-    PackId pack;
-    pack.session.bytes = TRY(in.array<16>());
-    const auto number = TRY(in.varint());
-    if (number > UINT32_MAX) return in.corrupt("pack number out of range");
-    pack.number = static_cast<std::uint32_t>(number);
-    table.add(pack);
-  }
+  auto table = TRY(PackTable::parse(in));
   const auto extent_count = TRY(in.count(1));
   if (extent_count != map.extent_count()) return in.corrupt("its extents do not cover the file");
   map.extents.resize(extent_count);

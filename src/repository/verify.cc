@@ -10,6 +10,8 @@
 #include "repository/layout.h"
 #include "repository/manifest.h"
 #include "repository/segment_map.h"
+#include "repository/stream_chunk.h"
+#include "repository/stream_map.h"
 #include "repository/verify_packs.h"
 
 namespace pgmint::repository {
@@ -341,7 +343,7 @@ class Verification {
           ++files;
           if (const auto* member = std::get_if<BundleMember>(&entry.content))
             if (bundles.emplace(member->bundle.pack, member->bundle.offset).second) seen.add(member->bundle);
-          if (entry.kind == FileKind::Mapped || (entry.kind == FileKind::Bundled && options_.depth == VerifyDepth::Decompress)) {
+          if (entry.kind == FileKind::Mapped || entry.kind == FileKind::Stream || (entry.kind == FileKind::Bundled && options_.depth == VerifyDepth::Decompress)) {
             if (!queue.push({&live, entry})) return Error(Errc::Cancelled, "another part of the verification failed");
           } else if (entry.kind == FileKind::Bundled) {
             if (const auto fits = refers(std::get<BundleMember>(entry.content).bundle, live); !fits)
@@ -375,6 +377,7 @@ class Verification {
       shared_.with([&](Shared& shared) { shared.unaccounted.insert(live.snap.session); });
       return ok();
     }
+    if (entry.kind == FileKind::Stream) return check_stream(entry, location, live, worker);
     const auto raw = TRY(read_record(cluster_.store(), cluster_.context(), worker.opener, location));
     const auto map = TRY(parse_segment_map(raw));
     if (map.file_length != entry.size) return Error(Errc::Corruption, "its map has another length than its entry");
@@ -386,6 +389,38 @@ class Verification {
       seen.add(location);
       seen.add(map);
     });
+    return ok();
+  }
+
+  Status check_stream(const FileEntry& entry, const RecordLocation& location, const LiveSnapshot& live, FileWorker& worker) {
+    auto& store = cluster_.store();
+    const auto index = TRY(read_stream_index(store, cluster_.context(), worker.opener, location));
+    if (index.length != entry.size) return Error(Errc::Corruption, "its index has another length than its entry");
+    const bool compare = options_.depth == VerifyDepth::Decompress && report_.walks == 1;
+    StreamChunkReader reader(store, cluster_.context(), cluster_.keys());
+    DistinctRecords records;
+    TRY(walk_stream(
+        store, cluster_.context(), worker.opener, index,
+        [&](const StreamPart& part) -> Status {
+          TRY(refers(part.location, live));
+          records.add(part.location);
+          return cancelled();
+        },
+        [&](const StreamChunk& chunk) -> Status {
+          TRY(refers(chunk.record, live));
+          records.add(chunk.record);
+          bool readable = !broken_.contains(chunk.record.pack);
+          for (const auto& base : chunk.bases) {
+            TRY(refers(base, live));
+            records.add(base);
+            readable = readable && !broken_.contains(base.pack);
+          }
+          if (compare && readable) TRY(reader.read(chunk));
+          return cancelled();
+        }));
+    auto use = std::move(records).settle();
+    use.add(location);
+    shared_.with([&](Shared& shared) { shared.accounts[live.snap.session].seen.add(use); });
     return ok();
   }
 

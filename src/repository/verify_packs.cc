@@ -17,8 +17,6 @@ constexpr std::size_t kStretchRoom = 2 << 20;
 /// Holds the footer of a pack of the usual size; a longer one takes another read.
 constexpr std::uint64_t kTailRead = 16 << 10;
 
-bool is_map_type(RecordType type) { return type == RecordType::SegmentMap || type == RecordType::ManifestNode; }
-
 constexpr std::string_view kNotCommitted = "its content is not what was committed (SHA-256)";
 
 }  // namespace

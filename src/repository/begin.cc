@@ -1,4 +1,4 @@
-#include "backup/begin.h"
+#include "repository/begin.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 
 #include "base/units.h"
 
-namespace pgmint::backup {
+namespace pgmint::repository {
 namespace {
 
 using namespace std::chrono_literals;
@@ -14,31 +14,31 @@ using namespace std::chrono_literals;
 constexpr auto kNamesApart = 2s;
 
 /// Whether an open backup may have the name of this moment: its own moment lies at most a second before its BEGIN.
-bool begun_beside(const repository::LogState& state, TimePoint started) {
+bool begun_beside(const LogState& state, TimePoint started) {
   return std::ranges::any_of(state.open_sessions(), [&](const auto& open) {
     const auto& session = open.second;
-    return session.purpose == repository::SessionPurpose::Write && session.begun > started - kNamesApart &&
+    return session.purpose == SessionPurpose::Write && session.begun > started - kNamesApart &&
            session.begun < started + kNamesApart;
   });
 }
 
 }  // namespace
 
-std::string backup_name(TimePoint started, repository::BackupType type) {
-  return fmt::format("{}-{}", format_compact(started), repository::backup_type_suffix(type));
+std::string backup_name(TimePoint started, BackupType type) {
+  return fmt::format("{}-{}", format_compact(started), backup_type_suffix(type));
 }
 
-Result<Begun> begin_session(repository::Cluster& cluster, std::optional<repository::SessionId> parent,
-                            repository::BackupType type, const CancelToken* cancel) {
+Result<Begun> begin_session(Cluster& cluster, std::optional<SessionId> parent,
+                            BackupType type, const CancelToken* cancel) {
   auto& clock = cluster.repository().environment().clock;
   for (;;) {
     Begun begun;
     bool taken = false;
-    auto session = repository::WriteSession::begin(cluster, parent, [&](const repository::LogState& state) -> Status {
+    auto session = WriteSession::begin(cluster, parent, [&](const LogState& state) -> Status {
       begun.started = clock.now();
       begun.name = backup_name(begun.started, type);
       taken = state.find(begun.name) != nullptr || begun_beside(state, begun.started) ||
-              state.find(backup_name(begun.started, repository::BackupType::Full)) != nullptr;
+              state.find(backup_name(begun.started, BackupType::Full)) != nullptr;
       if (taken) return Error(Errc::Busy, fmt::format("the name {} is taken", begun.name));
       return ok();
     });
@@ -52,4 +52,4 @@ Result<Begun> begin_session(repository::Cluster& cluster, std::optional<reposito
   }
 }
 
-}  // namespace pgmint::backup
+}  // namespace pgmint::repository

@@ -8,13 +8,13 @@
 #include "base/cancel.h"
 #include "repository/session.h"
 
-namespace pgmint::backup {
+namespace pgmint::repository {
 
 /// "20240120-010000-full".
-std::string backup_name(TimePoint started, repository::BackupType type);
+std::string backup_name(TimePoint started, BackupType type);
 
 struct Begun {
-  std::unique_ptr<repository::WriteSession> session;
+  std::unique_ptr<WriteSession> session;
   TimePoint started;
   std::string name;
 };
@@ -23,8 +23,8 @@ struct Begun {
 /// taken, by a snapshot or by an open session that may yet become one, waits for the next. A backup of any type may become a
 /// full before it ends, so its name as a full has to be free too.
 /// @param cancel  borrowed, may be null
-/// @errors as repository::WriteSession::begin; Cancelled
-Result<Begun> begin_session(repository::Cluster& cluster, std::optional<repository::SessionId> parent,
-                            repository::BackupType type, const CancelToken* cancel);
+/// @errors as WriteSession::begin; Cancelled
+Result<Begun> begin_session(Cluster& cluster, std::optional<SessionId> parent,
+                            BackupType type, const CancelToken* cancel);
 
-}  // namespace pgmint::backup
+}  // namespace pgmint::repository

@@ -1,6 +1,6 @@
-#include "backup/pack_stream.h"
+#include "repository/pack_stream.h"
 
-namespace pgmint::backup {
+namespace pgmint::repository {
 
 DirectBuffer PackBuffers::take() {
   return spare_.with([](auto& spare) {
@@ -15,7 +15,7 @@ void PackBuffers::give(DirectBuffer buffer) {
   spare_.with([&](auto& spare) { spare.push_back(std::move(buffer)); });
 }
 
-PackStream::PackStream(const PackSettings& settings, repository::PackKind kind, PackSink sink)
+PackStream::PackStream(const PackSettings& settings, PackKind kind, PackSink sink)
     : settings_(settings),
       kind_(kind),
       sink_(std::move(sink)),
@@ -29,13 +29,13 @@ Status PackStream::make_room() {
   return ok();
 }
 
-Result<repository::RecordLocation> PackStream::append_sealed(const repository::RecordLocation& from, ByteView stored) {
+Result<RecordLocation> PackStream::append_sealed(const RecordLocation& from, ByteView stored) {
   TRY(make_room());
   sealed_bytes_ += stored.size();
   return writer_->append_sealed(from, stored);
 }
 
-Result<repository::RecordLocation> PackStream::append(repository::RecordType type, ByteView plain) {
+Result<RecordLocation> PackStream::append(RecordType type, ByteView plain) {
   TRY(make_room());
   auto location = TRY(writer_->append(type, plain));
   sealed_bytes_ += location.stored_length;
@@ -54,4 +54,4 @@ Status PackStream::close() {
   return sink_(std::move(pack));
 }
 
-}  // namespace pgmint::backup
+}  // namespace pgmint::repository

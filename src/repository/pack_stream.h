@@ -9,10 +9,10 @@
 #include "base/guarded.h"
 #include "repository/pack.h"
 
-namespace pgmint::backup {
+namespace pgmint::repository {
 
 /// Takes a complete pack; blocks while others are waiting. @errors whatever ended the run
-using PackSink = std::function<Status(repository::FinishedPack)>;
+using PackSink = std::function<Status(FinishedPack)>;
 
 /// Memory of packs that were put, for packs to come: fresh memory costs a page fault every 4 KiB. Thread-safe.
 class PackBuffers {
@@ -26,24 +26,24 @@ class PackBuffers {
 
 /// Shared by all streams of a run. All borrowed; next_pack is thread-safe.
 struct PackSettings {
-  repository::RecordContext context;
-  const repository::ClusterKeys& keys;
+  RecordContext context;
+  const ClusterKeys& keys;
   codec::CodecChoice codec;
   RandomSource& random;
-  std::function<repository::PackId()> next_pack;
+  std::function<PackId()> next_pack;
   PackBuffers& buffers;
-  std::size_t target = repository::kPackTarget;  ///< bytes at which a pack is closed
+  std::size_t target = kPackTarget;  ///< bytes at which a pack is closed
 };
 
 /// Not thread-safe: one per worker. Destroying it discards the pack that is not closed.
 class PackStream {
  public:
-  PackStream(const PackSettings& settings, repository::PackKind kind, PackSink sink);
+  PackStream(const PackSettings& settings, PackKind kind, PackSink sink);
 
   /// Seals `plain` into the current pack, or a new one. @errors Key, ResourceLimit, the sink's
-  Result<repository::RecordLocation> append(repository::RecordType type, ByteView plain);
+  Result<RecordLocation> append(RecordType type, ByteView plain);
   /// A record of another pack, as it is. @errors the sink's
-  Result<repository::RecordLocation> append_sealed(const repository::RecordLocation& from, ByteView stored);
+  Result<RecordLocation> append_sealed(const RecordLocation& from, ByteView stored);
   ByteArray<16> fingerprint(const crypto::Nonce& nonce, ByteView plain) { return sealer_.fingerprint(nonce, plain); }
   /// A run of records that are read together ends here: a pack without room for another run of `expected` stored bytes
   /// is closed, so that the next run stands in one pack.
@@ -59,11 +59,11 @@ class PackStream {
   Status make_room();
 
   const PackSettings& settings_;
-  repository::PackKind kind_;
+  PackKind kind_;
   PackSink sink_;
-  repository::RecordSealer sealer_;
-  std::optional<repository::PackWriter> writer_;
+  RecordSealer sealer_;
+  std::optional<PackWriter> writer_;
   std::uint64_t sealed_bytes_ = 0;
 };
 
-}  // namespace pgmint::backup
+}  // namespace pgmint::repository

@@ -1,0 +1,67 @@
+#include "logical/client_programs.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <optional>
+#include <vector>
+
+#include "base/child_process.h"
+
+namespace pgmint::logical {
+namespace {
+
+constexpr int kMajorMax = 40;
+
+/// "pg_dump (PostgreSQL) 15.14 (Debian ...)" is 15. nullopt: not there, or it does not answer.
+std::optional<int> major_of(const fs::path& program, const CancelToken* cancel) {
+  if (::access(program.c_str(), X_OK) != 0) return std::nullopt;
+  auto child = ChildProcess::start({.arguments = {program.string(), "--version"}, .pipe_output = true, .cancel = cancel});
+  if (!child) return std::nullopt;
+  ByteArray<256> buffer;
+  const auto got = (*child)->read(buffer);
+  if (!got || (*child)->wait().value_or(1) != 0) return std::nullopt;
+  const auto line = as_text(ByteView(buffer).first(*got));
+  const auto at = line.find(") ");
+  if (at == std::string_view::npos) return std::nullopt;
+  int major = 0;
+  const auto number = line.substr(at + 2);
+  if (std::from_chars(number.data(), number.data() + number.size(), major).ec != std::errc()) return std::nullopt;
+  return major;
+}
+
+std::vector<fs::path> in_path() {
+  std::vector<fs::path> directories;
+  const char* path = std::getenv("PATH");
+  std::string_view rest = path != nullptr ? path : "";
+  while (!rest.empty()) {
+    const auto colon = std::min(rest.find(':'), rest.size());
+    if (colon > 0) directories.emplace_back(rest.substr(0, colon));
+    rest.remove_prefix(std::min(colon + 1, rest.size()));
+  }
+  return directories;
+}
+
+}  // namespace
+
+Result<ClientPrograms> find_client_programs(const fs::path& configured, int server_major, const CancelToken* cancel) {
+  if (!configured.empty()) {
+    const auto major = major_of(configured / "pg_dump", cancel);
+    if (!major) return Error(Errc::Precondition, fmt::format("{} is not there, or does not run", (configured / "pg_dump").string()), Hint{"see bin_directory in the configuration"});
+    if (*major < server_major)
+      return Error(Errc::Precondition, fmt::format("{} is of PostgreSQL {}, the server of {}", (configured / "pg_dump").string(), *major, server_major),
+                   Hint{"an older pg_dump does not know a newer server: see bin_directory in the configuration"});
+    return ClientPrograms{configured, *major};
+  }
+  for (int major = server_major; major <= kMajorMax; ++major)
+    for (const auto& directory : {fmt::format("/usr/lib/postgresql/{}/bin", major), fmt::format("/usr/pgsql-{}/bin", major)})
+      if (const auto found = major_of(fs::path(directory) / "pg_dump", cancel); found && *found >= server_major) return ClientPrograms{directory, *found};
+  for (const auto& directory : in_path())
+    if (const auto found = major_of(directory / "pg_dump", cancel); found && *found >= server_major) return ClientPrograms{directory, *found};
+  return Error(Errc::Precondition, fmt::format("there is no pg_dump for a server of PostgreSQL {}", server_major),
+               Hint{fmt::format("apt-get install postgresql-client-{}, or name its place: bin_directory in the configuration", server_major)});
+}
+
+}  // namespace pgmint::logical

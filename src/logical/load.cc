@@ -1,0 +1,292 @@
+#include "logical/load.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <thread>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "logical/client_programs.h"
+#include "logical/restorer.h"
+#include "logical/stream_reader.h"
+
+namespace pgmint::logical {
+namespace {
+
+using repository::FileEntry;
+using repository::FileKind;
+
+constexpr std::size_t kContentsMax = std::size_t{1} << 30;
+constexpr std::size_t kRolesNamed = 10;
+constexpr int kRenameTries = 100;
+constexpr auto kRenameWait = std::chrono::milliseconds(100);
+constexpr std::string_view kObjectInUse = "55006";
+
+std::string sql_name(std::string_view name) {
+  std::string text = "\"";
+  for (const char c : name) text += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return text + "\"";
+}
+
+std::string table_name(const DumpEntry& entry) { return entry.schema.empty() ? entry.name : fmt::format("{}.{}", entry.schema, entry.name); }
+
+/// What holds for the whole of one load.
+class Run {
+ public:
+  explicit Run(const LoadRequest& request) : request_(request), clock_(request.cluster.repository().environment().clock), started_(clock_.now()) {}
+
+  Status preflight() {
+    tell(LoadStep::Preflight);
+    dump_ = TRY(read_overview(request_.cluster, request_.session));
+    TRY(choose_source());
+    contents_ = TRY(read_contents(request_.cluster, dump_, source_, request_.cancel));
+    const auto jobs = request_.jobs != 0 ? request_.jobs : std::max(1U, std::thread::hardware_concurrency());
+    plan_ = TRY(plan_load(contents_, request_.choice, jobs));
+    for (const auto& stage : plan_.stages)
+      for (const auto& task : stage.data) bytes_total_ += task.length();
+    target_ = request_.target.empty() ? source_ : request_.target;
+    report_.database = target_;
+
+    server_.emplace(TRY(postgres::Connection::open(request_.connect, request_.cancel)));
+    if (server_->version().major < static_cast<int>(dump_.root.pg_major))
+      return Error(Errc::Precondition, fmt::format("the server is PostgreSQL {}, the dump of PostgreSQL {}", server_->version().major, dump_.root.pg_major),
+                   Hint{"restore into a server of the same or a newer major version"});
+    programs_ = TRY(find_client_programs(request_.bin_directory, server_->version().major, request_.cancel));
+    if (!request_.no_owner) TRY(check_roles());
+    return choose_place();
+  }
+
+  Status take() {
+    auto options = request_.connect;
+    options.database = filled_;
+    const auto archive = dump_.files.find(database_directory(source_) + "/" + std::string(kArchiveFile));
+    if (archive == dump_.files.end() || archive->second.kind != FileKind::Stream) return Error(Errc::Corruption, fmt::format("the dump of {} is not in the backup", source_));
+    Restorer restorer({request_.cluster, std::get<repository::RecordLocation>(archive->second.content), contents_, programs_, options, request_.no_owner, request_.cancel});
+    restorer_ = &restorer;
+    tell(LoadStep::Schema);
+    TRY(restorer.run(plan_.schema));
+    for (const auto& stage : plan_.stages) TRY(take_stage(stage));
+    tell(LoadStep::Analyze);
+    TRY(in_filled("ANALYZE"));
+    TRY(swap());
+    TRY(check_rows());
+    report_.took = clock_.now() - started_;
+    return ok();
+  }
+
+  /// What was made beside the database that is there goes again. What was loaded into it stays, and is told.
+  void give_up() {
+    if (!made_) {
+      log_warning("database {} holds what was restored until now", filled_);
+      return;
+    }
+    auto connection = postgres::Connection::open(request_.connect);  // also after a Ctrl-C
+    auto dropped = connection ? connection->execute(fmt::format("DROP DATABASE IF EXISTS {}", sql_name(filled_))) : Status(std::move(connection).failure());
+    if (!dropped) log_warning("database {} holds what was restored until now: drop it. {}", filled_, dropped.failure().describe());
+  }
+
+  bool changed() const { return made_ || restorer_ != nullptr; }
+  LoadReport report() { return std::move(report_); }
+
+ private:
+  Status choose_source() {
+    source_ = request_.source;
+    if (source_.empty() && dump_.databases.size() == 1) source_ = dump_.databases.front();
+    if (source_.empty())
+      return Error(Errc::Usage, fmt::format("backup {} has several databases: {}", dump_.root.name, fmt::join(dump_.databases, ", ")), Hint{"name one: --db DB"});
+    return ok();
+  }
+
+  /// Everybody whom something is to belong to.
+  Status check_roles() {
+    std::set<std::string> owners;
+    for (const auto& entry : contents_.entries)
+      if (!entry.owner.empty()) owners.insert(entry.owner);
+    const auto rows = TRY(server_->query("SELECT rolname FROM pg_catalog.pg_roles"));
+    for (const auto& row : rows.rows) owners.erase(row.at(0).value_or(""));
+    if (owners.empty()) return ok();
+    std::vector<std::string> names(owners.begin(), owners.end());
+    const auto count = names.size();
+    names.resize(std::min(count, kRolesNamed));
+    return Error(Errc::Precondition, fmt::format("the server lacks roles that objects of the dump belong to: {}{}", fmt::join(names, ", "), count > names.size() ? ", ..." : ""),
+                 Hint{"create them (globals.sql in the backup has their statements: pgmint export), or give everything to yourself: --no-owner"});
+  }
+
+  Result<bool> exists(const std::string& database) {
+    return !TRY(server_->query("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1", {database})).rows.empty();
+  }
+
+  /// Nothing but what a new database has.
+  Result<bool> is_empty(const std::string& database) {
+    auto options = request_.connect;
+    options.database = database;
+    auto connection = TRY(postgres::Connection::open(options, request_.cancel));
+    return TRY(connection.value("SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+                                "WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg_toast%' AND NOT EXISTS "
+                                "(SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')")) == "0";
+  }
+
+  /// Where the dump goes first.
+  Status choose_place() {
+    filled_ = target_;
+    const bool there = TRY(exists(target_));
+    const bool part = !request_.choice.tables.empty() || !request_.choice.schemas.empty() || request_.choice.data_only;
+    if (there && (part || TRY(is_empty(target_)))) return ok();
+    if (there) {
+      swaps_ = true;
+      filled_ = fmt::format("{}_restoring_{}", target_, format_compact(started_));
+    }
+    return make_database(filled_);
+  }
+
+  Status make_database(const std::string& name) {
+    // As the dump says it was made, under another name: encoding and collation decide what can be loaded.
+    std::string how = " WITH TEMPLATE = template0";
+    if (const auto with = contents_.create_database.find(" WITH "); with != std::string::npos) {
+      how = contents_.create_database.substr(with);
+      while (!how.empty() && (how.back() == ';' || how.back() == '\n')) how.pop_back();
+    }
+    TRY(server_->execute(fmt::format("CREATE DATABASE {}{}", sql_name(name), how)).context(fmt::format("create database {}", name)));
+    made_ = true;
+    return ok();
+  }
+
+  Status take_stage(const LoadStage& stage) {
+    tell(LoadStep::Data, stage.name);
+    TRY(restorer_->run(stage.data, [&] { tell(LoadStep::Data, stage.name); }));
+    tell(LoadStep::Indexes, stage.name);
+    TRY(restorer_->run(stage.indexes, [&] { tell(LoadStep::Indexes, stage.name); }));
+    tell(LoadStep::Constraints, stage.name);
+    TRY(restorer_->run(stage.last));
+    // The service that waits for these tables needs them under their name, and plans that fit.
+    const bool announces = plan_.stages.size() > 1 && &stage != &plan_.stages.back();
+    if (announces) {
+      for (const auto* table : stage.tables) TRY(in_filled(fmt::format("ANALYZE {}.{}", sql_name(table->schema), sql_name(table->name))));
+      TRY(swap());
+    }
+    report_.ready.emplace_back(stage.name, clock_.now() - started_);
+    LoadEvent event{.step = LoadStep::Constraints, .stage = stage.name, .stage_ready = true, .tables = {}};
+    for (const auto* table : stage.tables) event.tables.push_back(table_name(*table));
+    if (announces) give(std::move(event));
+    return ok();
+  }
+
+  Status in_filled(const std::string& sql) {
+    auto options = request_.connect;
+    options.database = filled_;
+    auto connection = TRY(postgres::Connection::open(options, request_.cancel));
+    return connection.execute(sql);
+  }
+
+  /// The loaded database takes the name of the one that is there, which is kept under another.
+  Status swap() {
+    if (!swaps_) return ok();
+    tell(LoadStep::Swap);
+    const auto kept = fmt::format("{}_before_{}", target_, format_compact(started_));
+    TRY(server_->execute(fmt::format("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", sql_name(target_))));
+    const auto rename = [&](const std::string& from, const std::string& to) -> Status {
+      // Autovacuum may come back at any moment.
+      for (int tries = 0;; ++tries) {
+        TRY(server_->query("SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname = $1 AND pid <> pg_catalog.pg_backend_pid()", {from}));
+        auto renamed = server_->execute(fmt::format("ALTER DATABASE {} RENAME TO {}", sql_name(from), sql_name(to)));
+        if (renamed || tries == kRenameTries || postgres::sqlstate_of(renamed.failure()) != kObjectInUse) return renamed;
+        clock_.sleep(kRenameWait);
+      }
+    };
+    auto renamed = rename(target_, kept);
+    const bool old_moved = renamed.has_value();
+    if (renamed) renamed = rename(filled_, target_);
+    if (!renamed) {
+      if (old_moved) TRY(rename(kept, target_));
+      TRY(server_->execute(fmt::format("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", sql_name(target_))));
+      return renamed;
+    }
+    TRY(server_->execute(fmt::format("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", sql_name(kept))));
+    filled_ = target_;
+    restorer_->set_database(target_);
+    swaps_ = made_ = false;
+    report_.kept_as = kept;
+    return ok();
+  }
+
+  /// As many rows as were dumped?
+  Status check_rows() {
+    tell(LoadStep::Check);
+    auto options = request_.connect;
+    options.database = filled_;
+    auto connection = TRY(postgres::Connection::open(options, request_.cancel));
+    for (const auto& stage : plan_.stages)
+      for (const auto* table : stage.tables) {
+        ++report_.tables;
+        if (!table->rows) continue;
+        // Of the table alone: a parent's own rows, not its children's.
+        const auto rows = TRY(connection.value(fmt::format("SELECT count(*) FROM ONLY {}.{}", sql_name(table->schema), sql_name(table->name))));
+        report_.rows += *table->rows;
+        if (rows != std::to_string(*table->rows)) report_.differences.push_back(fmt::format("{}: {} rows, {} were dumped", table_name(*table), rows, *table->rows));
+      }
+    return ok();
+  }
+
+  void tell(LoadStep step, const std::string& stage = "") { give({.step = step, .stage = stage, .tables = {}}); }
+  void give(LoadEvent event) {
+    if (!request_.event) return;
+    event.bytes_done = restorer_ != nullptr ? restorer_->bytes_done() : 0;
+    event.bytes_total = bytes_total_;
+    request_.event(event);
+  }
+
+  const LoadRequest& request_;
+  Clock& clock_;
+  const TimePoint started_;
+  LoadReport report_;
+  DumpOverview dump_;
+  DumpContents contents_;
+  LoadPlan plan_;
+  ClientPrograms programs_;
+  std::optional<postgres::Connection> server_;
+  Restorer* restorer_ = nullptr;
+  std::string source_, target_;
+  std::string filled_;   ///< the database that is being filled
+  bool made_ = false;    ///< it was made here, and is not yet what it is to be
+  bool swaps_ = false;   ///< it takes the name of another in the end
+  std::uint64_t bytes_total_ = 0;
+};
+
+}  // namespace
+
+Result<DumpOverview> read_overview(const repository::Cluster& cluster, const repository::SessionId& session) {
+  DumpOverview dump;
+  dump.root = TRY(repository::read_root(cluster.store(), cluster.context(), session, cluster.keys()));
+  if (dump.root.type != repository::BackupType::Logical)
+    return Error(Errc::Precondition, fmt::format("{} is no logical backup", dump.root.name), Hint{fmt::format("pgmint restore --backup {} --to DIR", dump.root.name)});
+  for (const auto& [name, value] : dump.root.settings)
+    if (name == kDumpedDatabaseSetting) dump.databases.push_back(value);
+  repository::RecordOpener opener(cluster.context(), cluster.keys());
+  TRY(repository::walk_manifest(cluster.store(), cluster.context(), opener, dump.root, [&](const FileEntry& entry) -> Status {
+    dump.files.emplace(entry.path, entry);
+    return ok();
+  }));
+  return dump;
+}
+
+Result<DumpContents> read_contents(const repository::Cluster& cluster, const DumpOverview& dump, const std::string& database, const CancelToken* cancel) {
+  if (std::ranges::find(dump.databases, database) == dump.databases.end())
+    return Error(Errc::NotFound, fmt::format("backup {} has no database {}", dump.root.name, database), Hint{fmt::format("it has: {}", fmt::join(dump.databases, ", "))});
+  const auto found = dump.files.find(database_directory(database) + "/" + std::string(kContentsFile));
+  if (found == dump.files.end() || found->second.kind != FileKind::Stream) return Error(Errc::Corruption, fmt::format("the contents list of {} is not in the backup", database));
+  auto reader = TRY(StreamReader::open(cluster, std::get<repository::RecordLocation>(found->second.content), 1, cancel));
+  return parse_contents(as_text(TRY(reader.read_all(kContentsMax))));
+}
+
+Result<LoadReport> load(const LoadRequest& request) {
+  Run run(request);
+  auto done = run.preflight();
+  if (done) done = run.take();
+  if (done) return run.report();
+  if (run.changed()) run.give_up();
+  return std::move(done).failure();
+}
+
+}  // namespace pgmint::logical

@@ -1,0 +1,84 @@
+#include "logical/restorer.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/child_process.h"
+#include "base/task_group.h"
+
+namespace pgmint::logical {
+namespace {
+
+constexpr unsigned kReaders = 1;  ///< per task: what it feeds is slower
+constexpr std::size_t kErrorShown = 2000;
+constexpr auto kTick = std::chrono::milliseconds(20);
+
+/// A list for pg_restore -L, in memory; the program opens it by its place below /proc.
+Result<Fd> list_of(const LoadTask& task) {
+  Fd fd(::memfd_create("pgmint-list", MFD_CLOEXEC));
+  if (!fd.valid()) return errno_error(errno, "memory for a list");
+  std::string text;
+  for (const auto* entry : task.entries) text += fmt::format("{};\n", entry->id);
+  TRY(write_all(fd, as_bytes(text), "list of entries"));
+  return fd;
+}
+
+std::string last_lines(std::string text) {
+  if (text.size() > kErrorShown) text.erase(0, text.size() - kErrorShown);
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  std::string line;
+  for (const char c : text) line += c == '\n' ? std::string("; ") : std::string(1, c);
+  return line;
+}
+
+}  // namespace
+
+Status Restorer::run(const LoadTask& task) {
+  if (task.entries.empty()) return ok();
+  const auto list = TRY(list_of(task));
+  auto client = TRY(postgres::client_connection(settings_.connect));
+  std::vector<std::string> arguments{settings_.programs.program("pg_restore"), "--exit-on-error", "--no-password", "--dbname=" + client.conninfo,
+                                     fmt::format("--use-list=/proc/{}/fd/{}", ::getpid(), list.get())};
+  if (settings_.no_owner) arguments.insert(arguments.end(), {"--no-owner", "--no-privileges"});
+  auto child = TRY(ChildProcess::start(
+      {.arguments = std::move(arguments), .environment = std::move(client.environment), .pipe_input = true, .cancel = settings_.cancel}));
+
+  std::vector<StreamRange> ranges{{0, settings_.contents.data_start}};
+  for (const auto* entry : task.entries)
+    if (entry->length != 0) ranges.push_back({entry->offset, entry->length});
+  auto reader = TRY(StreamReader::open(settings_.cluster, settings_.archive, kReaders, settings_.cancel));
+  std::uint64_t passed = 0;
+  auto fed = reader.read(ranges, [&](ByteView bytes) -> Result<bool> {
+    const auto more = TRY(child->write(bytes));
+    const auto of_contents = std::min<std::uint64_t>(bytes.size(), settings_.contents.data_start - std::min(passed, settings_.contents.data_start));
+    passed += bytes.size();
+    bytes_done_ += bytes.size() - of_contents;
+    return more;
+  });
+  child->close_input();
+  if (!fed && fed.failure().code() != Errc::Cancelled) return fed;
+  const auto status = TRY(child->wait());
+  if (status != 0)
+    return Error(Errc::Postgres, fmt::format("pg_restore failed with status {}: {}", status, last_lines(child->errors())),
+                 Hint{"see also the server's log; --no-owner restores without roles and grants"});
+  return fed;
+}
+
+Status Restorer::run(const std::vector<LoadTask>& tasks, const std::function<void()>& tick) {
+  std::atomic<std::size_t> running{tasks.size()};
+  TaskGroup group(settings_.cancel);
+  for (const auto& task : tasks)
+    group.spawn([&]() -> Status {
+      auto done = run(task);
+      --running;
+      return done;
+    });
+  while (running.load() > 0) {
+    tick();
+    std::this_thread::sleep_for(kTick);
+  }
+  return group.join();
+}
+
+}  // namespace pgmint::logical
