@@ -14,6 +14,10 @@ add_custom_command(OUTPUT "${manual_dir}/stamp"
 add_custom_target(manual ALL DEPENDS "${manual_dir}/stamp")
 
 install(TARGETS pgmint RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+# The runbook's names for the same program.
+foreach(name backup-db restore-db)
+  install(CODE "file(CREATE_LINK pgmint \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/${name}\" SYMBOLIC)")
+endforeach()
 install(DIRECTORY "${manual_dir}/man1" "${manual_dir}/man5" DESTINATION "${CMAKE_INSTALL_MANDIR}")
 install(FILES "${manual_dir}/pgmint.bash" DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions" RENAME pgmint)
 install(FILES README.md packaging/pgmint.toml.example docs/manual/exit-codes.md docs/manual/retention.md "${manual_dir}/changelog.gz" DESTINATION "${CMAKE_INSTALL_DOCDIR}")

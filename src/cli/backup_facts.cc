@@ -68,6 +68,10 @@ Result<BackupFacts> read_facts(repository::Cluster& cluster, const repository::L
 
 }  // namespace
 
+bool needs_wal(const BackupFacts& backup) {
+  return backup.snap.type == repository::BackupType::Full || backup.snap.type == repository::BackupType::Incremental;
+}
+
 TimePoint BackupFacts::started() const {
   if (root) return root->started;
   const auto& name = snap.name;  // 20261122T084001Z-full
@@ -169,7 +173,7 @@ std::vector<std::string> backup_row(const BackupFacts& backup) {
     row.insert(row.end(), 3, "?");
   }
   const auto names = wal_names(backup);
-  row.push_back(!names                        ? std::string("?")
+  row.push_back(!names                        ? std::string(needs_wal(backup) ? "?" : "-")
                 : names->first == names->last ? names->first
                                               : fmt::format("{} to {}", names->first, names->last));
   row.push_back(fmt::format("{}", fmt::join(remarks, "; ")));

@@ -39,6 +39,8 @@ std::vector<std::string> backup_row(const BackupFacts& backup);
 /// "15.20".
 std::string server_version_text(const repository::ManifestRoot& root);
 
+/// Of a data directory; dumps and configurations need no WAL.
+bool needs_wal(const BackupFacts& backup);
 /// Names of the segments that hold the first and the last byte that the backup needs.
 struct WalNames {
   std::string first, last;

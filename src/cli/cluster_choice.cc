@@ -11,6 +11,7 @@
 #include <cerrno>
 
 #include "base/log.h"
+#include "cli/dump_names.h"
 #include "cli/nearest.h"
 #include "repository/layout.h"
 
@@ -203,14 +204,21 @@ Result<FoundBackup> find_backup(Context& context, const std::string& backup,
   std::vector<std::string> names;
   for (auto& one : clusters) {
     for (const auto& [session, snapshot] : one->state().snapshots()) names.push_back(snapshot.snap.name);
+    std::string database;
     const auto* live = one->state().find(backup);
+    if (live == nullptr) {
+      if (const auto dump = TRY(find_dump(*one, backup))) {
+        live = &one->state().snapshots().at(dump->session);
+        database = dump->database;
+      }
+    }
     if (live == nullptr) continue;
     if (found)
       return Error(Errc::Precondition,
                    fmt::format("clusters {} and {} both have a backup {}", found->cluster->state().cluster_name(),
                                one->state().cluster_name(), backup),
                    Hint{"choose with --cluster NAME"});
-    found = FoundBackup{nullptr, live->snap.session};
+    found = FoundBackup{nullptr, live->snap.session, database};
     found->cluster = std::move(one);
   }
   if (found) return std::move(*found);

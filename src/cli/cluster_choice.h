@@ -40,11 +40,12 @@ Result<postgres::ControlFile> control_of(const ClusterSettings& settings);
 Result<ClusterPtr> cluster_for_writing(Context& context, const std::string& name,
                                        postgres::SystemIdentifier identifier);
 
-/// A live backup by its display name, in the named or any cluster. @errors NotFound (names the nearest), Precondition
+/// A live backup by its display name, or by the name of one of its dumps (dump_names.h), in the named or any cluster. @errors NotFound (names the nearest), Precondition
 /// (several clusters have one of that name), as clusters_to_show
 struct FoundBackup {
   ClusterPtr cluster;
   repository::SessionId session;
+  std::string database{};  ///< where a dump was named
 };
 Result<FoundBackup> find_backup(Context& context, const std::string& backup, const std::optional<std::string>& cluster);
 

@@ -10,6 +10,7 @@
 #include "cli/backup_facts.h"
 #include "cli/cluster_choice.h"
 #include "cli/commands.h"
+#include "cli/dump_run.h"
 #include "cli/option_values.h"
 #include "cli/progress.h"
 
@@ -18,17 +19,29 @@ namespace {
 
 constexpr std::size_t kNoteMax = 4096;
 
-/// The kinds of later versions are refused.
+/// What the kinds of backup take, and what later versions bring.
 Status check_type(const Arguments& arguments) {
   const auto type = arguments.get("--type").value_or("auto");
-  if (type == "logical" || type == "config")
+  if (type == "config")
     return Error(Errc::Precondition, fmt::format("--type {}: not in this version (pgmint {})", type, PGMINT_VERSION),
                  Hint{"pgmint backup --type full"});
-  if (arguments.has("--database"))
-    return Error(Errc::Precondition,
-                 fmt::format("--database: dumps are not in this version (pgmint {})", PGMINT_VERSION),
-                 Hint{"pgmint backup --type full"});
+  for (const auto* option : {"--database", "--schema", "--table"})
+    if (type != "logical" && arguments.has(option))
+      return Error(Errc::Usage, fmt::format("{} chooses what is dumped", option), Hint{"add --type logical, or leave it out: other backups have everything"});
   return ok();
+}
+
+Result<int> run_logical(Context& context, const std::string& note) {
+  const auto& arguments = context.arguments();
+  const auto* settings = TRY(configured_cluster(context, arguments.position("CLUSTER")));
+  DumpChoice choice;
+  choice.connect.conninfo = settings->connection;
+  choice.databases = arguments.all("--database");
+  choice.schemas = arguments.all("--schema");
+  choice.tables = arguments.all("--table");
+  choice.note = note;
+  choice.bin_directory = settings->bin_directory.value_or("");
+  return run_dump(context, settings->name, choice);
 }
 
 void describe(Output& out, const backup::BackupReport& report) {
@@ -76,6 +89,7 @@ Result<int> run(Context& context) {
   const auto note = arguments.get("--note").value_or("");
   if (note.size() > kNoteMax)
     return Error(Errc::Usage, fmt::format("--note: at most {} bytes", kNoteMax), Hint{"pgmint backup --help"});
+  if (arguments.get("--type") == "logical") return run_logical(context, note);
   const auto* settings = TRY(configured_cluster(context, arguments.position("CLUSTER")));
   const auto control = TRY(control_of(*settings));
   const auto cluster = TRY(cluster_for_writing(context, settings->name, control.system_identifier));
@@ -140,6 +154,9 @@ const CommandSpec& backup_command() {
                       "one, and the exit status is 8.",
                       "Pages whose checksum is wrong are stored as they are and named; the backup is kept, and the "
                       "exit status is 8.",
+                      "A logical backup (--type logical) is what pg_dump and pg_dumpall --globals-only write, one database after the other, each "
+                      "consistent in itself. It needs no WAL and no access to the data directory, restores into other versions (restore-db), table by "
+                      "table if need be, and is streamed into the repository: no plaintext touches a disk. What the dump before has is not stored again.",
                       "Ctrl-C stops at once; the server leaves backup mode and nothing is listed."},
       .positionals = {{.name = "CLUSTER",
                        .text = "May be left out when one is configured.",
@@ -150,9 +167,11 @@ const CommandSpec& backup_command() {
               {.name = "--type",
                .value = "TYPE",
                .text = "auto (the default) and incremental: what changed since the last backup, or a full backup where there is nothing to "
-                       "build on. full: everything, whatever there is. logical, config: not in this version.",
+                       "build on. full: everything, whatever there is. logical: databases as pg_dump dumps them. config: not in this version.",
                .words = {"auto", "full", "incremental", "logical", "config"}},
-              {.name = "--database", .value = "DB", .text = "Not in this version.", .repeatable = true},
+              {.name = "--database", .value = "DB", .text = "With --type logical: this database. Default: all of them.", .repeatable = true},
+              {.name = "--schema", .value = "PATTERN", .text = "With --type logical: these schemas, as pg_dump takes them.", .repeatable = true},
+              {.name = "--table", .value = "PATTERN", .text = "With --type logical: these tables, as pg_dump takes them.", .repeatable = true},
               {.name = "--note", .value = "TEXT", .text = "Stands beside the backup in list and show."},
               {.name = "--jobs",
                .value = "N",
@@ -167,8 +186,9 @@ const CommandSpec& backup_command() {
                 {9, "PostgreSQL could not be reached, refused, or its WAL did not arrive."}},
       .examples = {{"pgmint backup", "The only cluster; incremental from the second time on."},
                    {"pgmint backup main --type full", "Everything once more."},
+                   {"pgmint backup --type logical --database shop", "A dump of one database."},
                    {"pgmint backup main --note \"before the upgrade\" --max-rate 50MiB", "With a note, and gently."}},
-      .see_also = {"list", "restore", "wal push", "verify"},
+      .see_also = {"list", "restore", "restore-db", "wal push", "verify"},
       .run = run,
   };
   return command;

@@ -7,7 +7,9 @@
 #include "base/units.h"
 #include "cli/cluster_choice.h"
 #include "cli/commands.h"
+#include "cli/dump_names.h"
 #include "cli/recovery_facts.h"
+#include "logical/load.h"
 #include "repository/record.h"
 
 namespace pgmint::cli {
@@ -56,14 +58,55 @@ Json details_json(const repository::ManifestRoot& root, const std::vector<std::s
           {"session", root.session.hex()}};
 }
 
+/// What a logical backup holds, database by database.
+Result<std::vector<logical::DumpContents>> dumps_in(Context& context, repository::Cluster& cluster, const BackupFacts& backup) {
+  std::vector<logical::DumpContents> all;
+  if (backup.snap.type != repository::BackupType::Logical) return all;
+  const auto overview = TRY(logical::read_overview(cluster, backup.snap.session));
+  for (const auto& database : overview.databases) all.push_back(TRY(logical::read_contents(cluster, overview, database, &context.cancel())));
+  return all;
+}
+
+Json dumps_json(const BackupFacts& backup, const std::vector<logical::DumpContents>& dumps) {
+  Json all = Json::array();
+  for (const auto& dump : dumps) {
+    Json tables = Json::array();
+    for (const auto& entry : dump.entries)
+      if (entry.kind == "TABLE DATA")
+        tables.push_back({{"schema", entry.schema}, {"name", entry.name}, {"rows", entry.rows ? Json(*entry.rows) : Json(nullptr)}, {"bytes", entry.length}});
+    all.push_back({{"database", dump.database}, {"dump", dump_name(dump.database, backup.started())}, {"bytes", dump.length}, {"tables", std::move(tables)}});
+  }
+  return all;
+}
+
+void print_dump(Output& out, const BackupFacts& backup, const logical::DumpContents& dump) {
+  out.line("");
+  out.line(fmt::format("database {} as {}: {}", dump.database, dump_name(dump.database, backup.started()), human(ByteCount(dump.length))));
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& entry : dump.entries)
+    if (entry.kind == "TABLE DATA")
+      rows.push_back({fmt::format("{}.{}", entry.schema, entry.name), entry.rows ? std::to_string(*entry.rows) : "?", human(ByteCount(entry.length))});
+  if (!rows.empty()) out.line(text_table({"TABLE", ">ROWS", ">SIZE"}, rows));
+}
+
+void print_cluster_facts(const repository::ManifestRoot& root, const BackupFacts& backup, const std::function<void(std::string_view, std::string_view)>& field) {
+  field("timeline", std::to_string(backup.snap.timeline));
+  field("LSN", fmt::format("{} to {}", postgres::format(postgres::Lsn(backup.snap.start_lsn)),
+                           postgres::format(postgres::Lsn(backup.snap.stop_lsn))));
+  if (const auto names = wal_names(backup)) field("WAL", fmt::format("{} to {}", names->first, names->last));
+  field("page checksums", root.checksum_version != 0 ? "on" : "off");
+  field("block size", std::to_string(root.block_size));
+  field("WAL segment size", human(ByteCount(root.wal_segment_size)));
+}
+
 void print(Output& out, const BackupFacts& backup, const std::vector<std::string>& config_files) {
   const auto& root = *backup.root;
   const auto field = [&](std::string_view name, std::string_view value) {
     out.line(fmt::format("{:<18}{}", name, value));
   };
-  const auto names = wal_names(backup);
+  const bool is_logical = backup.snap.type == repository::BackupType::Logical;
   field("backup", backup.snap.name);
-  field("cluster", fmt::format("{} (system identifier {})", backup.cluster, backup.snap.system_id));
+  field("cluster", is_logical ? backup.cluster : fmt::format("{} (system identifier {})", backup.cluster, backup.snap.system_id));
   field("type", repository::backup_type_name(backup.snap.type));
   for (const auto& [name, value] : root.settings) {
     if (name == "parent") field("built on", value);
@@ -76,19 +119,13 @@ void print(Output& out, const BackupFacts& backup, const std::vector<std::string
   field("PostgreSQL", server_version_text(root));
   field("size", fmt::format("{} in {} files", human(ByteCount(root.total_bytes)), root.file_count));
   field("stored", human(ByteCount(root.stored_bytes)));
-  field("timeline", std::to_string(backup.snap.timeline));
-  field("LSN", fmt::format("{} to {}", postgres::format(postgres::Lsn(backup.snap.start_lsn)),
-                           postgres::format(postgres::Lsn(backup.snap.stop_lsn))));
-  if (names) field("WAL", fmt::format("{} to {}", names->first, names->last));
-  field("page checksums", root.checksum_version != 0 ? "on" : "off");
-  field("block size", std::to_string(root.block_size));
-  field("WAL segment size", human(ByteCount(root.wal_segment_size)));
+  if (!is_logical) print_cluster_facts(root, backup, field);
   if (const auto all = databases(root); !all.empty()) field("databases", fmt::format("{}", fmt::join(all, ", ")));
   for (const auto& space : root.tablespaces) field("tablespace", fmt::format("{} {}", space.oid, space.location));
   for (const auto& path : config_files) field("configuration", path);
   if (!root.note.empty()) field("note", root.note);
   if (backup.hold) field("held", *backup.hold);
-  field("damaged pages", std::to_string(root.bad_pages.size()));
+  if (!is_logical) field("damaged pages", std::to_string(root.bad_pages.size()));
   for (std::size_t i = 0; i < root.bad_pages.size() && i < kDamagedPagesShown; ++i)
     field("", fmt::format("{} block {}", root.bad_pages[i].path, root.bad_pages[i].block));
   if (root.bad_pages.size() > kDamagedPagesShown)
@@ -104,10 +141,13 @@ Result<int> run(Context& context) {
     return Error(Errc::Corruption, fmt::format("{}: its manifest cannot be read: {}", backup.snap.name, backup.problem),
                  Hint{"pgmint verify --read-data"});
   const auto files = TRY(configuration_files(*found.cluster, *backup.root));
+  const auto dumps = TRY(dumps_in(context, *found.cluster, backup));
   Json json = to_json(backup);
   json.update(details_json(*backup.root, files));
+  json["dumps"] = dumps_json(backup, dumps);
   context.output().document(json);
   print(context.output(), backup, files);
+  for (const auto& dump : dumps) print_dump(context.output(), backup, dump);
   return 0;
 }
 
@@ -119,7 +159,7 @@ const CommandSpec& show_command() {
       .summary = "show everything about one backup",
       .description = {"Shows what list shows, and the server that the backup was taken from: version, block size, "
                       "tablespaces, databases, configuration files from outside "
-                      "the data directory, damaged pages, warnings."},
+                      "the data directory, damaged pages, warnings. Of a logical backup: its databases, and their tables with rows and sizes."},
       .positionals = {{.name = "BACKUP", .text = "A name as list shows it."}},
       .options = {{.name = "--cluster",
                    .value = "NAME",

@@ -10,6 +10,8 @@ const CommandSpec& backup_command();
 const CommandSpec& list_command();
 const CommandSpec& show_command();
 const CommandSpec& restore_command();
+const CommandSpec& backup_db_command();
+const CommandSpec& restore_db_command();
 const CommandSpec& wal_push_command();
 const CommandSpec& wal_get_command();
 const CommandSpec& wal_status_command();

@@ -62,6 +62,13 @@ struct Value {
     if (value->get() < least || value->get() > most) return wrong(fmt::format("must be from {} to {}", least, most));
     return static_cast<unsigned>(value->get());
   }
+  Result<std::vector<std::string>> texts() const {
+    const auto* array = node.as_array();
+    if (array == nullptr) return wrong("must be a list of texts: [\"a\", \"b\"]");
+    std::vector<std::string> all;
+    for (const auto& one : *array) all.push_back(TRY(Value{one, place, key}.text()));
+    return all;
+  }
   Result<const toml::table*> table() const {
     if (const auto* value = node.as_table()) return value;
     return wrong("must be a table");
@@ -218,6 +225,12 @@ const std::vector<Key<ClusterSettings>>& cluster_keys() {
        "How to connect: libpq's key=value pairs or a URI. Better no password here: a ~/.pgpass, or peer "
        "authentication.",
        [](T& t, const Value& v) { return assign(t.connection, v.text()); }},
+      {"bin_directory", "path",
+       "Where pg_dump, pg_dumpall and pg_restore are. Default: where packages put those of the server's major version, or of the next newer one.",
+       [](T& t, const Value& v) -> Status {
+         t.bin_directory = TRY(v.absolute_path());
+         return ok();
+       }},
       {"environment", "text",
        "What the data is to the business: \"production\" (at most 1 h of changes may be lost; the default), "
        "\"staging\" (24 h), \"development\" (48 h). "
@@ -228,6 +241,19 @@ const std::vector<Key<ClusterSettings>>& cluster_keys() {
          return read_table(*TRY(v.table()), t.retention, retention_keys(),
                            {v.place.source, fmt::format("[cluster.{}.retention]", t.name)});
        }},
+  };
+  return keys;
+}
+
+const std::vector<Key<RecoverySettings>>& recovery_keys() {
+  using T = RecoverySettings;
+  static const std::vector<Key<T>> keys = {
+      {"high", "list of tables",
+       "What the service cannot do without: restore-db loads these tables first, with their indexes and constraints, and tells when they can be "
+       "used. A name, or schema.name; '*' stands for any characters.",
+       [](T& t, const Value& v) { return assign(t.high, v.texts()); }},
+      {"medium", "list of tables", "What comes next. Everything else follows.",
+       [](T& t, const Value& v) { return assign(t.medium, v.texts()); }},
   };
   return keys;
 }
@@ -350,6 +376,10 @@ const std::vector<Key<Configuration>>& top_keys() {
       {"wal", "table", "",
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.wal, wal_keys(), {v.place.source, "[wal]"});
+       }},
+      {"recovery", "table", "",
+       [](T& t, const Value& v) -> Status {
+         return read_table(*TRY(v.table()), t.recovery, recovery_keys(), {v.place.source, "[recovery]"});
        }},
   };
   return keys;
@@ -549,6 +579,7 @@ std::vector<KeyDocumentation> documented_keys() {
   document(out, "[cluster.NAME]", cluster_keys());
   document(out, "[cluster.NAME.retention]", retention_keys());
   document(out, "[wal]", wal_keys());
+  document(out, "[recovery]", recovery_keys());
   document(out, "[s3]", s3_keys());
   document(out, "[[repository]]", repository_keys());
   return out;

@@ -53,9 +53,15 @@ struct RetentionSettings {
   std::optional<std::string> timezone;    ///< absent: the system's
 };
 
+/// [recovery]: tables by how soon they are needed, as name, schema.name, with '*'.
+struct RecoverySettings {
+  std::vector<std::string> high, medium;
+};
+
 struct ClusterSettings {
   std::string name;
   fs::path data_directory;
+  std::optional<fs::path> bin_directory;  ///< PostgreSQL's programs; absent: found
   std::string connection;  ///< libpq conninfo; empty: libpq's own defaults
   EnvironmentKind environment = EnvironmentKind::Production;
   RetentionSettings retention;
@@ -76,6 +82,7 @@ struct Configuration {
   S3Settings s3;
   std::vector<ClusterSettings> clusters;  ///< in the order of the file
   WalSettings wal;
+  RecoverySettings recovery;
   std::optional<fs::path> state_directory;
   std::optional<std::string> compression;  ///< what codec::parse_codec() takes
   std::optional<bool> compression_check;

@@ -23,4 +23,11 @@ std::string verb_of(const std::vector<std::string>& words) {
   return "";
 }
 
+std::optional<std::string_view> verb_of_program(std::string_view program) {
+  const auto name = program.substr(program.rfind('/') + 1);
+  for (const std::string_view verb : {"backup-db", "restore-db"})
+    if (name == verb || (name.starts_with(verb) && name.substr(verb.size()) == ".sh")) return verb;
+  return std::nullopt;
+}
+
 }  // namespace pgmint::cli

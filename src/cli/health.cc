@@ -40,12 +40,14 @@ std::optional<seconds> exposure_of(const RecoveryFacts& facts, const AskedServer
 }
 
 void judge_backups(ClusterHealth& health) {
-  if (health.backups.empty()) {
-    health.problems.push_back({"no-backup", fmt::format("cluster {} has no backup", health.name),
+  // Dumps alone bring nothing back to a moment.
+  const auto physical = [](const BackupFacts& backup) { return needs_wal(backup); };
+  if (std::ranges::none_of(health.backups, physical)) {
+    health.problems.push_back({"no-backup", fmt::format("cluster {} has no {}", health.name, health.backups.empty() ? "backup" : "backup but dumps"),
                                fmt::format("pgmint backup {}", health.name)});
     return;
   }
-  const auto newest = age(health.backups.back().started());
+  const auto newest = age(std::ranges::find_if(health.backups.rbegin(), health.backups.rend(), physical)->started());
   if (newest > kBackupAgeMax)
     health.problems.push_back({"backup-old", fmt::format("the newest backup began {} ago", human(newest)),
                                fmt::format("pgmint backup {}", health.name), false});

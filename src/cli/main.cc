@@ -79,7 +79,10 @@ int run_main(const std::vector<std::string>& words) {
 }  // namespace pgmint::cli
 
 int main(int argc, char** argv) {
-  const std::vector<std::string> words(argv + 1, argv + argc);
+  std::vector<std::string> words(argv + 1, argv + argc);
+  // The runbook's names for the same program.
+  if (argc > 0)
+    if (const auto verb = pgmint::cli::verb_of_program(argv[0])) words.insert(words.begin(), std::string(*verb));
   try {
     return pgmint::cli::run_main(words);
   } catch (const std::exception& error) {

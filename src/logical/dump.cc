@@ -306,6 +306,7 @@ class Run {
     add("server_version_num", std::to_string(server_version_num_));
     add("system_identifier", system_identifier_);
     add("dump_program", fmt::format("pg_dump {}", programs_.major));
+    if (parent_) add("parent", parent_->name);
     for (const auto& database : databases_) add(kDumpedDatabaseSetting, database);
     for (const auto& schema : request_.schemas) add("dumped_schema", schema);
     for (const auto& table : request_.tables) add("dumped_table", table);

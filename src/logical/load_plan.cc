@@ -39,7 +39,7 @@ class Planner {
   Planner(const DumpContents& contents, const LoadChoice& choice, unsigned jobs) : contents_(contents), choice_(choice), jobs_(std::max(1U, jobs)) {
     for (const auto& entry : contents.entries) by_id_.emplace(entry.id, &entry);
     for (const auto& entry : contents.entries)
-      if (entry.kind == "TABLE DATA" && !entry.needs.empty()) stage_of_table_.emplace(entry.needs.front(), stage_of(entry));
+      if (is_table(entry)) stage_of_table_.emplace(entry.id, stage_of(entry));
   }
 
   Result<LoadPlan> plan() {
@@ -136,11 +136,8 @@ class Planner {
       ids.pop_back();
       if (!seen.insert(id).second) continue;
       if (const auto table = stage_of_table_.find(id); table != stage_of_table_.end()) latest = std::max(latest.value_or(0), table->second);
-      const auto need = by_id_.find(id);
-      if (need != by_id_.end() && need->second->section != DumpSection::PreData) ids.insert(ids.end(), need->second->needs.begin(), need->second->needs.end());
-      // A view, or a partition's parent, leads to tables through what it needs.
-      if (need != by_id_.end() && need->second->section == DumpSection::PreData && !stage_of_table_.contains(id))
-        ids.insert(ids.end(), need->second->needs.begin(), need->second->needs.end());
+      // Through indexes and views to their tables.
+      if (const auto need = by_id_.find(id); need != by_id_.end()) ids.insert(ids.end(), need->second->needs.begin(), need->second->needs.end());
     }
     return latest.value_or(kRest);
   }

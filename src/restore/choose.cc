@@ -35,7 +35,11 @@ Result<std::vector<ManifestRoot>> listed_backups(const RestoreRequest& request) 
     }
   } else {
     for (const auto& [session, live] : cluster.state().snapshots()) {
-      if (!restorable(live.snap.type) || (request.backup && live.snap.name != *request.backup)) continue;
+      if (request.backup && live.snap.name != *request.backup) continue;
+      if (request.backup && !restorable(live.snap.type))
+        return Error(Errc::Precondition, fmt::format("{} is no backup of a data directory, but of what pg_dump wrote", live.snap.name),
+                     Hint{fmt::format("restore-db --db DB --backup {}", live.snap.name)});
+      if (!restorable(live.snap.type)) continue;
       auto object = TRY(cluster.store().read(repository::manifest_name(cluster.id(), session), live.snap.root_size));
       if (!object)
         return Error(Errc::Corruption, fmt::format("the manifest of {} is missing", live.snap.name),

@@ -177,6 +177,7 @@ class Copy {
         bundled_.push_back(entry);
         return bundled_.size() >= kBundledMax ? flush_bundled() : ok();
       case FileKind::Mapped: return take_mapped(entry, *path, opener);
+      case FileKind::Stream: return Error(Errc::Corruption, fmt::format("{} is a stream, which no data directory has", entry.path));
     }
     return ok();
   }

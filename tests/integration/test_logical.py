@@ -1,0 +1,275 @@
+"""Dumps: into the repository and back into a running server, whole, in parts, in the order of need; damaged, killed, refused."""
+import re
+import signal
+import subprocess
+
+import pytest
+
+from harness.pgmint import end, wait_for_phase
+from harness.places import give_to_owner, wait_until
+
+SCHEMA = """
+create schema app;
+create role app_owner;
+create role app_reader login;
+create type app.mood as enum ('good', 'bad');
+create table app.users (id bigint primary key, email text unique not null, mood app.mood default 'good');
+create table app.accounts (id bigint generated always as identity primary key, user_id bigint not null references app.users, balance numeric(12, 2));
+create table app.transactions (id bigserial primary key, account_id bigint not null references app.accounts, amount numeric(12, 2), note text, created_at timestamptz default now());
+create index on app.transactions (created_at);
+create table app.audit_logs (id bigint, line jsonb, at date) partition by range (at);
+create table app.audit_logs_1 partition of app.audit_logs for values from ('2026-01-01') to ('2026-07-01');
+create table app.audit_logs_2 partition of app.audit_logs for values from ('2026-07-01') to ('2027-01-01');
+create index on app.audit_logs using gin (line);
+create table app.files (name text, content oid);
+create view app.rich as select u.email, sum(a.balance) from app.users u join app.accounts a on a.user_id = u.id group by 1;
+create materialized view app.daily as select date_trunc('day', created_at) d, count(*) from app.transactions group by 1;
+create function app.touch() returns trigger language plpgsql as $$ begin new.note := coalesce(new.note, 'none'); return new; end $$;
+create trigger touch before insert on app.transactions for each row execute function app.touch();
+grant usage on schema app to app_reader, app_owner;
+grant select on app.users to app_reader;
+alter table app.users owner to app_owner;
+comment on table app.users is 'who';
+"""
+DATA = """
+insert into app.users select i, 'user' || i || '@example.org', case when i % 3 = 0 then 'bad' else 'good' end::app.mood from generate_series(1, 2000) i;
+insert into app.accounts (user_id, balance) select 1 + i % 2000, i / 7.0 from generate_series(1, 4000) i;
+insert into app.transactions (account_id, amount, note) select 1 + i % 4000, i / 3.0, case when i % 5 = 0 then E'a\\\\b\\n\\tc' || i end from generate_series(1, 30000) i;
+insert into app.audit_logs select i, jsonb_build_object('n', i, 'who', 'user' || i % 77), date '2026-01-01' + i % 360 from generate_series(1, 5000) i;
+insert into app.files select 'file' || i, lo_from_bytea(0, decode(repeat(md5(i::text), 100 * i), 'hex')) from generate_series(1, 5) i;
+refresh materialized view app.daily;
+"""
+TABLES = ["users", "accounts", "transactions", "audit_logs", "audit_logs_1", "audit_logs_2", "daily"]
+
+
+@pytest.fixture
+def shop(make, base_version):
+    return make_shop(make, base_version)
+
+
+def make_shop(make, version):
+    cluster = make.cluster("main", version)
+    cluster.sql("create database shop")
+    cluster.sql(SCHEMA, database="shop")
+    cluster.sql(DATA, database="shop")
+    tool = make.pgmint()
+    tool.add(cluster, bin_directory=cluster.bin).write()
+    return cluster, tool.init()
+
+
+def digest(cluster, database, tables=TABLES):
+    return {t: cluster.sql(f"select count(*), coalesce(sum(hashtextextended(t::text, 7)), 0)::text from app.{t} t", database=database)[0] for t in tables}
+
+
+def objects(cluster, database):
+    """Everything that a catalog says of the schema but oids."""
+    return {
+        "constraints": cluster.sql("select conrelid::regclass::text, conname, pg_get_constraintdef(oid) from pg_constraint where connamespace = 'app'::regnamespace order by 1, 2", database=database),
+        "indexes": cluster.sql("select indexdef from pg_indexes where schemaname = 'app' order by 1", database=database),
+        "triggers": cluster.sql("select pg_get_triggerdef(oid) from pg_trigger where not tgisinternal order by 1", database=database),
+        "relations": cluster.sql("select relname, relkind::text, relowner::regrole::text, relacl::text from pg_class where relnamespace = 'app'::regnamespace order by 1", database=database),
+        "sequences": cluster.sql("select sequencename, last_value from pg_sequences order by 1", database=database),
+        "large objects": cluster.sql("select f.name, md5(lo_get(f.content)) from app.files f order by 1", database=database),
+        "comment": cluster.sql("select obj_description('app.users'::regclass)", database=database),
+    }
+
+
+def dump(tool, *arguments, **keywords):
+    return tool.run("backup", "--type", "logical", "--database", "shop", *arguments, "--json", **keywords).json
+
+
+def load(tool, database, *arguments, **keywords):
+    return tool.run("restore-db", "--db", database, *arguments, "--json", **keywords).json
+
+
+def test_what_was_dumped_comes_back_whole_on_every_major(make, version):
+    cluster, tool = make_shop(make, version)
+    taken = dump(tool, "--note", "before the release")
+    assert taken["type"] == "logical" and taken["note"] == "before the release"
+    (database,) = taken["databases"]
+    assert database["rows"] == 2000 + 4000 + 30000 + 5000 + 5
+    assert database["tables"] == 6
+    answer = load(tool, "copy", "--from-db", "shop", "--backup", taken["name"])
+    assert answer["rows"] == database["rows"] and answer["kept_as"] is None and answer["differences"] == []
+    assert digest(cluster, "copy") == digest(cluster, "shop")
+    assert objects(cluster, "copy") == objects(cluster, "shop")
+    tool.run("verify", "--decompress")
+
+
+def test_the_runbooks_commands_by_their_own_names(shop, make):
+    cluster, tool = shop
+    folder = make.folder("names")
+    for name in ("backup-db", "restore-db"):
+        (folder / name).symlink_to(tool.binary)
+    environment = {"PGMINT_CONFIG": str(tool.config), "TZ": "Europe/Berlin"}
+
+    def run(name, *arguments, code=0):
+        from harness.places import as_owner
+        done = subprocess.run([str(folder / name), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **as_owner(cwd=folder, env=environment))
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+    run("restore-db", "--list", code=1)
+    run("backup-db", "--host", str(cluster.sockets), "--db", "shop", "--user", "postgres")
+    (line,) = run("restore-db", "--list").splitlines()
+    match = re.fullmatch(r"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d) \| \d+\.\d[KMG]B \| (shop_(\d{8})_(\d{6})\.sql\.gz\.enc)", line)
+    assert match and "".join(match.groups()[:3]) == match[8] and "".join(match.groups()[3:6]) == match[9]
+    before = digest(cluster, "shop")
+    cluster.sql("delete from app.transactions where id % 2 = 0", database="shop")
+    text = run("restore-db", "--host", str(cluster.sockets), "--db", "shop", "--user", "postgres", "--backup", match[7])
+    assert digest(cluster, "shop") == before
+    kept = re.search(r"shop_before_\w+", text)[0]
+    assert cluster.one("select count(*) from app.transactions", database=kept) == 15000
+    # The same name selects it everywhere.
+    assert tool.run("show", match[7], "--json", env={"TZ": "Europe/Berlin"}).json["type"] == "logical"
+
+
+def test_a_second_dump_stores_what_changed(shop):
+    cluster, tool = shop
+    cluster.sql("insert into app.transactions (account_id, amount, note) select 1 + i % 4000, i / 3.0, md5(i::text) from generate_series(1, 200000) i", database="shop")
+    first = dump(tool)
+    again = dump(tool)
+    assert again["parent"] == first["name"] and again["stored_bytes"] < 40_000
+    cluster.sql("update app.transactions set amount = amount + 1 where id % 100 = 7", database="shop")
+    changed = dump(tool)
+    assert changed["stored_bytes"] < first["stored_bytes"] / 20
+    # Each restores by itself, whatever becomes of the others.
+    cluster.sql("refresh materialized view app.daily", database="shop")  # as loading does
+    before = digest(cluster, "shop")
+    names = [first["name"], again["name"]]
+    tool.run("verify", "--decompress")
+    load(tool, "third", "--from-db", "shop", "--backup", changed["name"])
+    assert digest(cluster, "third") == before
+    load(tool, "first", "--from-db", "shop", "--backup", names[0])
+    assert digest(cluster, "first") != before
+
+
+def test_critical_tables_come_first_and_are_usable_while_the_rest_goes_on(shop):
+    cluster, tool = shop
+    tool.write(tool.config.read_text() + '\n[recovery]\nhigh = ["users", "accounts", "transactions"]\nmedium = ["audit_logs*"]\n')
+    cluster.sql("create table app.bulk as select i, repeat(md5(i::text), 20) as t from generate_series(1, 60000) i", database="shop")
+    dump(tool)
+    before, shape = digest(cluster, "shop"), objects(cluster, "shop")
+    answer = tool.run("restore-db", "--db", "shop", "--backup", "latest", "--json")
+    ready = answer.json["ready_s"]
+    assert list(ready) == ["high", "medium", "rest"] and ready["high"] < ready["medium"] < ready["rest"]
+    assert "critical service can start now" in answer.err
+    assert answer.err.index("critical service can start") < answer.err.index("class medium")
+    assert digest(cluster, "shop") == before
+    assert objects(cluster, "shop") == shape
+
+
+def test_one_table_alone(shop):
+    cluster, tool = shop
+    dump(tool)
+    expected = digest(cluster, "shop")
+    cluster.sql("drop table app.transactions cascade", database="shop")
+    answer = load(tool, "shop", "--backup", "latest", "--table", "app.transactions")
+    assert answer["tables"] == 1 and answer["kept_as"] is None
+    assert digest(cluster, "shop", ["transactions"]) == {"transactions": expected["transactions"]}
+    assert cluster.one("select count(*) from pg_indexes where tablename = 'transactions'", database="shop") == 2
+    tool.refuses("restore-db", "--db", "shop", "--backup", "latest", "--table", "nothing*", code=1, naming=["nothing*"])
+
+
+def test_a_restore_that_fails_changes_nothing(shop):
+    cluster, tool = shop
+    dump(tool)
+    before = digest(cluster, "shop")
+    databases = cluster.sql("select datname from pg_database order by 1")
+    cluster.sql("create role gone; alter table app.files owner to gone", database="shop")
+    dump(tool)
+    cluster.sql("alter table app.files owner to postgres; drop role gone", database="shop")
+    tool.refuses("restore-db", "--db", "shop", "--backup", "latest", code=4, naming=["gone", "--no-owner"])
+    assert cluster.sql("select datname from pg_database order by 1") == databases
+    load(tool, "mine", "--from-db", "shop", "--backup", "latest", "--no-owner")
+    assert digest(cluster, "mine") == before
+    # Tables that are there already are not touched, and pg_restore's own words are told.
+    tool.refuses("restore-db", "--db", "shop", "--backup", "latest", "--table", "app.users", "--no-owner", code=9, naming=["already exists"])
+    assert digest(cluster, "shop") == before
+
+
+def test_refusals(shop):
+    cluster, tool = shop
+    tool.refuses("restore-db", "--db", "shop", code=2, naming=["--backup", "--list"])
+    tool.refuses("restore-db", "--backup", "latest", code=2, naming=["--db"])
+    tool.refuses("restore-db", "--db", "shop", "--backup", "shop_20200101_000000.sql.gz.enc", code=1, naming=["shop_20200101_000000"])
+    tool.refuses("backup", "--type", "logical", "--database", "shpo", code=4, naming=["shpo", "shop"])
+    tool.refuses("backup", "--database", "shop", code=2, naming=["--type logical"])
+    taken = dump(tool)
+    tool.refuses("restore", "--backup", taken["name"], "--to", tool.home / "target", code=4, naming=[taken["name"], "restore-db"])
+    tool.refuses("restore-db", "--db", "other", "--from-db", "nothing", "--backup", taken["name"], code=1, naming=["nothing", "shop"])
+    cluster.stop()
+    tool.refuses("backup", "--type", "logical", code=9, naming=["server running"])
+
+
+def test_a_dump_that_is_killed_or_interrupted_lists_nothing_and_the_next_one_goes_on(shop):
+    cluster, tool = shop
+    cluster.sql("insert into app.transactions (account_id, amount, note) select 1 + i % 4000, i, md5(i::text) from generate_series(1, 300000) i", database="shop")
+    for how, code in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
+        process = tool.start("backup", "--type", "logical", "--database", "shop", "--progress", "json")
+        wait_for_phase(process, "dump")
+        got, out, err = end(process, how)
+        assert got == code, err
+        assert tool.names() == []
+        wait_until(lambda: cluster.one("select count(*) from pg_stat_activity where application_name = 'pg_dump'") == 0, "pg_dump is left over")
+    dump(tool)
+    load(tool, "copy", "--from-db", "shop", "--backup", "latest")
+    cluster.sql("refresh materialized view app.daily", database="shop")  # as loading does
+    assert digest(cluster, "copy") == digest(cluster, "shop")
+
+
+def test_a_server_that_goes_away_ends_the_dump(shop):
+    cluster, tool = shop
+    cluster.sql("insert into app.transactions (account_id, amount, note) select 1 + i % 4000, i, md5(i::text) from generate_series(1, 300000) i", database="shop")
+    process = tool.start("backup", "--type", "logical", "--database", "shop", "--progress", "json")
+    wait_for_phase(process, "dump")
+    cluster.kill()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 9 and "pg_dump" in err
+    cluster.start()
+    assert tool.names() == []
+
+
+def test_damage_in_a_dump_is_found_and_never_loaded_in_silence(shop):
+    cluster, tool = shop
+    dump(tool)
+    before = digest(cluster, "shop")
+    pack = max(tool.objects_of("p"), key=lambda path: path.stat().st_size)
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 2] ^= 1
+    pack.chmod(0o640)
+    pack.write_bytes(content)
+    give_to_owner(pack)
+    found = tool.run("verify", "--read-data", code=8)
+    assert pack.name in found.text
+    tool.refuses("restore-db", "--db", "shop", "--backup", "latest", code=8)
+    assert digest(cluster, "shop") == before
+    assert [row for row in cluster.sql("select datname from pg_database") if "restoring" in row[0]] == []
+
+
+def test_dumps_age_and_go_and_what_later_ones_need_stays(shop):
+    cluster, tool = shop
+    first = dump(tool)
+    cluster.sql("update app.transactions set amount = amount + 1 where id % 100 = 7", database="shop")
+    second = dump(tool)
+    tool.write(tool.config.read_text() + '\n[cluster.main.retention]\ndaily = "none"\nweekly = "none"\nmonthly = "none"\nyearly = "none"\n')
+    tool.run("expire", "--yes")
+    tool.run("collect")
+    assert tool.names() == [second["name"]] and first["name"] not in tool.names()
+    tool.run("verify", "--decompress")
+    load(tool, "copy", "--from-db", "shop", "--backup", second["name"])
+    assert digest(cluster, "copy") == digest(cluster, "shop")
+
+
+def test_a_password_is_never_seen(shop, make):
+    """Neither in messages nor in the arguments of pg_dump, which every user of the machine can read."""
+    cluster, tool = shop
+    tool.clusters["main"]["connection"] = cluster.connection + " password=sesame42"
+    tool.write()
+    cluster.sql("insert into app.transactions (account_id, amount, note) select 1 + i % 4000, i, md5(i::text) from generate_series(1, 300000) i", database="shop")
+    process = tool.start("backup", "--type", "logical", "--database", "shop", "--progress", "json", "--log-level", "debug")
+    wait_for_phase(process, "dump")
+    arguments = subprocess.run(["ps", "-eo", "args"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "pg_dump" in arguments and "sesame42" not in arguments + out + err
