@@ -13,11 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import logical
+
 TREE = Path(__file__).resolve().parents[1]
 BIN = Path("/usr/lib/postgresql/15/bin")
 ROOT = os.getuid() == 0
 OWNER = pwd.getpwnam("postgres") if ROOT else pwd.getpwuid(os.getuid())
-MEASURES = ("bound", "backup", "restore", "verify", "wal", "codec", "incremental")
+MEASURES = ("bound", "backup", "restore", "verify", "wal", "codec", "incremental", "logical")
 # How pgmint's turns are called, and what they are configured with.
 MODES = {"pgmint": "balanced", "pgmint fast": "fast", "pgmint zstd": "zstd:1", "pgmint small": "small"}
 
@@ -605,6 +607,7 @@ def report(results):
         results.require("nothing changed: seconds beyond the server's part",
                         results.median("nothing: time", "pgmint") - results.median("nothing: the server's own part", "postgresql"), 0.3, at_least=False, unit="s")
         results.require("nothing changed: stored", results.median("nothing: stored", "pgmint") / 1024, 64, at_least=False, unit="KiB")
+    logical.require(results)
     results.require("WAL: rate against synchronous archive-push", ratio("wal", "pgbackrest"), 5.0)
     results.require("WAL: rate against asynchronous archive-push", ratio("wal", "pgbackrest async"), 1.0)
     results.require("wal push: CPU beyond compression", results.median("single push beyond compression", "pgmint"), 30, at_least=False, unit="ms")
@@ -653,6 +656,8 @@ def main():
             measure_verify(tools[:2], results, options.rounds)
         if "wal" in wanted and pgmint:
             measure_wal(server, pgmint, pgbackrest, results, options.rounds, options.segments)
+        if "logical" in wanted and pgmint:
+            logical.measure(sys.modules[__name__], server, pgmint, results, options.rounds)
         if "incremental" in wanted and pgmint:
             server.stop()
             measure_incremental(work, options.size, results, options.rounds)

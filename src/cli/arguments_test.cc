@@ -75,7 +75,7 @@ TEST(Arguments, ChecksPositionsAndValues) {
 }
 
 TEST(Arguments, LaterVerbsAreRefusedAndNotUnknown) {
-  expect_refused({"export"}, Errc::Precondition, {"not in this version"});
+  expect_refused({"replicate"}, Errc::Precondition, {"not in this version"});
   expect_refused({"wal", "receive"}, Errc::Precondition, {"wal receive", "not in this version"});
 }
 

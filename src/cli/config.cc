@@ -100,6 +100,8 @@ const std::vector<Key<EncryptionSettings>>& encryption_keys() {
        [](T& t, const Value& v) { return assign(t.passphrase_file, v.absolute_path()); }},
       {"recovery_key_file", "path", "A file that holds the recovery key that init printed.",
        [](T& t, const Value& v) { return assign(t.recovery_key_file, v.absolute_path()); }},
+      {"export_passphrase_file", "path", "A file whose first line is the passphrase of files that export writes and import reads. It opens nothing in the repository.",
+       [](T& t, const Value& v) { return assign(t.export_passphrase_file, v.absolute_path()); }},
   };
   return keys;
 }

@@ -20,6 +20,7 @@ struct EncryptionSettings {
   std::optional<std::string> key_file;           ///< the 32 random bytes, in their text form
   std::optional<std::string> passphrase_file;    ///< first line is the passphrase
   std::optional<std::string> recovery_key_file;  ///< holds the printed recovery key
+  std::optional<std::string> export_passphrase_file;  ///< of exported files; opens nothing here
   bool empty() const { return !key_file && !passphrase_file && !recovery_key_file; }
 };
 

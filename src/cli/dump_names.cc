@@ -24,6 +24,21 @@ std::string dump_name(std::string_view database, TimePoint started) {
   return fmt::format("{}_{}{}", database, local(started, "%Y%m%d_%H%M%S"), kDumpSuffix);
 }
 
+std::optional<TimePoint> time_of_dump_name(std::string_view name) {
+  const auto dot = name.find('.');
+  if (dot != std::string_view::npos) name = name.substr(0, dot);
+  constexpr std::size_t kStamp = 16;  // _YYYYMMDD_HHMMSS
+  if (name.size() < kStamp) return std::nullopt;
+  const std::string stamp(name.substr(name.size() - kStamp));
+  std::tm parts{};
+  const auto* end = ::strptime(stamp.c_str(), "_%Y%m%d_%H%M%S", &parts);
+  if (end == nullptr || *end != '\0') return std::nullopt;
+  parts.tm_isdst = -1;
+  const auto seconds = std::mktime(&parts);
+  if (seconds == -1) return std::nullopt;
+  return TimePoint(std::chrono::seconds(seconds));
+}
+
 std::string dump_time(TimePoint started) { return local(started, "%Y-%m-%d %H:%M:%S"); }
 
 std::string dump_size(std::uint64_t bytes) {

@@ -12,6 +12,8 @@ inline constexpr std::string_view kDumpSuffix = ".sql.gz.enc";
 
 /// Database, and the moment that the backup began, by the machine's local time.
 std::string dump_name(std::string_view database, TimePoint started);
+/// The moment that such a name tells; nullopt: it is none.
+std::optional<TimePoint> time_of_dump_name(std::string_view name);
 /// "2024-01-20 01:00:00", local time.
 std::string dump_time(TimePoint started);
 /// "1.2GB", as `ls -h` has it.

@@ -63,14 +63,18 @@ Result<repository::Unlock> unlock_from_recovery_file(const fs::path& path) {
   return unlock_from_key_text(repository::KeyProvider::Recovery, path);
 }
 
-Result<repository::Unlock> unlock_from_passphrase_file(const fs::path& path) {
+Result<std::string> read_passphrase_file(const fs::path& path) {
   auto text = TRY(read_secret_file(path));
   if (const auto end = text.find('\n'); end != std::string::npos) text.resize(end);
   if (text.ends_with('\r')) text.pop_back();
   if (text.empty()) return Error(Errc::Key, fmt::format("{}: the first line is empty", path.string()));
+  return text;
+}
+
+Result<repository::Unlock> unlock_from_passphrase_file(const fs::path& path) {
   repository::Unlock unlock;
   unlock.provider = repository::KeyProvider::Passphrase;
-  unlock.passphrase = std::move(text);
+  unlock.passphrase = TRY(read_passphrase_file(path));
   return unlock;
 }
 

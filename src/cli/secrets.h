@@ -18,6 +18,8 @@ Result<std::string> read_secret_file(const fs::path& path);
 Result<repository::Unlock> unlock_from_key_file(const fs::path& path);
 /// The first line. @errors Key: as read_secret_file, or empty
 Result<repository::Unlock> unlock_from_passphrase_file(const fs::path& path);
+/// The first line of such a file. @errors likewise
+Result<std::string> read_passphrase_file(const fs::path& path);
 Result<repository::Unlock> unlock_from_recovery_file(const fs::path& path);
 
 /// Every secret that is configured, in the order key file, passphrase, recovery key; the first that cannot be read is

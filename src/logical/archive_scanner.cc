@@ -44,7 +44,7 @@ class ContentsReader {
     if (integer_size_ != 4 || (offset_size != 4 && offset_size != 8)) return damage("integers of an unknown size");
     if (TRY(byte()) != kFormatCustom) return damage("the archive is not in the custom format (pg_dump -Fc)");
     const auto compression = minor >= kVersionCompressionByte ? std::int64_t{TRY(byte())} : TRY(integer());
-    if (compression != 0) return damage("the archive is compressed: pg_dump -Z0 makes one that is not");
+    contents.compressed = compression != 0;
     for (int i = 0; i < 7; ++i) TRY(integer());  // when it was made
     contents.database = TRY(text()).value_or("");
     contents.server_version = TRY(text()).value_or("");
@@ -179,7 +179,7 @@ Status ArchiveScanner::begin_block(std::int64_t id) {
   block_ = &*found;
   if (block_->length != 0) return damage("an entry has data twice");
   block_->offset = block_start_;
-  counts_ = block_type_ == kBlockData && is_copy_[static_cast<std::size_t>(found - contents_.entries.begin())];
+  counts_ = !contents_.compressed && block_type_ == kBlockData && is_copy_[static_cast<std::size_t>(found - contents_.entries.begin())];
   newlines_ = 0;
   tail_.clear();
   return ok();
@@ -253,6 +253,10 @@ Status ArchiveScanner::take(ByteView data) {
     if (state_ == State::BlockEnd) end_block();
   }
   return ok();
+}
+
+std::optional<std::string> ArchiveScanner::database() const {
+  return state_ == State::Contents ? std::nullopt : std::optional(contents_.database);
 }
 
 Result<DumpContents> ArchiveScanner::finish() && {

@@ -34,6 +34,7 @@ struct DumpContents {
   std::string database, server_version, dump_version;
   std::string archive_version;    ///< "1.14"
   std::string create_database;    ///< the statement that makes the database; empty: the archive has none
+  bool compressed = false;        ///< the data of tables; their rows are not counted then
   std::uint64_t data_start = 0;   ///< header and table of contents lie before
   std::uint64_t length = 0;       ///< of the archive
   std::vector<DumpEntry> entries; ///< in the archive's order
@@ -46,8 +47,10 @@ struct DumpContents {
 /// Takes an archive in pieces of any size. Not thread-safe.
 class ArchiveScanner {
  public:
-  /// @errors Corruption: not an archive in the custom format, uncompressed, of a known version
+  /// @errors Corruption: not an archive in the custom format of a known version
   Status take(ByteView data);
+  /// Which database it is of, once enough has come to know.
+  std::optional<std::string> database() const;
   /// After the last byte. @errors Corruption: it is cut off
   Result<DumpContents> finish() &&;
 

@@ -14,6 +14,7 @@ namespace pgmint::logical {
 namespace {
 
 constexpr int kMajorMax = 40;
+constexpr std::size_t kShown = 2000;
 
 /// "pg_dump (PostgreSQL) 15.14 (Debian ...)" is 15. nullopt: not there, or it does not answer.
 std::optional<int> major_of(const fs::path& program, const CancelToken* cancel) {
@@ -62,6 +63,14 @@ Result<ClientPrograms> find_client_programs(const fs::path& configured, int serv
     if (const auto found = major_of(directory / "pg_dump", cancel); found && *found >= server_major) return ClientPrograms{directory, *found};
   return Error(Errc::Precondition, fmt::format("there is no pg_dump for a server of PostgreSQL {}", server_major),
                Hint{fmt::format("apt-get install postgresql-client-{}, or name its place: bin_directory in the configuration", server_major)});
+}
+
+std::string one_line(std::string text) {
+  if (text.size() > kShown) text.erase(0, text.size() - kShown);
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  std::string line;
+  for (const char c : text) line += c == '\n' ? std::string("; ") : std::string(1, c);
+  return line;
 }
 
 }  // namespace pgmint::logical

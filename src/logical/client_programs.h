@@ -19,4 +19,7 @@ struct ClientPrograms {
 /// @errors Precondition: there is none; the hint names the package
 Result<ClientPrograms> find_client_programs(const fs::path& configured, int server_major, const CancelToken* cancel);
 
+/// The end of what a program said, as one line.
+std::string one_line(std::string text);
+
 }  // namespace pgmint::logical

@@ -58,9 +58,9 @@ Result<std::string> narrowed(const std::string& text) {
 }
 
 Json encode_entry(const DumpEntry& entry) {
-  const bool bytes = !is_utf8(entry.schema) || !is_utf8(entry.name) || !is_utf8(entry.owner);
+  const bool bytes = !(is_utf8(entry.kind) && is_utf8(entry.schema) && is_utf8(entry.name) && is_utf8(entry.owner));
   const auto text = [&](const std::string& name) { return bytes ? widened(name) : name; };
-  Json json = {{"id", entry.id}, {"kind", entry.kind}, {"schema", text(entry.schema)}, {"name", text(entry.name)}, {"owner", text(entry.owner)},
+  Json json = {{"id", entry.id}, {"kind", text(entry.kind)}, {"schema", text(entry.schema)}, {"name", text(entry.name)}, {"owner", text(entry.owner)},
                {"section", static_cast<int>(entry.section)}};
   if (bytes) json["bytes"] = true;
   if (!entry.needs.empty()) json["needs"] = entry.needs;
@@ -86,7 +86,7 @@ Result<DumpEntry> parse_entry(const Json& json) {
   entry.name = json.at("name").get<std::string>();
   entry.owner = json.at("owner").get<std::string>();
   if (json.value("bytes", false))
-    for (auto* text : {&entry.schema, &entry.name, &entry.owner}) *text = TRY(narrowed(*text));
+    for (auto* text : {&entry.kind, &entry.schema, &entry.name, &entry.owner}) *text = TRY(narrowed(*text));
   const auto section = json.at("section").get<int>();
   if (section < 1 || section > 4) throw std::out_of_range("section");
   entry.section = static_cast<DumpSection>(section);
@@ -127,11 +127,13 @@ std::string database_of(std::string_view directory) {
 std::string encode_contents(const DumpContents& contents) {
   Json entries = Json::array();
   for (const auto& entry : contents.entries) entries.push_back(encode_entry(entry));
-  const Json json = {{"database", is_utf8(contents.database) ? contents.database : widened(contents.database)},
-                     {"server_version", contents.server_version},
-                     {"dump_version", contents.dump_version},
+  const auto text = [](const std::string& bytes) { return is_utf8(bytes) ? bytes : widened(bytes); };
+  const Json json = {{"database", text(contents.database)},
+                     {"server_version", text(contents.server_version)},
+                     {"dump_version", text(contents.dump_version)},
                      {"archive_version", contents.archive_version},
-                     {"create_database", is_utf8(contents.create_database) ? contents.create_database : widened(contents.create_database)},
+                     {"create_database", text(contents.create_database)},
+                     {"compressed", contents.compressed},
                      {"data_start", contents.data_start},
                      {"length", contents.length},
                      {"entries", std::move(entries)}};
@@ -147,6 +149,7 @@ Result<DumpContents> parse_contents(std::string_view text) {
     contents.dump_version = json.at("dump_version").get<std::string>();
     contents.archive_version = json.at("archive_version").get<std::string>();
     contents.create_database = json.value("create_database", "");
+    contents.compressed = json.value("compressed", false);
     contents.data_start = number(json, "data_start");
     contents.length = number(json, "length");
     if (contents.data_start > contents.length) throw std::out_of_range("data_start");

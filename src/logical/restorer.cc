@@ -11,7 +11,6 @@ namespace pgmint::logical {
 namespace {
 
 constexpr unsigned kReaders = 1;  ///< per task: what it feeds is slower
-constexpr std::size_t kErrorShown = 2000;
 constexpr auto kTick = std::chrono::milliseconds(20);
 
 /// A list for pg_restore -L, in memory; the program opens it by its place below /proc.
@@ -22,14 +21,6 @@ Result<Fd> list_of(const LoadTask& task) {
   for (const auto* entry : task.entries) text += fmt::format("{};\n", entry->id);
   TRY(write_all(fd, as_bytes(text), "list of entries"));
   return fd;
-}
-
-std::string last_lines(std::string text) {
-  if (text.size() > kErrorShown) text.erase(0, text.size() - kErrorShown);
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  std::string line;
-  for (const char c : text) line += c == '\n' ? std::string("; ") : std::string(1, c);
-  return line;
 }
 
 }  // namespace
@@ -60,7 +51,7 @@ Status Restorer::run(const LoadTask& task) {
   if (!fed && fed.failure().code() != Errc::Cancelled) return fed;
   const auto status = TRY(child->wait());
   if (status != 0)
-    return Error(Errc::Postgres, fmt::format("pg_restore failed with status {}: {}", status, last_lines(child->errors())),
+    return Error(Errc::Postgres, fmt::format("pg_restore failed with status {}: {}", status, one_line(child->errors())),
                  Hint{"see also the server's log; --no-owner restores without roles and grants"});
   return fed;
 }

@@ -273,3 +273,68 @@ def test_a_password_is_never_seen(shop, make):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "pg_dump" in arguments and "sesame42" not in arguments + out + err
+
+
+def shell(script, folder):
+    from harness.places import as_owner
+    done = subprocess.run(["bash", "-o", "pipefail", "-ec", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **as_owner(cwd=folder))
+    assert done.returncode == 0, script + "\n" + done.stdout + done.stderr
+    return done.stdout
+
+
+def secret_file(folder, name, text):
+    path = folder / name
+    path.write_text(text + "\n")
+    path.chmod(0o600)
+    give_to_owner(path)
+    return path
+
+
+def test_an_export_is_opened_by_openssl_gunzip_and_pg_restore(shop, make):
+    cluster, tool = shop
+    dump(tool)
+    folder = make.folder("export")
+    secret = secret_file(folder, "pass", "open sesame")
+    (line,) = tool.run("restore-db", "--list").out.splitlines()
+    name = line.split(" | ")[2]
+    (made,) = tool.run("export", name, "--to", folder / "out", "--passphrase-file", secret, "--json").json["files"]
+    assert made["file"].endswith("/" + name)
+    shell("sha256sum -c *.sha256", folder / "out")
+    listed = shell(f"openssl enc -d -aes-256-cbc -pbkdf2 -pass file:../pass -in {name} | gunzip > ../plain && {cluster.bin}/pg_restore --list ../plain", folder / "out")
+    assert "TABLE DATA app transactions" in listed
+    tool.refuses("export", name, "--to", folder / "out", "--passphrase-file", secret, code=4, naming=["exists"])
+    # And back, byte for byte, under its own moment.
+    tool.run("import", folder / "out" / name, "--passphrase-file", secret)
+    again = tool.run("export", tool.names()[-1], "--to", folder / "again", "--passphrase-file", secret, "--json").json["files"][0]
+    shell(f"openssl enc -d -aes-256-cbc -pbkdf2 -pass file:pass -in {again['file']} | gunzip | cmp - plain", folder)
+    tool.refuses("export", name, "--to", folder / "more", code=3, naming=["passphrase"])
+
+
+@pytest.mark.parametrize("openssl", ["-pbkdf2", "-salt", "-md md5"])
+@pytest.mark.parametrize("compress", ["-Z0", "-Z6"])
+def test_files_of_the_old_scripts_come_in(shop, make, openssl, compress):
+    cluster, tool = shop
+    folder = make.folder("old")
+    secret = secret_file(folder, "pass", "open sesame")
+    name = "shop_20240120_010000.sql.gz.enc"
+    shell(f"{cluster.bin}/pg_dump -h {cluster.sockets} -U postgres -Fc {compress} shop | gzip | openssl enc -aes-256-cbc {openssl} -pass file:pass -out {name} 2> /dev/null", folder)
+    before = digest(cluster, "shop")
+    wrong = secret_file(folder, "wrong", "open barley")
+    tool.refuses("import", folder / name, "--passphrase-file", wrong, code=7, naming=["passphrase"])
+    tool.refuses("import", folder / name, code=7, naming=["encrypted", "--passphrase-file"])
+    assert tool.run("import", folder / name, "--passphrase-file", secret, "--json").json["dump"] == name
+    assert [row.split(" | ")[2] for row in tool.run("restore-db", "--list").out.splitlines()] == [name]
+    load(tool, "copy", "--from-db", "shop", "--backup", name)
+    assert digest(cluster, "copy") == before
+
+
+def test_what_is_no_dump_or_is_cut_off_does_not_come_in(shop, make):
+    cluster, tool = shop
+    folder = make.folder("bad")
+    shell(f"{cluster.bin}/pg_dump -h {cluster.sockets} -U postgres shop > plain.sql", folder)
+    shell(f"{cluster.bin}/pg_dump -h {cluster.sockets} -U postgres -Fc -Z0 shop > whole; head -c 100000 whole > cut; gzip -c whole | head -c 100000 > cut.gz", folder)
+    tool.refuses("import", folder / "plain.sql", code=8, naming=["custom format", "psql"])
+    tool.refuses("import", folder / "nothing", code=1, naming=["nothing"])
+    for name in ("cut", "cut.gz"):
+        tool.refuses("import", folder / name, code=8, naming=[name])
+    assert tool.run("list", "--json").json["clusters"] == [] or tool.names() == []

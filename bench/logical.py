@@ -1,0 +1,55 @@
+"""Dumps of the sample database: against pg_dump writing to /dev/null, again after 1 % of the rows changed, and back in the order of need."""
+import json
+import os
+import shutil
+
+HIGH = '["users", "accounts", "transactions"]'
+
+
+def measure(bench, server, pgmint, results, rounds):
+    at_server = ["-h", server.sockets, "-U", "postgres"]
+    # A copy: the sample database stays as it is for whoever measures next.
+    server.sql("drop database if exists dumped")
+    server.sql("create database dumped template mint_replica")
+    tables = server.sql("select count(*) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace", "dumped")
+    print(f"    database of {int(server.sql('select pg_database_size(' + chr(39) + 'dumped' + chr(39) + ')')) / 1e6:.0f} MB, {tables} tables", flush=True)
+    try:
+        def dump(kind):
+            spent = bench.timed(*pgmint.command("backup", "--type", "logical", "--database", "dumped", "--jobs", "2"), log=pgmint.log)
+            newest = json.loads(bench.quiet(*pgmint.command("list", "--json")))["clusters"][0]["backups"][-1]
+            results.add(f"{kind}: time", pgmint.name, spent.seconds)
+            results.add(f"{kind}: stored", pgmint.name, newest["stored_bytes"])
+            results.add("memory", pgmint.name, spent.peak)
+            print(f"    {kind}: pgmint {spent.seconds:.2f} s, {newest['stored_bytes'] / 1e6:.1f} MB stored of {newest['size_bytes'] / 1e6:.0f}, {spent.cpu:.1f} s CPU, {spent.peak / 1e6:.0f} MB peak", flush=True)
+
+        for _ in range(rounds):
+            spent = bench.timed("bash", "-c", f"'{bench.BIN}/pg_dump' -h '{server.sockets}' -U postgres -Fc -Z0 dumped | cat > /dev/null")
+            results.add("dump: time", "pg_dump", spent.seconds)
+            print(f"    dump: pg_dump -Fc -Z0 {spent.seconds:.2f} s", flush=True)
+            pgmint.create()
+            dump("dump")
+        server.sql("update transactions set amount = amount + 1 where ctid in (select ctid from transactions where hashint8(id) % 100 = 7)", "dumped")
+        server.sql("update audit_logs set action = action || '!' where hashint8(id) % 100 = 7", "dumped")
+        dump("dump after 1 %")
+        dump("dump, nothing changed")
+
+        pgmint.config.write_text(pgmint.config.read_text() + f"[recovery]\nhigh = {HIGH}\n")
+        for number in range(rounds):
+            server.sql("drop database if exists loaded")
+            loaded = json.loads(bench.quiet(*pgmint.command("restore-db", "--db", "loaded", "--from-db", "dumped", "--backup", "latest", "--json", "--log-level", "error")))
+            results.add("load: all", pgmint.name, loaded["took_s"])
+            results.add("load: critical tables", pgmint.name, loaded["ready_s"]["high"])
+            print(f"    load {number + 1}: {loaded['took_s']:.2f} s, critical tables after {loaded['ready_s']['high']:.2f} s", flush=True)
+    finally:
+        for name in ("dumped", "loaded"):
+            server.sql(f"drop database if exists {name}")
+        shutil.rmtree(pgmint.repository, ignore_errors=True)
+
+
+def require(results):
+    def ratio(a, b):
+        return a / b if a is not None and b else None
+    median = results.median
+    results.require("dump: time against pg_dump -Fc -Z0 alone", ratio(median("dump: time", "pgmint"), median("dump: time", "pg_dump")), 1.15, at_least=False)
+    results.require("dump after 1 % changed: stored of the first", ratio(median("dump after 1 %: stored", "pgmint"), median("dump: stored", "pgmint")), 0.05, at_least=False)
+    results.require("load: critical tables usable after this part", ratio(median("load: critical tables", "pgmint"), median("load: all", "pgmint")), 0.40, at_least=False)

@@ -1,0 +1,147 @@
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "cli/cluster_choice.h"
+#include "cli/commands.h"
+#include "cli/dump_names.h"
+#include "cli/dump_run.h"
+#include "cli/option_values.h"
+#include "cli/progress.h"
+#include "cli/secrets.h"
+#include "logical/export.h"
+
+namespace pgmint::cli {
+namespace {
+
+/// --passphrase-file, else the configured one; empty: neither.
+Result<std::string> passphrase(Context& context) {
+  if (const auto file = context.arguments().get("--passphrase-file")) return read_passphrase_file(*file);
+  const auto encryption = TRY(context.encryption());
+  if (encryption.export_passphrase_file) return read_passphrase_file(*encryption.export_passphrase_file);
+  return std::string();
+}
+
+Result<int> run_export(Context& context) {
+  const auto& arguments = context.arguments();
+  const auto found = TRY(find_backup(context, *arguments.position("BACKUP"), arguments.get("--cluster")));
+  const auto secret = TRY(passphrase(context));
+  if (secret.empty())
+    return Error(Errc::Configuration, "which passphrase is the file to have?",
+                 Hint{"--passphrase-file F, or export_passphrase_file in [encryption]: its first line is the passphrase"});
+  const auto dump = TRY(logical::read_overview(*found.cluster, found.session));
+  std::vector<std::string> databases = dump.databases;
+  if (!found.database.empty()) databases = {found.database};
+  if (const auto database = arguments.get("--db")) databases = {*database};
+
+  ProgressDisplay display(progress_mode(context));
+  Json files = Json::array();
+  for (const auto& database : databases) {
+    logical::ExportRequest request{.cluster = *found.cluster, .dump = dump, .database = database, .directory = fs::absolute(*arguments.get("--to")),
+                                   .file_name = dump_name(database, dump.root.started), .passphrase = secret};
+    request.workers = TRY(context.jobs());
+    request.cancel = &context.cancel();
+    request.progress = [&](std::uint64_t done, std::uint64_t total) { display.update({"export", done, total, std::nullopt, database}); };
+    const auto report = TRY(logical::export_dump(request));
+    display.finish();
+    files.push_back({{"database", database}, {"file", report.file.string()}, {"sha256_file", report.sum_file.string()}, {"sha256", report.sha256}, {"bytes", report.bytes}});
+    context.output().line(fmt::format("{}: {}, SHA-256 {}", report.file.string(), human(ByteCount(report.bytes)), report.sha256));
+  }
+  context.output().line(fmt::format("check it with: cd {} && sha256sum -c *.sha256", *arguments.get("--to")));
+  context.output().line("open it with: openssl enc -d -aes-256-cbc -pbkdf2 -pass file:PASSPHRASE_FILE -in FILE | gunzip | pg_restore --list");
+  context.output().document({{"backup", dump.root.name}, {"files", std::move(files)}});
+  return 0;
+}
+
+/// A cluster that the repository has, or the configured one, which it gets.
+Result<ClusterPtr> cluster_for_import(Context& context) {
+  const auto name = context.arguments().get("--cluster");
+  auto known = existing_cluster(context, name);
+  if (known || known.failure().code() != Errc::Precondition) return known;
+  const auto* settings = TRY(configured_cluster(context, name));
+  if (const auto control = control_of(*settings)) return cluster_for_writing(context, settings->name, control->system_identifier);
+  postgres::ConnectOptions connect;
+  connect.conninfo = settings->connection;
+  return cluster_for_writing(context, settings->name, TRY(identifier_of(context, connect)));
+}
+
+Result<int> run_import(Context& context) {
+  const auto& arguments = context.arguments();
+  const fs::path file = *arguments.position("FILE");
+  const auto status = TRY(stat_if_exists(file));
+  if (!status) return Error(Errc::NotFound, fmt::format("{} does not exist", file.string()));
+  const auto secret = TRY(passphrase(context));
+  const auto cluster = TRY(cluster_for_import(context));
+  const TimePoint changed{std::chrono::seconds(status->st_mtim.tv_sec)};
+  ProgressDisplay display(progress_mode(context));
+  logical::ImportRequest request{.cluster = *cluster, .file = file, .passphrase = secret, .database = arguments.get("--db").value_or(""),
+                                 .started = time_of_dump_name(file.filename().string()).value_or(changed)};
+  request.note = arguments.get("--note").value_or("");
+  request.codec = TRY(configured_codec(context));
+  request.workers = TRY(context.jobs());
+  request.cancel = &context.cancel();
+  request.progress = [&](std::uint64_t bytes) { display.update({"import", bytes, 0, std::nullopt, ""}); };
+  auto imported = logical::import_dump(request);
+  display.finish();
+  const auto report = TRY(std::move(imported));
+  for (const auto& warning : report.warnings) print_warning(warning);
+  const auto& database = report.databases.front();
+  context.output().line(fmt::format("{} is in the repository as {}, dump {}", file.string(), report.name, dump_name(database.name, report.started)));
+  context.output().line(fmt::format("  taken {}; {}, {}; {}, stored as {}", dump_time(report.started), counted(database.tables, "table"),
+                                    database.rows == 0 ? std::string("rows not counted") : counted(database.rows, "row"),
+                                    human(ByteCount(report.total_bytes)), human(ByteCount(report.stored_bytes))));
+  context.output().document({{"backup", report.name}, {"dump", dump_name(database.name, report.started)}, {"database", database.name},
+                             {"started", format_rfc3339(report.started)}, {"tables", database.tables}, {"rows", database.rows},
+                             {"bytes", report.total_bytes}, {"stored_bytes", report.stored_bytes}});
+  return 0;
+}
+
+}  // namespace
+
+const CommandSpec& export_command() {
+  static const CommandSpec command = {
+      .verb = "export",
+      .summary = "write a dump as a file that openssl, gunzip and pg_restore open",
+      .description = {"Writes DATABASE_DATE_TIME.sql.gz.enc and its .sha256 into a folder: what pg_dump wrote, through gzip, through openssl enc "
+                      "-aes-256-cbc -pbkdf2. It is streamed, and appears when it is whole: no plaintext touches a disk.",
+                      "Such a file is encrypted, but nothing authenticates it: the sum beside it shows damage, not who made it. The repository does both; "
+                      "export is for those who have no pgmint."},
+      .positionals = {{.name = "BACKUP", .text = "A logical backup, or one of its dumps, as restore-db --list shows it."}},
+      .options = {{.name = "--to", .value = "DIR", .text = "The folder; made when it is not there.", .required = true, .completes = Completes::Directory},
+                  {.name = "--passphrase-file", .value = "FILE", .text = "Its first line is the passphrase. Default: export_passphrase_file in [encryption].", .completes = Completes::File},
+                  {.name = "--db", .value = "DB", .text = "This database alone."},
+                  {.name = "--cluster", .value = "NAME", .text = "Where several clusters have a backup of that name.", .completes = Completes::Cluster},
+                  {.name = "--jobs", .value = "N", .text = "Threads that read. Default: the configured jobs, else the cores."}},
+      .exits = {{1, "There is no such backup."}, {4, "The file exists, or the backup is no dump; nothing was changed."}},
+      .examples = {{"pgmint export mint_replica_20240120_010000.sql.gz.enc --to /mnt/usb --passphrase-file /root/export.pass", "One dump, to take away."}},
+      .see_also = {"import", "restore-db"},
+      .run = run_export,
+  };
+  return command;
+}
+
+const CommandSpec& import_command() {
+  static const CommandSpec command = {
+      .verb = "import",
+      .summary = "take a dump file into the repository",
+      .description = {"Takes what pg_dump -Fc wrote, plain or through gzip, and either of them through openssl enc -aes-256-cbc: with -pbkdf2, as export "
+                      "writes it, or without, as older scripts did. The file stays where it is.",
+                      "The dump is listed under the moment that the file's name tells (NAME_YYYYMMDD_HHMMSS, local time), else that of its last change."},
+      .positionals = {{.name = "FILE", .text = "The file.", .completes = Completes::File}},
+      .options = {{.name = "--passphrase-file", .value = "FILE", .text = "Its first line is the passphrase. Default: export_passphrase_file in [encryption].", .completes = Completes::File},
+                  {.name = "--db", .value = "DB", .text = "The database's name, where it is not to be the one that the archive has."},
+                  {.name = "--cluster", .value = "NAME", .text = "Whose dump it is. May be left out when there is one.", .completes = Completes::Cluster},
+                  {.name = "--note", .value = "TEXT", .text = "Stands beside the backup in list and show."},
+                  {.name = "--jobs", .value = "N", .text = "Threads that compress. Default: the configured jobs, else the cores."}},
+      .exits = {{1, "There is no such file."}, {7, "The passphrase does not open it."}, {8, "It is damaged, or no archive of pg_dump's."}},
+      .examples = {{"pgmint import /mnt/old/mint_replica_20240120_010000.sql.gz.enc --passphrase-file /root/old.pass", "A dump of the old scripts."}},
+      .see_also = {"export", "restore-db"},
+      .run = run_import,
+  };
+  return command;
+}
+
+}  // namespace pgmint::cli
