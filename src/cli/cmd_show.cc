@@ -7,6 +7,7 @@
 #include "base/units.h"
 #include "cli/cluster_choice.h"
 #include "cli/commands.h"
+#include "cli/proofs.h"
 #include "cli/recovery_facts.h"
 #include "repository/record.h"
 
@@ -56,7 +57,8 @@ Json details_json(const repository::ManifestRoot& root, const std::vector<std::s
           {"session", root.session.hex()}};
 }
 
-void print(Output& out, const BackupFacts& backup, const std::vector<std::string>& config_files) {
+void print(Output& out, const BackupFacts& backup, const std::vector<std::string>& config_files,
+           const repository::EarlierProofs& proofs) {
   const auto& root = *backup.root;
   const auto field = [&](std::string_view name, std::string_view value) {
     out.line(fmt::format("{:<18}{}", name, value));
@@ -88,6 +90,8 @@ void print(Output& out, const BackupFacts& backup, const std::vector<std::string
   for (const auto& path : config_files) field("configuration", path);
   if (!root.note.empty()) field("note", root.note);
   if (backup.hold) field("held", *backup.hold);
+  field("found sound", proofs_text(proofs));
+  if (proofs.damaged_packs > 0) field("", fmt::format("{} damaged: pgmint verify --read-data", counted(proofs.damaged_packs, "pack")));
   field("damaged pages", std::to_string(root.bad_pages.size()));
   for (std::size_t i = 0; i < root.bad_pages.size() && i < kDamagedPagesShown; ++i)
     field("", fmt::format("{} block {}", root.bad_pages[i].path, root.bad_pages[i].block));
@@ -104,10 +108,12 @@ Result<int> run(Context& context) {
     return Error(Errc::Corruption, fmt::format("{}: its manifest cannot be read: {}", backup.snap.name, backup.problem),
                  Hint{"pgmint verify --read-data"});
   const auto files = TRY(configuration_files(*found.cluster, *backup.root));
+  const auto proofs = proofs_of(*found.cluster, found.session);
   Json json = to_json(backup);
   json.update(details_json(*backup.root, files));
+  json["verified"] = proofs_json(proofs);
   context.output().document(json);
-  print(context.output(), backup, files);
+  print(context.output(), backup, files, proofs);
   return 0;
 }
 
@@ -119,7 +125,7 @@ const CommandSpec& show_command() {
       .summary = "show everything about one backup",
       .description = {"Shows what list shows, and the server that the backup was taken from: version, block size, "
                       "tablespaces, databases, configuration files from outside "
-                      "the data directory, damaged pages, warnings."},
+                      "the data directory, damaged pages, warnings; and when verify last read what it refers to."},
       .positionals = {{.name = "BACKUP", .text = "A name as list shows it."}},
       .options = {{.name = "--cluster",
                    .value = "NAME",

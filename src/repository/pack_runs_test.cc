@@ -1,5 +1,6 @@
 #include "repository/pack_runs.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <set>
@@ -42,7 +43,7 @@ TEST(PackRuns, ReadBackAsTheyWereWritten) {
 /// Some thousand packs of a few sessions, as a full backup and what is left of older ones are.
 TEST(PackRuns, AnyPacksSurviveInFewBytes) {
   const auto seed = test_seed();
-  SCOPED_TRACE(test_seed_trace(seed));
+  SCOPED_TRACE(fmt::format("PGMINT_TEST_SEED={}", seed));
   SeededRandom random(seed);
   for (int round = 0; round < 200; ++round) {
     std::set<PackId> packs;

@@ -22,8 +22,9 @@ ProofClock ProofClock::of(TimePoint local, std::optional<TimePoint> store, const
   return {std::min(local, other), std::max({local, other, state.last_activity()})};
 }
 
-void EarlierProofs::add(const PackSummary& pack, std::optional<TimePoint> read) {
-  if (!read) {
+void EarlierProofs::add(const PackSummary& pack, std::optional<TimePoint> read, bool damaged) {
+  if (damaged || !read) {
+    if (damaged) ++damaged_packs;
     ++unproven_packs;
     unproven_bytes += pack.size;
     return;
@@ -39,6 +40,7 @@ void EarlierProofs::add(const EarlierProofs& other) {
   bytes += other.bytes;
   unproven_packs += other.unproven_packs;
   unproven_bytes += other.unproven_bytes;
+  damaged_packs += other.damaged_packs;
   if (other.oldest) oldest = std::min(oldest.value_or(*other.oldest), *other.oldest);
   if (other.newest) newest = std::max(newest.value_or(*other.newest), *other.newest);
 }
@@ -90,8 +92,11 @@ EarlierProofs what_is_proven(const LogState& state, const std::optional<SessionI
   std::set<PackId> seen;
   for (const auto& [session, live] : state.snapshots()) {
     if (only && session != *only) continue;
-    for (const auto& [id, pack] : live.packs)
-      if (seen.insert(id).second) proven.add(pack, proven_at(state.pack_proofs().of(id), ProofDepth::Hashed, clock));
+    for (const auto& [id, pack] : live.packs) {
+      if (!seen.insert(id).second) continue;
+      const auto& history = state.pack_proofs().of(id);
+      proven.add(pack, proven_at(history, ProofDepth::Hashed, clock), history.damaged.has_value());
+    }
   }
   return proven;
 }

@@ -17,8 +17,8 @@ struct ProofClock {
 };
 
 struct VerifyChoice {
-  std::optional<std::chrono::hours> older_than;  ///< only packs whose proof is older, or absent
-  std::optional<std::uint32_t> share;            ///< at least so many millionths of all bytes, from 1 to 1,000,000
+  std::optional<std::chrono::hours> older_than = {};  ///< only packs whose proof is older, or absent
+  std::optional<std::uint32_t> share = {};            ///< at least so many millionths of all bytes, from 1 to 1,000,000
   bool everything() const { return !older_than && !share; }
 };
 
@@ -26,9 +26,10 @@ struct VerifyChoice {
 struct EarlierProofs {
   std::uint64_t packs = 0, bytes = 0;              ///< with a proof
   std::uint64_t unproven_packs = 0, unproven_bytes = 0;
+  std::uint64_t damaged_packs = 0;                 ///< among the unproven: found so, and not sound since
   std::optional<TimePoint> oldest, newest;         ///< of the packs' proofs
   /// @param read  when it was last proven
-  void add(const PackSummary& pack, std::optional<TimePoint> read);
+  void add(const PackSummary& pack, std::optional<TimePoint> read, bool damaged = false);
   void add(const EarlierProofs& other);
 };
 
@@ -46,7 +47,7 @@ struct ChosenPacks {
 ChosenPacks choose_packs(std::vector<PackSummary> packs, const PackProofs& proofs, ProofDepth at_least,
                          const ProofClock& clock, const VerifyChoice& choice);
 
-/// Of every pack of a live snapshot, or of this one.
+/// Of every pack of a live snapshot, or of this one; by whatever depth it was read.
 EarlierProofs what_is_proven(const LogState& state, const std::optional<SessionId>& only, const ProofClock& clock);
 
 }  // namespace pgmint::repository

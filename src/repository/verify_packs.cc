@@ -167,7 +167,7 @@ Status check_packs(const Cluster& cluster, const RecordMarker& marker, VerifyDep
       return status;
     });
   group.spawn([&]() -> Status {
-    while (!waiting.empty() && reading.goes_on() && queue.push(waiting.back())) waiting.pop_back();
+    for (bool first = true; !waiting.empty() && (first || reading.goes_on()) && queue.push(waiting.back()); first = false) waiting.pop_back();
     queue.close();
     return group.check();
   });

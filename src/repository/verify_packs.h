@@ -58,7 +58,7 @@ class PackChecker {
 struct PackReading {
   unsigned workers = 2;
   const CancelToken* cancel = nullptr;
-  std::function<bool()> goes_on;                             ///< asked before each pack
+  std::function<bool()> goes_on;                             ///< asked before each pack but the first
   std::function<void(const PackSummary&, PackVerdict)> note;  ///< called by the workers
   std::function<void(std::uint64_t bytes)> progress;         ///< called by the caller's thread, after each pack
 };
