@@ -23,6 +23,7 @@ void VerifyMemory::damaged(const PackId& pack, ProofDepth depth) {
   const auto& history = cluster_.state().pack_proofs().of(pack);
   const bool known = history.damaged && *history.damaged >= depth && history.newest(ProofDepth::Hashed) == 0;
   sound_.erase(pack);
+  all_damaged_.insert(pack);
   if (!known) damaged_[pack] = depth;
 }
 

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "repository/repository.h"
@@ -18,6 +19,7 @@ class VerifyMemory {
   void sound(const PackId& pack, ProofDepth depth) { sound_[pack] = depth; }
   /// Not sound after all. Nothing is noted where it is known already.
   void damaged(const PackId& pack, ProofDepth depth);
+  bool was_damaged(const PackId& pack) const { return all_damaged_.contains(pack); }
   bool has_sound() const { return !sound_.empty(); }
   void drop_sound() { sound_.clear(); }
   /// Writes what was noted since the last time, if anything, and forgets it. @param read  when the reading of these began
@@ -30,7 +32,8 @@ class VerifyMemory {
   Cluster& cluster_;
   const std::size_t runs_max_;
   std::unique_ptr<Cluster> writer_;
-  std::map<PackId, ProofDepth> sound_, damaged_;
+  std::map<PackId, ProofDepth> sound_, damaged_;  ///< since the last write()
+  std::set<PackId> all_damaged_;
 };
 
 }  // namespace pgmint::repository

@@ -301,6 +301,21 @@ TEST_F(VerifyMemoryTest, TwentyTwentiethsReadEverything) {
   EXPECT_EQ(proven(Decompressed), packs().size());
 }
 
+/// Bundles are decompressed in the walk over the manifests: only those of packs that are read in this run.
+TEST_F(VerifyMemoryTest, PacksThatAreNotReadAreNotTouched) {
+  ASSERT_TRUE(backup("a", 3));
+  report_of(reading(VerifyDepth::Decompress));
+  const auto map_pack = name_of(packs().back());
+  storage::Fault fault;
+  fault.on = storage::Operation::ReadRange;
+  fault.matches = [&](const std::string& name) { return name.find("/p/") != std::string::npos && name != map_pack; };
+  store->add(fault);
+  const auto report = report_of(reading(VerifyDepth::Decompress, {.older_than = kMonth}));
+  EXPECT_EQ(report.packs_read, 0u);
+  EXPECT_EQ(report.files, 3u) << "the manifest is walked all the same";
+  ASSERT_FALSE(verified(reading(VerifyDepth::Decompress)));
+}
+
 TEST_F(VerifyMemoryTest, MoreRunsThanAnEntryHoldsAreSeveralEntries) {
   ASSERT_TRUE(backup("a", 9));
   VerifyMemory small(*cluster, 2);
