@@ -155,7 +155,7 @@ std::string what_was_left(const repository::EarlierProofs& left) {
   if (left.packs > 0)
     text += fmt::format("; not read now, found sound before: {} ({}), the oldest {}", counted(left.packs, "pack"), human(ByteCount(left.bytes)), ago(*left.oldest));
   if (left.unproven_packs > 0)
-    text += fmt::format("; NEVER READ like this: {} ({})", counted(left.unproven_packs, "pack"), human(ByteCount(left.unproven_bytes)));
+    text += fmt::format("; not read now, and without a proof of this depth: {} ({})", counted(left.unproven_packs, "pack"), human(ByteCount(left.unproven_bytes)));
   return text;
 }
 

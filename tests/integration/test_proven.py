@@ -90,7 +90,7 @@ def test_shares_add_up_to_everything(tool):
     assert shares[0]["packs_unproven"] == packs - shares[0]["packs_read"] > 0 and shares[0]["proven"] == "present"
     assert shares[-1]["packs_unproven"] == 0 and shares[-1]["proven"] == "opened"
     line = tool.run("verify", "--decompress", "--sample", "1%").out.strip().splitlines()[-1]
-    assert "NEVER READ like this" in line
+    assert "without a proof of this depth" in line
     verified = tool.run("status", "--json", code=(0, 10)).json["clusters"][0]["verified"]
     assert verified["unproven_packs"] == 0 and verified["packs"] == packs and verified["oldest"] <= verified["newest"]
 
