@@ -235,12 +235,13 @@ const CommandSpec& verify_command() {
                       "PostgreSQL starts from a backup is shown by a restore, and by nothing else.",
                       "Which packs were found sound, how far they were looked into, and when, is remembered in the log (audit list), "
                       "as far as it came also when it is interrupted; a pack that was found damaged loses all such proofs, and is read "
-                      "by every later run until it is sound. --older-than 30d reads packs whose last proof of the asked depth is older than that, or "
+                      "by every later run until it is sound.",
+                      "--older-than 30d reads packs whose last proof of the asked depth is older than that, or "
                       "that have none. --sample 5% reads that share of each cluster's bytes: what was never read first, then what was "
-                      "read longest ago, so that twenty such runs read everything. With both, of what is older a share of all. What is "
-                      "not read is not vouched for anew: the last line says how much that is, and of when its proofs are. Log, manifests, "
-                      "maps, and that every object is there with its size are always checked in full; so is WAL. A proof whose date clocks "
-                      "contradict counts as none.",
+                      "read longest ago, so that twenty such runs read everything. With both, that share of all, out of what is due. What is "
+                      "not read is not vouched for anew: the last line says how much that is, and how old its proofs are. Log, manifests, "
+                      "maps, and that every object is there with its size are always checked in full; so is WAL. A proof counts as none when "
+                      "clocks contradict its date.",
                       "A maintenance key opens no records: with it --read-data and --decompress compare packs with their "
                       "SHA-256, and WAL is not checked. The last line says which of these was done. A key that may not write into the log "
                       "verifies all the same, with a warning that nobody will remember it."},

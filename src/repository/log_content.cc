@@ -148,6 +148,7 @@ void add_fields(Fields& fields, const AuditEntry& e) {
       out.u8(static_cast<std::uint8_t>(packs.depth));
       out.u8(packs.damaged ? 1 : 0);
       out.u64(static_cast<std::uint64_t>(packs.read.time_since_epoch().count()));
+      out.u64(packs.seen);
       write_pack_runs(out, packs.packs);
     });
 }
@@ -366,6 +367,7 @@ Result<std::optional<PacksRead>> read_packs_read(ByteView value) {
   packs.depth = static_cast<ProofDepth>(depth);
   packs.damaged = outcome == 1;
   packs.read = time_of(TRY(in.u64()));
+  packs.seen = TRY(in.u64());
   packs.packs = TRY(read_pack_runs(in));
   TRY(in.expect_end());
   return std::optional(std::move(packs));

@@ -40,11 +40,13 @@ void PackProofs::note(const PacksRead& packs, std::uint64_t seq, TimePoint time)
     change(pieces_[run.session], run, [&](PackHistory& history) {
       if (packs.damaged) {
         history.proofs = {};
-        history.damaged = std::max(history.damaged.value_or(packs.depth), packs.depth);
+        history.damaged = {history.damaged ? std::max(history.damaged->depth, packs.depth) : packs.depth, seq};
         return;
       }
+      // Who did not know of the damage may have read the pack before it happened.
+      if (history.damaged && packs.seen <= history.damaged->seq) return;
       history.proofs[index_of(packs.depth)] = {seq, read};
-      if (history.damaged && *history.damaged <= packs.depth) history.damaged.reset();
+      if (history.damaged && history.damaged->depth <= packs.depth) history.damaged.reset();
     });
 }
 

@@ -25,6 +25,7 @@ struct PacksRead {
   ProofDepth depth{};
   bool damaged = false;         ///< what reading them like this found, else they are sound
   TimePoint read{};             ///< when the reading began
+  std::uint64_t seen = 0;       ///< so many entries of the log were known then
   std::vector<PackRun> packs;
 };
 
@@ -35,8 +36,13 @@ struct PackHistory {
     TimePoint read{};       ///< epoch: undated, since clocks contradicted each other
     bool operator==(const Proof&) const = default;
   };
+  struct Damage {
+    ProofDepth depth{};     ///< the greatest at which it was seen
+    std::uint64_t seq = 0;  ///< of the last entry that says so
+    bool operator==(const Damage&) const = default;
+  };
   std::array<Proof, kProofDepths> proofs;
-  std::optional<ProofDepth> damaged;  ///< found so, and not found sound since at this depth
+  std::optional<Damage> damaged;  ///< and not found sound since at this depth
 
   /// The entry of the newest proof of at least that depth; 0: there is none.
   std::uint64_t newest(ProofDepth at_least) const;

@@ -13,8 +13,10 @@ using std::chrono::hours;
 using enum ProofDepth;
 constexpr std::array kDepths = {Hashed, Opened, Decompressed};
 
-PacksRead sound(ProofDepth depth, std::vector<PackRun> packs, TimePoint read) { return {depth, false, read, std::move(packs)}; }
-PacksRead damaged(ProofDepth depth, std::vector<PackRun> packs) { return {depth, true, at_second(0), std::move(packs)}; }
+constexpr std::uint64_t kSeenAll = ~std::uint64_t{0};
+
+PacksRead sound(ProofDepth depth, std::vector<PackRun> packs, TimePoint read) { return {depth, false, read, kSeenAll, std::move(packs)}; }
+PacksRead damaged(ProofDepth depth, std::vector<PackRun> packs) { return {depth, true, at_second(0), kSeenAll, std::move(packs)}; }
 PackRun run(unsigned session, std::uint32_t first, std::uint32_t last) { return {session_id(session), first, last}; }
 const TimePoint kNow = at_second(0);
 
@@ -39,17 +41,30 @@ TEST(PackProofs, DamageTakesEveryProofBackUntilThePackIsSoundAtThatDepth) {
   for (auto depth : kDepths) proofs.note(sound(depth, {run(1, 0, 2)}, kNow), 5, kNow);
   proofs.note(damaged(Opened, {run(1, 1, 1)}), 6, kNow);
   EXPECT_EQ(proofs.of(pack_id(1, 1)).newest(Hashed), 0u);
-  EXPECT_EQ(proofs.of(pack_id(1, 1)).damaged, Opened);
+  EXPECT_EQ(proofs.of(pack_id(1, 1)).damaged, (PackHistory::Damage{Opened, 6}));
   EXPECT_EQ(proofs.of(pack_id(1, 0)).newest(Decompressed), 5u);
   EXPECT_EQ(proofs.of(pack_id(1, 2)).newest(Decompressed), 5u);
   proofs.note(sound(Hashed, {run(1, 0, 2)}, kNow), 7, kNow);
-  EXPECT_EQ(proofs.of(pack_id(1, 1)).damaged, Opened) << "who did not look so far cannot tell";
+  EXPECT_EQ(proofs.of(pack_id(1, 1)).damaged, (PackHistory::Damage{Opened, 6})) << "who did not look so far cannot tell";
   proofs.note(damaged(Hashed, {run(1, 1, 1)}), 8, kNow);
-  EXPECT_EQ(proofs.of(pack_id(1, 1)).damaged, Opened);
+  EXPECT_EQ(proofs.of(pack_id(1, 1)).damaged, (PackHistory::Damage{Opened, 8}));
   EXPECT_EQ(proofs.of(pack_id(1, 1)).newest(Hashed), 0u);
   proofs.note(sound(Decompressed, {run(1, 1, 1)}, kNow), 9, kNow);
   EXPECT_EQ(proofs.of(pack_id(1, 1)).damaged, std::nullopt);
   EXPECT_EQ(proofs.of(pack_id(1, 1)).newest(Opened), 9u);
+}
+
+/// Two verify at once: one reads the pack before it is spoilt and writes last.
+TEST(PackProofs, WhoDidNotKnowOfDamageCannotSayThatItIsGone) {
+  PackProofs proofs;
+  proofs.note(damaged(Hashed, {run(1, 1, 1)}), 6, kNow);
+  proofs.note({Decompressed, false, kNow, 6, {run(1, 0, 2)}}, 7, kNow);
+  EXPECT_EQ(proofs.of(pack_id(1, 1)).damaged, (PackHistory::Damage{Hashed, 6}));
+  EXPECT_EQ(proofs.of(pack_id(1, 1)).newest(Hashed), 0u);
+  EXPECT_EQ(proofs.of(pack_id(1, 0)).newest(Hashed), 7u);
+  proofs.note({Hashed, false, kNow, 7, {run(1, 0, 2)}}, 8, kNow);
+  EXPECT_EQ(proofs.of(pack_id(1, 1)).damaged, std::nullopt);
+  EXPECT_EQ(proofs.of(pack_id(1, 1)).newest(Hashed), 8u);
 }
 
 TEST(PackProofs, APurgedPackDropsOutOfItsRun) {
@@ -135,15 +150,16 @@ TEST(PackProofs, RunsAreWhatEachPackByItselfWouldBe) {
         default: {
           const bool bad = random.below(3) == 0;
           const auto read = kNow + std::chrono::minutes(random.below(600));
-          proofs.note({depth, bad, read, {run(session, first, last)}}, seq, time);
+          const auto seen = random.below(seq + 1);
+          proofs.note({depth, bad, read, seen, {run(session, first, last)}}, seq, time);
           for (auto number = first; number <= last; ++number) {
             auto& history = simple[{session_id(session), number}];
             if (bad) {
               history.proofs = {};
-              history.damaged = std::max(history.damaged.value_or(Hashed), depth);
-            } else {
+              history.damaged = {std::max(history.damaged.value_or(PackHistory::Damage{Hashed, 0}).depth, depth), seq};
+            } else if (!history.damaged || seen > history.damaged->seq) {
               history.proofs[static_cast<std::size_t>(depth) - 1] = {seq, std::min(read, time)};
-              if (history.damaged && *history.damaged <= depth) history.damaged.reset();
+              if (history.damaged && history.damaged->depth <= depth) history.damaged.reset();
             }
           }
         }
@@ -167,7 +183,7 @@ class ProofsOfALog : public testing::Test, public LogFixture {
     EXPECT_TRUE(backup(2, {pack(2, 0), pack(2, 1)}));
   }
   Status verified(ProofDepth depth, std::vector<PackRun> packs, bool damaged = false) {
-    return write(AuditEntry{"packs verified", "", {{depth, damaged, now, std::move(packs)}}});
+    return write(AuditEntry{"packs verified", "", {{depth, damaged, now, state.next_seq(), std::move(packs)}}});
   }
   const PackHistory& of(unsigned session, std::uint32_t number) { return state.pack_proofs().of(pack_id(session, number)); }
 };

@@ -123,8 +123,8 @@ class Verification {
   void warn_of_known_damage() {
     for (const auto& [id, pack] : packs_) {
       const auto known = cluster_.state().pack_proofs().of(id).damaged;
-      if (known && !memory_.was_damaged(id) && (options_.depth == VerifyDepth::Presence || *known > reach()))
-        warning(pack_name(cluster_.id(), id), fmt::format("it was found damaged before, when it was {}; this verification did not look so far", proof_depth_name(*known)));
+      if (known && !memory_.was_damaged(id) && (options_.depth == VerifyDepth::Presence || known->depth > reach()))
+        warning(pack_name(cluster_.id(), id), fmt::format("it was found damaged before, when it was {}; this verification did not look so far", proof_depth_name(known->depth)));
     }
   }
 

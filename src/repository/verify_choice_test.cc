@@ -23,9 +23,9 @@ class VerifyChoiceTest : public testing::Test {
 
   void add(std::uint32_t number, std::uint64_t size) { packs.push_back({pack_id(1, number), size, {}}); }
   void prove(std::uint32_t number, TimePoint read, ProofDepth depth = Opened) {
-    proofs.note({depth, false, read, {{session_id(1), number, number}}}, ++seq, read);
+    proofs.note({depth, false, read, seq + 1, {{session_id(1), number, number}}}, ++seq, read);
   }
-  void spoil(std::uint32_t number) { proofs.note({Opened, true, kNow, {{session_id(1), number, number}}}, ++seq, kNow); }
+  void spoil(std::uint32_t number) { proofs.note({Opened, true, kNow, 0, {{session_id(1), number, number}}}, ++seq, kNow); }
   ChosenPacks choose(const VerifyChoice& choice, ProofDepth depth = Opened) { return choose_packs(packs, proofs, depth, clock, choice); }
   static std::vector<std::uint32_t> numbers(const ChosenPacks& chosen) {
     std::vector<std::uint32_t> all;
@@ -121,7 +121,7 @@ TEST_F(VerifyChoiceTest, SharesAddUpToEverything) {
       packs.push_back({pack_id(static_cast<unsigned>(random.below(3)), static_cast<std::uint32_t>(i)), size, {}});
       unread.insert(packs.back().id);
       if (random.below(3) == 0)  // proven before, with whatever clock
-        proofs.note({Opened, false, kNow + kDay * (static_cast<int>(random.below(400)) - 200), runs_of({packs.back().id})}, ++seq, kNow);
+        proofs.note({Opened, false, kNow + kDay * (static_cast<int>(random.below(400)) - 200), 0, runs_of({packs.back().id})}, ++seq, kNow);
     }
     std::uint64_t bytes = 0;
     for (const auto& pack : packs) bytes += pack.size;
@@ -143,7 +143,7 @@ TEST_F(VerifyChoiceTest, SharesAddUpToEverything) {
       EXPECT_EQ(chosen.left.bytes + chosen.left.unproven_bytes + taken, bytes);
       // Each run is written down with a clock of its own; that must not matter.
       const auto time = kNow + kDay * (static_cast<int>(random.below(400)) - 200);
-      proofs.note({Opened, false, time, runs_of(std::move(read))}, ++seq, time);
+      proofs.note({Opened, false, time, 0, runs_of(std::move(read))}, ++seq, time);
       proofs.note_time(time);
     }
     EXPECT_TRUE(unread.empty()) << unread.size() << " of " << packs.size() << " packs left out, share " << share << ", round " << round;
@@ -167,7 +167,7 @@ TEST_F(VerifyChoiceTest, WhatIsProvenCountsEachPackOfLiveBackupsOnce) {
   ASSERT_TRUE(log.genesis());
   ASSERT_TRUE(log.backup(1, {pack(1, 0), pack(1, 1)}));
   ASSERT_TRUE(log.backup(2, {pack(2, 0)}, 1, {pack_id(1, 1)}));
-  ASSERT_TRUE(log.write(AuditEntry{"packs verified", "", {{Opened, false, kNow, {{session_id(1), 0, 1}}}}}));
+  ASSERT_TRUE(log.write(AuditEntry{"packs verified", "", {{Opened, false, kNow, 0, {{session_id(1), 0, 1}}}}}));
   const ProofClock now{log.now, log.now};
   const auto all = what_is_proven(log.state, std::nullopt, now);
   EXPECT_EQ(all.packs, 2u);

@@ -27,7 +27,7 @@ class VerifyMemory {
   Status write(TimePoint read);
 
  private:
-  Status append(const std::vector<PacksRead>& packs);
+  Status append(std::vector<PacksRead> packs);
 
   Cluster& cluster_;
   const std::size_t runs_max_;

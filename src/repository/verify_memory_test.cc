@@ -134,7 +134,8 @@ TEST_F(VerifyMemoryTest, DamageInAProvenPackIsFoundWhenItsTurnComesAndThenUntilI
   EXPECT_EQ(report.left.packs, 4u) << "it says that it did not look";
   EXPECT_EQ(objects(report_of(reading())), Names{name_of(pack)});
   EXPECT_EQ(of(pack).newest(Hashed), 0u);
-  EXPECT_EQ(of(pack).damaged, Hashed) << "another SHA-256";
+  ASSERT_TRUE(of(pack).damaged);
+  EXPECT_EQ(of(pack).damaged->depth, Hashed) << "another SHA-256";
   for (int i = 0; i < 2; ++i) {
     report = of_last_month();
     EXPECT_EQ(objects(report), Names{name_of(pack)});
@@ -314,6 +315,25 @@ TEST_F(VerifyMemoryTest, PacksThatAreNotReadAreNotTouched) {
   EXPECT_EQ(report.packs_read, 0u);
   EXPECT_EQ(report.files, 3u) << "the manifest is walked all the same";
   ASSERT_FALSE(verified(reading(VerifyDepth::Decompress)));
+}
+
+TEST_F(VerifyMemoryTest, WhoVerifiesMeanwhileDoesNotTakeDamageBack) {
+  ASSERT_TRUE(backup("a", 3));
+  const auto pack = packs()[1];
+  auto options = reading();
+  options.workers = 1;
+  bool once = false;
+  options.progress = [&](std::uint64_t, std::uint64_t) {
+    if (std::exchange(once, true)) return;
+    // Somebody else comes upon the pack as a bad disk showed it to him; this run sees it as it should be.
+    VerifyMemory other(*cluster);
+    other.damaged(pack, Hashed);
+    EXPECT_TRUE(other.write(clock.now()));
+  };
+  EXPECT_FALSE(report_of(options).damaged());
+  EXPECT_TRUE(of(pack).damaged);
+  EXPECT_EQ(of_last_month().packs_read, 1u);
+  EXPECT_FALSE(of(pack).damaged) << "who knew of it looked again";
 }
 
 TEST_F(VerifyMemoryTest, MoreRunsThanAnEntryHoldsAreSeveralEntries) {

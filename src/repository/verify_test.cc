@@ -190,7 +190,8 @@ TEST_F(VerifyTest, APackThatSomethingDescribesWronglyIsNotProven) {
   }
   EXPECT_EQ(verified(options).packs_read, 1u) << "the others are proven";
   ASSERT_TRUE(cluster->log().refresh());
-  EXPECT_EQ(cluster->state().pack_proofs().of(pack).damaged, ProofDepth::Decompressed);
+  ASSERT_TRUE(cluster->state().pack_proofs().of(pack).damaged);
+  EXPECT_EQ(cluster->state().pack_proofs().of(pack).damaged->depth, ProofDepth::Decompressed);
   options.depth = VerifyDepth::Presence;
   options.choice = {};
   EXPECT_EQ(verified(options).findings.size(), 1u) << "a warning that it was damaged and not looked at";
