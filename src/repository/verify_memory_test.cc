@@ -179,19 +179,38 @@ TEST_F(VerifyMemoryTest, WhatIsMissingIsFoundAtOnceHoweverProven) {
 
 TEST_F(VerifyMemoryTest, AnInterruptedRunKeepsWhatItProved) {
   ASSERT_TRUE(backup("a", 30));
+  for (const auto& [depth, proof] : {std::pair(VerifyDepth::Open, Opened), std::pair(VerifyDepth::Decompress, Decompressed)}) {
+    CancelToken cancel;
+    auto options = reading(depth);
+    options.workers = 1;
+    options.cancel = &cancel;
+    options.progress = [&](std::uint64_t, std::uint64_t) { cancel.cancel(); };
+    const auto report = verified(options);
+    ASSERT_FALSE(report);
+    EXPECT_EQ(report.failure().code(), Errc::Cancelled);
+    const auto kept = proven(proof);
+    EXPECT_GT(kept, 0u);
+    EXPECT_LT(kept, 31u);
+    EXPECT_EQ(of_last_month(depth).packs_read, 31u - kept);
+    EXPECT_EQ(proven(proof), 31u);
+  }
+}
+
+TEST_F(VerifyMemoryTest, AWalkThatTakesTooLongAfterASignalProvesNothing) {
+  ASSERT_TRUE(backup("a", 30));
   CancelToken cancel;
   auto options = reading();
   options.workers = 1;
   options.cancel = &cancel;
   options.progress = [&](std::uint64_t, std::uint64_t) { cancel.cancel(); };
-  const auto report = verified(options);
-  ASSERT_FALSE(report);
-  EXPECT_EQ(report.failure().code(), Errc::Cancelled);
-  const auto kept = proven(Opened);
-  EXPECT_GT(kept, 0u);
-  EXPECT_LT(kept, 31u);
-  EXPECT_EQ(of_last_month().packs_read, 31u - kept);
-  EXPECT_EQ(proven(Opened), 31u);
+  storage::Fault slow;  // a store that takes a minute for each object of the walk
+  slow.when = storage::Fault::When::Delay;
+  slow.on = storage::Operation::Read;
+  slow.matches = [](const std::string& name) { return name.find("/snap/") != std::string::npos; };
+  slow.delay = std::chrono::minutes(1);
+  store->add(slow);
+  ASSERT_FALSE(verified(options));
+  EXPECT_EQ(proven(Opened), 0u);
 }
 
 TEST_F(VerifyMemoryTest, AnInterruptedRunKeepsThatAPackIsDamaged) {
