@@ -105,6 +105,24 @@ TEST(BoundedQueue, CloseDrainsAndCancelDrops) {
   EXPECT_EQ(r.pop(), std::nullopt);
 }
 
+TEST(CancelToken, IsNotSeenWhileItIsHeldOff) {
+  CancelToken token;
+  {
+    const CancelToken::HoldOff first(&token);
+    token.cancel();
+    EXPECT_TRUE(token.check());
+    EXPECT_TRUE(token.requested());
+    {
+      const CancelToken::HoldOff second(&token);
+      EXPECT_FALSE(token.cancelled());
+    }
+    EXPECT_FALSE(token.cancelled()) << "the first still holds it off";
+  }
+  EXPECT_TRUE(token.cancelled());
+  EXPECT_FALSE(token.check());
+  const CancelToken::HoldOff of_nothing(nullptr);
+}
+
 TEST(TaskGroup, FirstFailureWinsAndWakesBlockedWorkers) {
   BoundedQueue<int> q(1);
   TaskGroup group;

@@ -8,7 +8,7 @@ namespace {
 CancelToken process_token;  // static: a signal handler may run at any time
 
 void on_signal(int) {
-  if (process_token.cancelled()) ::_exit(130);
+  if (process_token.requested()) ::_exit(130);
   process_token.cancel();
 }
 }  // namespace

@@ -280,7 +280,7 @@ const CommandSpec& expire_command() {
            "the backups of before need to become consistent. Objects are removed by collect.",
            "Held backups always stay, and so do the newest ones, however old, as many as minimum says. A damaged backup "
            "takes no other one's place. Ages are judged by the lowest of this host's clock, the store's, and the last entry "
-           "of the log that neither expire nor collect wrote: when no backups are made any more, none are let go by age. "
+           "of the log that is not the work of expire, collect or verify: when no backups are made any more, none are let go by age. "
            "Clocks that are more than an hour apart stop the command."},
       .positionals = {{.name = "CLUSTER",
                        .text = "Default: every configured one.",

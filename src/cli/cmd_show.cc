@@ -8,6 +8,7 @@
 #include "cli/cluster_choice.h"
 #include "cli/commands.h"
 #include "cli/dump_names.h"
+#include "cli/proofs.h"
 #include "cli/recovery_facts.h"
 #include "logical/load.h"
 #include "repository/record.h"
@@ -99,7 +100,8 @@ void print_cluster_facts(const repository::ManifestRoot& root, const BackupFacts
   field("WAL segment size", human(ByteCount(root.wal_segment_size)));
 }
 
-void print(Output& out, const BackupFacts& backup, const std::vector<std::string>& config_files) {
+void print(Output& out, const BackupFacts& backup, const std::vector<std::string>& config_files,
+           const repository::EarlierProofs& proofs) {
   const auto& root = *backup.root;
   const auto field = [&](std::string_view name, std::string_view value) {
     out.line(fmt::format("{:<18}{}", name, value));
@@ -125,6 +127,8 @@ void print(Output& out, const BackupFacts& backup, const std::vector<std::string
   for (const auto& path : config_files) field("configuration", path);
   if (!root.note.empty()) field("note", root.note);
   if (backup.hold) field("held", *backup.hold);
+  field("found sound", proofs_text(proofs));
+  if (proofs.damaged_packs > 0) field("", fmt::format("{} damaged: pgmint verify --read-data", counted(proofs.damaged_packs, "pack")));
   if (!is_logical) field("damaged pages", std::to_string(root.bad_pages.size()));
   for (std::size_t i = 0; i < root.bad_pages.size() && i < kDamagedPagesShown; ++i)
     field("", fmt::format("{} block {}", root.bad_pages[i].path, root.bad_pages[i].block));
@@ -142,11 +146,13 @@ Result<int> run(Context& context) {
                  Hint{"pgmint verify --read-data"});
   const auto files = TRY(configuration_files(*found.cluster, *backup.root));
   const auto dumps = TRY(dumps_in(context, *found.cluster, backup));
+  const auto proofs = proofs_of(*found.cluster, found.session);
   Json json = to_json(backup);
   json.update(details_json(*backup.root, files));
+  json["verified"] = proofs_json(proofs);
   json["dumps"] = dumps_json(backup, dumps);
   context.output().document(json);
-  print(context.output(), backup, files);
+  print(context.output(), backup, files, proofs);
   for (const auto& dump : dumps) print_dump(context.output(), backup, dump);
   return 0;
 }
@@ -159,7 +165,7 @@ const CommandSpec& show_command() {
       .summary = "show everything about one backup",
       .description = {"Shows what list shows, and the server that the backup was taken from: version, block size, "
                       "tablespaces, databases, configuration files from outside "
-                      "the data directory, damaged pages, warnings. Of a logical backup: its databases, and their tables with rows and sizes."},
+                      "the data directory, damaged pages, warnings; and when verify last read what it refers to. Of a logical backup: its databases, and their tables with rows and sizes."},
       .positionals = {{.name = "BACKUP", .text = "A name as list shows it."}},
       .options = {{.name = "--cluster",
                    .value = "NAME",

@@ -30,6 +30,7 @@ Json to_json(const ClusterHealth& health) {
             {"current_s", health.exposure ? Json(health.exposure->count()) : Json(nullptr)}}},
           {"recovery_window", newest ? window_json(*newest) : Json(nullptr)},
           {"wal", wal_json(health.recovery)},
+          {"verified", proofs_json(health.proofs)},
           {"problems", problems_json(health.problems)}};
 }
 
@@ -48,6 +49,7 @@ void print(Output& out, const ClusterHealth& health) {
                        : health.exposure->count() == 0 ? std::string("nothing")
                                                        : fmt::format("at most the last {}", human(*health.exposure)),
                        human(health.objective)));
+  if (!health.backups.empty()) out.line(fmt::format("  read and found sound: {}", proofs_text(health.proofs)));
   for (const auto& problem : health.problems) {
     out.line(fmt::format("  {}: {}", problem.breach ? "PROBLEM" : "warning", problem.message));
     out.line(fmt::format("    next: {}", problem.hint));

@@ -6,7 +6,9 @@
 #include "base/units.h"
 #include "cli/cluster_choice.h"
 #include "cli/commands.h"
+#include "cli/option_values.h"
 #include "cli/progress.h"
+#include "cli/proofs.h"
 #include "cli/wal_verify.h"
 #include "repository/layout.h"
 #include "repository/verify.h"
@@ -25,13 +27,25 @@ struct Total {
   std::vector<Reported> findings;
   std::vector<std::string> warnings;
   std::uint64_t backups = 0, packs = 0, wal = 0, bytes = 0;
-  std::uint64_t packs_opened = 0, packs_only_hashed = 0;
+  std::uint64_t packs_read = 0, packs_opened = 0, packs_only_hashed = 0;
+  repository::EarlierProofs left;  ///< packs that were not read
   bool wal_unread = false;  ///< of some cluster, whose WAL this key cannot open
 };
 
 VerifyDepth depth_of(const Arguments& arguments) {
   if (arguments.has("--decompress")) return VerifyDepth::Decompress;
   return arguments.has("--read-data") ? VerifyDepth::Open : VerifyDepth::Presence;
+}
+
+/// Which packs are read. @errors Usage
+Result<repository::VerifyChoice> choice_of(const Arguments& arguments) {
+  repository::VerifyChoice choice;
+  choice.older_than = TRY(age_option(arguments, "--older-than"));
+  choice.share = TRY(share_option(arguments, "--sample"));
+  if (choice.everything() || depth_of(arguments) != VerifyDepth::Presence) return choice;
+  const std::string option = choice.older_than ? "--older-than" : "--sample";
+  return Error(Errc::Usage, fmt::format("{} says what to read, and nothing is read without --read-data or --decompress", option),
+               Hint{fmt::format("pgmint verify --read-data {} {}", option, *arguments.get(option))});
 }
 
 /// What kind of object a name stands for, in one word.
@@ -52,6 +66,8 @@ Status verify_cluster(Context& context, repository::Cluster& cluster, const std:
   repository::VerifyOptions options;
   options.only = only;
   options.depth = depth_of(context.arguments());
+  options.choice = TRY(choice_of(context.arguments()));
+  options.remember = true;
   options.workers = TRY(context.jobs());
   options.cancel = &context.cancel();
   options.progress = [&](std::uint64_t done, std::uint64_t all) {
@@ -67,6 +83,8 @@ Status verify_cluster(Context& context, repository::Cluster& cluster, const std:
   total.backups += report.snapshots;
   total.packs += report.packs;
   total.bytes += report.bytes_read;
+  total.packs_read += report.packs_read;
+  total.left.add(report.left);
   total.packs_opened += report.packs_opened;
   total.packs_only_hashed += report.packs_only_hashed;
 
@@ -114,19 +132,31 @@ Status verify_all(Context& context, ProgressDisplay& display, Total& total) {
 
 bool all_opened(const Total& total) { return total.packs_only_hashed == 0 && !total.wal_unread; }
 
-/// The least that was shown of everything that was checked, for programs.
+/// The least that was shown of everything that was checked, now or (oldest_proof) before, for programs.
 std::string_view proven(const Total& total, VerifyDepth depth) {
-  if (depth == VerifyDepth::Presence) return "present";
+  if (depth == VerifyDepth::Presence || total.left.unproven_packs > 0) return "present";
   if (!all_opened(total)) return "committed";
   return depth == VerifyDepth::Open ? "opened" : "decompressed";
 }
 
 /// The same for people: no more than was done.
 std::string what_was_done(const Total& total, VerifyDepth depth) {
-  const auto* opened = depth == VerifyDepth::Open ? "every record opened, none decompressed" : "every record opened and decompressed";
+  const bool partly = total.left.packs + total.left.unproven_packs > 0;
+  const auto opened = fmt::format("every record {}{}", partly ? fmt::format("of {} and of all WAL ", counted(total.packs_read, "pack")) : "",
+                                  depth == VerifyDepth::Open ? "opened, none decompressed" : "opened and decompressed");
   if (all_opened(total)) return opened;
   const auto hashed = fmt::format("{} compared by SHA-256 alone, which this key cannot open", counted(total.packs_only_hashed, "pack"));
   return total.packs_opened == 0 ? hashed : fmt::format("{}, otherwise {}", hashed, opened);
+}
+
+/// And what was not done now.
+std::string what_was_left(const repository::EarlierProofs& left) {
+  std::string text;
+  if (left.packs > 0)
+    text += fmt::format("; not read now, found sound before: {} ({}), the oldest {}", counted(left.packs, "pack"), human(ByteCount(left.bytes)), ago(*left.oldest));
+  if (left.unproven_packs > 0)
+    text += fmt::format("; not read now, and without a proof of this depth: {} ({})", counted(left.unproven_packs, "pack"), human(ByteCount(left.unproven_bytes)));
+  return text;
 }
 
 void answer(Context& context, const Total& total) {
@@ -151,6 +181,11 @@ void answer(Context& context, const Total& total) {
                 {"bytes_read", total.bytes},
                 {"proven", good ? Json(proven(total, depth)) : Json(nullptr)},
                 {"packs_only_hashed", total.packs_only_hashed},
+                {"packs_read", total.packs_read},
+                {"packs_skipped_as_proven", total.left.packs},
+                {"bytes_skipped_as_proven", total.left.bytes},
+                {"oldest_proof", proof_time_json(total.left.oldest)},
+                {"packs_unproven", depth == VerifyDepth::Presence ? total.packs : total.left.unproven_packs},
                 {"findings", std::move(findings)},
                 {"warnings", total.warnings}});
   out.line(fmt::format("{}: {}, {}, {} checked{}",
@@ -158,12 +193,13 @@ void answer(Context& context, const Total& total) {
                        counted(total.backups, "backup"), counted(total.packs, "pack"), counted(total.wal, "WAL file"),
                        depth == VerifyDepth::Presence
                            ? "; --read-data also reads their contents"
-                           : fmt::format(", {} read: {}{}", human(ByteCount(total.bytes)),
-                                         good ? "" : "but for these ", what_was_done(total, depth))));
+                           : fmt::format(", {} read: {}{}{}", human(ByteCount(total.bytes)),
+                                         good ? "" : "but for these ", what_was_done(total, depth), what_was_left(total.left))));
 }
 
 Result<int> run(Context& context) {
   const auto& arguments = context.arguments();
+  TRY(choice_of(arguments));  // a wrong one is told before anything is opened
   ProgressDisplay display(progress_mode(context));
   Total total;
   if (const auto backup = arguments.get("--backup")) {
@@ -197,18 +233,32 @@ const CommandSpec& verify_command() {
                       "that maps and WAL files carry (which also shows that the records of one WAL file belong together), "
                       "and each pack with the SHA-256 that the log holds. It takes several times as long. That "
                       "PostgreSQL starts from a backup is shown by a restore, and by nothing else.",
+                      "Which packs were found sound, how far they were looked into, and when, is remembered in the log (audit list), "
+                      "as far as it came also when it is interrupted; a pack that was found damaged loses all such proofs, and is read "
+                      "by every later run until it is sound.",
+                      "--older-than 30d reads packs whose last proof of the asked depth is older than that, or "
+                      "that have none. --sample 5% reads that share of each cluster's bytes: what was never read first, then what was "
+                      "read longest ago, so that twenty such runs read everything. With both, that share of all, out of what is due. What is "
+                      "not read is not vouched for anew: the last line says how much that is, and how old its proofs are. Log, manifests, "
+                      "maps, and that every object is there with its size are always checked in full; so is WAL. A proof counts as none when "
+                      "clocks contradict its date.",
                       "A maintenance key opens no records: with it --read-data and --decompress compare packs with their "
-                      "SHA-256, and WAL is not checked. The last line says which of these was done."},
+                      "SHA-256, and WAL is not checked. The last line says which of these was done. A key that may not write into the log "
+                      "verifies all the same, with a warning that nobody will remember it."},
       .positionals =
           {{.name = "CLUSTER", .text = "Default: all clusters.", .required = false, .completes = Completes::Cluster}},
       .options = {{.name = "--backup", .value = "NAME", .text = "This backup alone, and the WAL that it needs."},
                   {.name = "--read-data", .value = "", .text = "Read and open everything, not only names and sizes."},
                   {.name = "--decompress", .value = "", .text = "Also decompress everything. Implies --read-data."},
+                  {.name = "--older-than", .value = "PERIOD", .text = "Read only packs that were not proven within this: 30d, 12w, 6mo (of 30 days), 1y."},
+                  {.name = "--sample", .value = "SHARE", .text = "Read this share of the bytes, the longest unproven: 5%, 0.5%."},
                   {.name = "--jobs", .value = "N", .text = "Threads. Default: the configured jobs, else the cores."}},
       .exits = {{1, "There is no such backup."}, {8, "Damage or missing WAL was found."}},
       .examples = {{"pgmint verify", "Fast: is everything there?"},
                    {"pgmint verify --read-data", "Thorough: is every byte what was sealed?"},
-                   {"pgmint verify --decompress", "Everything short of a restore; monthly, say."}},
+                   {"pgmint verify --decompress", "Everything short of a restore; monthly, say."},
+                   {"pgmint verify --read-data --older-than 30d", "Daily: new packs at once, each of the others once in 30 days."},
+                   {"pgmint verify --read-data --sample 5%", "A twentieth each night, however much there is."}},
       .see_also = {"audit verify", "repair", "status"},
       .only_reads = true,
       .run = run,

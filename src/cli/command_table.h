@@ -52,7 +52,8 @@ struct CommandSpec {
   std::vector<ExitSpec> exits;  ///< beside those that every command has
   std::vector<ExampleSpec> examples;
   std::vector<std::string_view> see_also;  ///< verbs
-  /// It changes nothing in the repository: a signal ends it at its next request to the store.
+  /// It changes nothing in the repository but notes in the log: a signal ends it at its next request to the store, unless that is
+  /// held off (CancelToken::HoldOff).
   bool only_reads = false;
   /// Returns the exit code: 0, or that of an answer that is no failure (nothing found, damage found, objective
   /// breached).

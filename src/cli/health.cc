@@ -55,6 +55,9 @@ void judge_backups(ClusterHealth& health) {
     if (!backup.problem.empty())
       health.problems.push_back(
           {"manifest-damaged", fmt::format("{}: {}", backup.snap.name, backup.problem), "pgmint verify --read-data"});
+  if (health.proofs.damaged_packs > 0)
+    health.problems.push_back({"damage-found", fmt::format("verify found {} damaged", counted(health.proofs.damaged_packs, "pack")),
+                               fmt::format("pgmint verify {} --read-data --older-than 30d names the backups, and looks again", health.name), false});
   if (!health.recovery.newest())
     health.problems.push_back(
         {"not-recoverable", "no backup has the WAL that it needs", fmt::format("pgmint wal status {}", health.name)});
@@ -127,6 +130,7 @@ Result<ClusterHealth> health_of(Context& context, const std::string& name, repos
     health.backups = TRY(backups_of(*cluster));
     health.recovery = TRY(recovery_facts(*cluster, health.backups));
     health.exposure = exposure_of(health.recovery, server);
+    health.proofs = proofs_of(*cluster);
   }
   judge_backups(health);
   judge_wal(health, server);

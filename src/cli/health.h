@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/cluster_choice.h"
+#include "cli/proofs.h"
 #include "cli/recovery_facts.h"
 #include "wal/status.h"
 
@@ -22,6 +23,7 @@ struct ClusterHealth {
   const ClusterSettings* settings = nullptr;  ///< null: only the repository knows it
   std::vector<BackupFacts> backups;
   RecoveryFacts recovery;
+  repository::EarlierProofs proofs;  ///< of what its backups refer to
   std::chrono::seconds objective{};
   /// How much would be lost if the host went now: at most the changes of this time. nullopt: nothing can be recovered.
   std::optional<std::chrono::seconds> exposure;

@@ -18,6 +18,10 @@ Result<std::chrono::seconds> seconds_option(const Arguments& arguments, const st
 /// A whole number in decimal from `least` to `most`. @errors Usage
 Result<std::uint64_t> parse_number(std::string_view text, const std::string& name, std::uint64_t least,
                                    std::uint64_t most);
+/// A period (policy::parse_period) in which a month counts 30 days and a year 365; absent: none. @errors Usage
+Result<std::optional<std::chrono::hours>> age_option(const Arguments& arguments, const std::string& name);
+/// "5%", "0.25%" in millionths, of which it takes at most four decimals; absent: none. @errors Usage (malformed, zero, above 100%)
+Result<std::optional<std::uint32_t>> share_option(const Arguments& arguments, const std::string& name);
 /// The repository's compression, else the general one, else "balanced". @errors Configuration
 Result<codec::CodecChoice> configured_codec(Context& context);
 

@@ -4,15 +4,13 @@
 
 #include <functional>
 
+#include "repository/clocks.h"
 #include "repository/repository.h"
 
 namespace pgmint::repository {
 
-/// How far clocks may be apart before nobody lets anything go by them.
-inline constexpr auto kClocksApartMax = std::chrono::hours(1);
-
 /// The time by which ages are judged: the lowest of the local clock, the store's, and the last entry of the log that is not the
-/// work of expire and collect. So a clock that runs ahead lets nothing go, nor does a log in which no backup has been written since.
+/// work of expire, collect and verify. So a clock that runs ahead lets nothing go, nor does a log in which no backup has been written since.
 /// @errors Precondition: local clock and store's are further apart than kClocksApartMax, or the log is so far ahead of them
 Result<TimePoint> expire_time(Cluster& cluster);
 

@@ -16,6 +16,7 @@ constexpr std::size_t kPackSummaryMin = 16 + 1 + 1 + 32;
 constexpr std::uint64_t kActorLabelTag = 2;
 constexpr std::uint64_t kCommandTag = 4;
 constexpr std::uint64_t kWindowFloorTag = 6;  ///< of FLOOR and GENESIS
+constexpr std::uint64_t kPacksReadTag = 6;    ///< of AUDIT
 
 // --- writing
 
@@ -142,6 +143,14 @@ void add_fields(Fields& fields, const FloorEntry& e) {
 void add_fields(Fields& fields, const AuditEntry& e) {
   fields.text(1, e.event);
   fields.text(3, e.detail);
+  for (const auto& packs : e.packs)
+    fields.with(kPacksReadTag, [&](auto& out) {
+      out.u8(static_cast<std::uint8_t>(packs.depth));
+      out.u8(packs.damaged ? 1 : 0);
+      out.u64(static_cast<std::uint64_t>(packs.read.time_since_epoch().count()));
+      out.u64(packs.seen);
+      write_pack_runs(out, packs.packs);
+    });
 }
 
 template <class E>
@@ -179,10 +188,10 @@ Result<SessionId> session_of(const FieldReader& fields, std::uint64_t tag) {
   return id;
 }
 
-Result<TimePoint> time_of(const FieldReader& fields, std::uint64_t tag) {
-  // Above 2^63 the conversion wraps to a time before 1970, which compares as long past: nothing relies on it.
-  return TimePoint(std::chrono::microseconds(static_cast<std::int64_t>(TRY(fields.u64(tag)))));
-}
+/// Above 2^63 the conversion wraps to a time before 1970, which compares as long past: nothing relies on it.
+TimePoint time_of(std::uint64_t value) { return TimePoint(std::chrono::microseconds(static_cast<std::int64_t>(value))); }
+
+Result<TimePoint> time_of(const FieldReader& fields, std::uint64_t tag) { return time_of(TRY(fields.u64(tag))); }
 
 Result<PackId> read_pack_id(codec::BinaryReader& in) {
   PackId id;
@@ -348,9 +357,28 @@ Result<FloorEntry> read_floor(ByteView list) {
   return FloorEntry{TRY(read_floor_lines(fields, 1)), TRY(read_floor_lines(fields, kWindowFloorTag))};
 }
 
+/// nullopt: a depth or an outcome that a later version knows.
+Result<std::optional<PacksRead>> read_packs_read(ByteView value) {
+  codec::BinaryReader in(value, "packs read of a log entry");
+  const auto depth = TRY(in.u8());
+  const auto outcome = TRY(in.u8());
+  if (depth < 1 || depth > kProofDepths || outcome > 1) return std::optional<PacksRead>();
+  PacksRead packs;
+  packs.depth = static_cast<ProofDepth>(depth);
+  packs.damaged = outcome == 1;
+  packs.read = time_of(TRY(in.u64()));
+  packs.seen = TRY(in.u64());
+  packs.packs = TRY(read_pack_runs(in));
+  TRY(in.expect_end());
+  return std::optional(std::move(packs));
+}
+
 Result<AuditEntry> read_audit(ByteView list) {
-  const auto fields = TRY(fields_of(list, EntryKind::Audit, {1, 3}));
-  return AuditEntry{TRY(fields.text(1)), TRY(fields.text(3))};
+  const auto fields = TRY(fields_of(list, EntryKind::Audit, {1, 3, kPacksReadTag}));
+  AuditEntry e{TRY(fields.text(1)), TRY(fields.text(3))};
+  for (auto value : fields.all(kPacksReadTag))
+    if (auto packs = TRY(read_packs_read(value))) e.packs.push_back(std::move(*packs));
+  return e;
 }
 
 Result<EntryContent> read_content(EntryKind kind, ByteView list) {
@@ -391,7 +419,7 @@ Bytes encode_body(const LogEntry& entry) {
 Status parse_body(ByteView body, LogEntry& entry) {
   codec::BinaryReader in(body, "log entry body");
   const auto kind = static_cast<EntryKind>(TRY(in.u16()));
-  entry.time = TimePoint(std::chrono::microseconds(static_cast<std::int64_t>(TRY(in.u64()))));
+  entry.time = time_of(TRY(in.u64()));
   const auto list = TRY(in.raw(in.remaining()));
   entry.content = TRY(read_content(kind, list));
   // The content has refused the odd tags that it does not know, so that here all of them may stand.

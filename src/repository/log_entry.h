@@ -12,6 +12,7 @@
 #include "repository/ids.h"
 #include "repository/manifest.h"
 #include "repository/pack.h"
+#include "repository/pack_proofs.h"
 #include "repository/record.h"
 
 namespace pgmint::repository {
@@ -66,7 +67,10 @@ struct FloorEntry {
   /// Before these positions only the WAL stays that a live snapshot needs to become consistent.
   std::vector<FloorLine> window_lines = {};
 };
-struct AuditEntry { std::string event, detail; };
+struct AuditEntry {
+  std::string event, detail;
+  std::vector<PacksRead> packs = {};  ///< that a verification read
+};
 struct GenesisEntry {
   std::string cluster_name;
   std::uint64_t system_id = 0;

@@ -55,7 +55,7 @@ std::vector<EntryContent> one_of_each_kind() {
           PurgeEntry{{pack_id(1, 2), pack_id(3, 4)}}, AbortEntry{session_id(5)},
           EnrolEntry{public_key(4), 7, Role::Maintenance, "janitor"}, RevokeEntry{public_key(4)},
           AdoptEntry{8, Incarnation(2), "pg_upgrade"}, FloorEntry{{{7, Incarnation(1), 1, 100}}, {{7, Incarnation(1), 1, 300}}},
-          AuditEntry{"restore", "to /tmp"}};
+          AuditEntry{"restore", "to /tmp", {{ProofDepth::Hashed, true, at_second(7), 3, {{session_id(1), 0, 4}}}}}};
 }
 
 /// docs/format/log.md, byte for byte: kind, time, five fields.
@@ -83,6 +83,44 @@ TEST(LogContent, AFloorWithWindowsIsWrittenAsTheFormatSays) {
     auto wrong = body;
     wrong[at] = std::byte{static_cast<unsigned char>(std::to_integer<unsigned>(wrong[at]) - 1)};
     EXPECT_FALSE(parse_body(wrong, parsed));
+  }
+}
+
+/// docs/format/log.md, byte for byte: kind, time, six fields.
+TEST(LogContent, PacksReadAreWrittenAsTheFormatSays) {
+  const std::string golden =
+      "0f0000e025dafe5b0600" "06" "010e" "7061636b73207665726966696564" "0209" "7573657240686f7374" "0301" "78"
+      "0412" "766572696679202d2d726561642d64617461"
+      "063c" "0200" "00e025dafe5b0600" "2900000000000000" "02" "00010000000000000000000000000000" "02" "0002" "0100" "00020000000000000000000000000000" "01" "810100"
+      "0626" "0301" "00e025dafe5b0600" "2c01000000000000" "01" "00010000000000000000000000000000" "01" "0300";
+  LogEntry entry;
+  entry.time = TimePoint(std::chrono::microseconds(1'790'000'000'000'000));
+  entry.actor_label = "user@host";
+  entry.command = "verify --read-data";
+  entry.content = AuditEntry{"packs verified", "x",
+                             {{ProofDepth::Opened, false, entry.time, 41, {{session_id(1), 0, 2}, {session_id(1), 4, 4}, {session_id(2), 129, 129}}},
+                              {ProofDepth::Decompressed, true, entry.time, 300, {{session_id(1), 3, 3}}}}};
+  const auto body = encode_body(entry);
+  EXPECT_EQ(to_hex(body), golden);
+  LogEntry parsed;
+  ASSERT_TRUE(parse_body(body, parsed));
+  const auto& audit = std::get<AuditEntry>(parsed.content);
+  ASSERT_EQ(audit.packs.size(), 2u);
+  EXPECT_EQ(audit.packs[0].packs.size(), 3u);
+  EXPECT_EQ(audit.packs[0].packs[2], (PackRun{session_id(2), 129, 129}));
+  EXPECT_TRUE(audit.packs[1].damaged);
+  EXPECT_EQ(audit.packs[1].seen, 300u);
+  EXPECT_EQ(audit.packs[1].depth, ProofDepth::Decompressed);
+  // A session without packs is damage; a depth or an outcome of a later version is passed over.
+  const auto second = body.size() - 38;
+  auto changed = body;
+  changed[second + 35] = std::byte{0};
+  EXPECT_FALSE(parse_body(changed, parsed));
+  for (const std::size_t at : {second, second + 1}) {
+    changed = body;
+    changed[at] = std::byte{4};
+    ASSERT_TRUE(parse_body(changed, parsed));
+    EXPECT_EQ(std::get<AuditEntry>(parsed.content).packs.size(), 1u);
   }
 }
 

@@ -37,8 +37,10 @@ void raise(std::vector<FloorLine>& lines, const FloorLine& to) {
   else found->lsn = std::max(found->lsn, to.lsn);
 }
 
-/// The work of `expire` and `collect`.
-bool cleans(EntryKind kind) {
+/// The work of `expire`, `collect` and `verify`.
+bool is_upkeep(const EntryContent& content) {
+  if (const auto* audit = std::get_if<AuditEntry>(&content)) return !audit->packs.empty();
+  const auto kind = kind_of(content);
   return kind == EntryKind::Forget || kind == EntryKind::Floor || kind == EntryKind::Purge || kind == EntryKind::Abort;
 }
 
@@ -312,6 +314,7 @@ struct LogState::Effect {
     for (const auto& pack : e.packs) {
       state.references_.erase(pack);
       state.purged_.insert(pack);
+      state.proofs_.forget(pack);
     }
   }
 
@@ -329,7 +332,9 @@ struct LogState::Effect {
     for (const auto& line : e.window_lines) raise(state.window_floors_, line);
   }
 
-  void operator()(const AuditEntry&) const {}
+  void operator()(const AuditEntry& e) const {
+    for (const auto& packs : e.packs) state.proofs_.note(packs, entry.seq, entry.time);
+  }
 };
 
 Status LogState::validate(const LogEntry& entry) const {
@@ -342,7 +347,8 @@ Status LogState::apply(const LogEntry& entry) {
   TRY(validate(entry));
   std::visit(Effect{*this, entry}, entry.content);
   time_ = std::max(time_, entry.time);
-  if (!cleans(kind_of(entry.content))) last_activity_ = entry.time;
+  proofs_.note_time(entry.time);
+  if (!is_upkeep(entry.content)) last_activity_ = entry.time;
   return ok();
 }
 

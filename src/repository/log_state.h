@@ -74,8 +74,8 @@ class LogState {
   std::uint64_t system_id() const { return system_id_; }
   Incarnation incarnation() const { return incarnation_; }
   TimePoint time() const { return time_; }              ///< the highest entry time so far
-  /// The time of the last entry that is not the work of `expire` or `collect`: their own say nothing about the time, for
-  /// whoever lets old backups go by a wrong clock would confirm it by that.
+  /// The time of the last entry that is not the work of `expire`, `collect` or `verify`: their own say nothing about the time,
+  /// for whoever lets old backups go by a wrong clock would confirm it by that.
   TimePoint last_activity() const { return last_activity_; }
 
   const std::map<SessionId, LiveSnapshot>& snapshots() const { return snapshots_; }
@@ -101,6 +101,8 @@ class LogState {
   /// A live snapshot or an open session refers to it, or one did and it has not been purged.
   bool was_referred(const PackId& pack) const;
   const std::set<PackId>& purged_packs() const { return purged_; }
+  /// What verifications have said of packs.
+  const PackProofs& pack_proofs() const { return proofs_; }
 
  private:
   struct Check;
@@ -126,6 +128,7 @@ class LogState {
   /// How many live snapshots and pins refer to a pack; 0: referred to before, and not purged.
   std::map<PackId, std::uint32_t> references_;
   std::set<PackId> purged_;
+  PackProofs proofs_;
   std::vector<VoidEntry> void_;
   std::map<crypto::PublicKey, EnrolEntry> actors_;
   std::vector<FloorLine> floors_, window_floors_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "base/log.h"
 #include "base/queue.h"
 #include "base/task_group.h"
 #include "repository/layout.h"
@@ -12,6 +13,8 @@
 #include "repository/segment_map.h"
 #include "repository/stream_chunk.h"
 #include "repository/stream_map.h"
+#include "repository/verify_keys.h"
+#include "repository/verify_memory.h"
 #include "repository/verify_packs.h"
 
 namespace pgmint::repository {
@@ -19,26 +22,28 @@ namespace {
 
 /// Jobs that wait for a worker in a walk.
 constexpr std::size_t kWalkQueue = 256;
-/// Packs that are not in the page cache come from the disk: meanwhile another thread has the core.
-constexpr unsigned kThreadsPerWorker = 2;
+/// Reading pauses at the earliest when it has taken so many times as long as the last walk.
+constexpr int kReadingToWalk = 10;
+/// After a signal the walk that makes count what was read may go on for so long.
+constexpr auto kLastWalkMax = std::chrono::seconds(10);
 
 class Verification {
  public:
   Verification(Cluster& cluster, const VerifyOptions& options)
-      : cluster_(cluster), options_(options), marker_(cluster.repository().environment().random) {}
+      : cluster_(cluster), options_(options), clock_(cluster.repository().environment().clock),
+        marker_(cluster.repository().environment().random), memory_(cluster) {}
 
   Result<VerifyReport> run() {
     if (!TRY(check_log())) return std::move(report_);
-    TRY(check_keys());
+    TRY(verify_keys(cluster_, report_.findings));
     collect_packs();
     TRY(check_presence());
     auto waiting = packs_to_read();
     do {
-      if (!waiting.empty()) TRY(read_packs(waiting));
-      TRY(check_snapshots());
-      marks_.clear();
+      TRY(take_turn(waiting));
+      TRY(cancelled());
     } while (!waiting.empty());
-    TRY(judge_suspects());
+    warn_of_known_damage();
     return std::move(report_);
   }
 
@@ -55,6 +60,76 @@ class Verification {
 
   Status cancelled() const { return options_.cancel != nullptr ? options_.cancel->check() : ok(); }
 
+  /// Reads packs, and holds all manifests and maps against them; what is sound after both is proven. A signal ends the reading:
+  /// what was read by then is worth the rest of the turn.
+  Status take_turn(std::vector<PackSummary>& waiting) {
+    const auto begun = clock_.now();
+    const auto read = waiting.empty() ? ok() : read_packs(waiting);
+    take_shared();
+    auto walked = read;
+    if (read || (read.failure().code() == Errc::Cancelled && worth_a_walk())) walked = walk_and_judge();
+    if (!walked) memory_.drop_sound();
+    if (options_.remember) remember(begun);
+    TRY(read);
+    return walked;
+  }
+
+  /// Packs were read that count once manifests and maps were held against them.
+  bool worth_a_walk() const { return options_.remember && memory_.has_sound(); }
+
+  Status walk_and_judge() {
+    const CancelToken::HoldOff to_its_end(worth_a_walk() ? options_.cancel : nullptr);
+    const auto begun = clock_.now();
+    TRY(check_snapshots());
+    last_walk_ = clock_.now() - begun;
+    TRY(judge_suspects());
+    marks_.clear();
+    return ok();
+  }
+
+  /// For the walk: after a signal it is over at once, or soon where it is worth more.
+  Status may_walk_on() {
+    if (!worth_a_walk()) return cancelled();
+    if (options_.cancel == nullptr || !options_.cancel->requested()) return ok();
+    if (!last_walk_until_) last_walk_until_ = clock_.now() + kLastWalkMax;
+    if (clock_.now() <= *last_walk_until_) return ok();
+    return Error(Errc::Cancelled, "cancelled");
+  }
+
+  // --- what is remembered
+
+  /// How far this run looks into packs that it can open.
+  ProofDepth depth() const { return options_.depth == VerifyDepth::Decompress ? ProofDepth::Decompressed : ProofDepth::Opened; }
+  /// And into the others.
+  ProofDepth reach() const {
+    const bool opens = cluster_.keys().can_read_data() && !cluster_.keys().map_key.is_zero();
+    return opens ? depth() : ProofDepth::Hashed;
+  }
+
+  void found_broken(const PackId& id, ProofDepth depth) {
+    broken_.insert(id);
+    memory_.damaged(id, depth);
+  }
+
+  /// Best effort: a verification that nobody remembers is one all the same. @param read  when the reading began
+  void remember(TimePoint read) {
+    const CancelToken::HoldOff to_its_end(options_.cancel);
+    const auto written = memory_.write(read);
+    if (written || std::exchange(forgetful_, true)) return;
+    auto why = fmt::format("which packs are sound and which are damaged cannot be remembered: {}", written.failure().describe());
+    if (options_.cancel != nullptr && options_.cancel->requested()) log_warning("{}", why);  // there will be no report
+    warning(log_prefix(cluster_.id()), std::move(why));
+  }
+
+  /// Of damage that the log knows of, and this run did not look for.
+  void warn_of_known_damage() {
+    for (const auto& [id, pack] : packs_) {
+      const auto known = cluster_.state().pack_proofs().of(id).damaged;
+      if (known && !memory_.was_damaged(id) && (options_.depth == VerifyDepth::Presence || known->depth > reach()))
+        warning(pack_name(cluster_.id(), id), fmt::format("it was found damaged before, when it was {}; this verification did not look so far", proof_depth_name(known->depth)));
+    }
+  }
+
   /// False when nothing can be said beyond the log's own damage.
   Result<bool> check_log() {
     if (auto refreshed = cluster_.log().refresh(); !refreshed) {
@@ -66,38 +141,6 @@ class Verification {
     for (const auto& entry : cluster_.state().void_entries())
       damage(log_entry_name(cluster_.id(), cluster_.state().generation(), entry.seq), "void log entry: " + entry.reason);
     return true;
-  }
-
-  /// Slots and rings against what the log says was made.
-  Status check_keys() {
-    auto& repository = cluster_.repository();
-    auto& store = cluster_.store();
-    const auto& id = repository.format().repository;
-    auto noted = TRY(noted_keys(cluster_.log()));
-    std::vector<std::string> foreign;
-    for (const auto& slot : TRY(read_slots(store, id, &foreign))) {
-      const auto name = slot_name(slot.info.name);
-      noted.slots.erase(slot.info.name);
-      if (noted.removed_slots.contains(slot.info.name))
-        warning(name, fmt::format("the removal of this key slot was cut off: pgmint key remove {}", slot.info.name));
-      if (slot.object.empty()) damage(name, slot.info.note);
-      else if (!slot_is_authentic(slot.object, repository.bundle().repository_mac_key))
-        damage(name, "the key slot is damaged, or somebody without the key wrote it");
-    }
-    for (const auto& name : foreign)
-      if (!noted.slots.contains(name.substr(kKeysPrefix.size()))) warning(name, "the key slot is of another repository: an init that was cut off left it");
-    for (const auto& slot : noted.slots) damage(slot_name(slot), "the key slot is missing: its secret opens nothing any more");
-    for (auto epoch : noted.rings) {
-      const auto name = keyring_name(cluster_.id(), Epoch(epoch));
-      auto object = TRY(store.read(name, 1 << 20));
-      if (!object) {
-        damage(name, "the key ring is missing");
-        continue;
-      }
-      auto opened = open_keyring(*object, id, cluster_.id(), Epoch(epoch), repository.bundle());
-      if (!opened && is_damage(opened.failure())) damage(name, opened.failure().describe());
-    }
-    return ok();
   }
 
   void collect_packs() {
@@ -124,10 +167,10 @@ class Verification {
       auto it = present.find(id);
       if (it == present.end()) {
         damage(name, "the pack is missing", backups_of_[id]);
-        broken_.insert(id);
+        found_broken(id, ProofDepth::Hashed);
       } else if (it->second != pack.size) {
         damage(name, fmt::format("the pack has {} bytes, {} were committed", it->second, pack.size), backups_of_[id]);
-        broken_.insert(id);
+        found_broken(id, ProofDepth::Hashed);
       }
     }
     return ok();
@@ -140,65 +183,48 @@ class Verification {
     std::vector<PackSummary> waiting;
     if (options_.depth == VerifyDepth::Presence) return waiting;
     for (const auto& [id, pack] : packs_)
-      if (!broken_.contains(id)) {
-        waiting.push_back(pack);
-        bytes_to_read_ += pack.size;
-      }
+      if (!broken_.contains(id)) waiting.push_back(pack);
+    if (!options_.choice.everything()) {
+      const auto clock = ProofClock::of(clock_.now(), cluster_.store().store_time(), cluster_.state());
+      auto chosen = choose_packs(std::move(waiting), cluster_.state().pack_proofs(), reach(), clock, options_.choice);
+      waiting = std::move(chosen.read);
+      report_.left = chosen.left;
+    }
+    for (const auto& pack : waiting) bytes_to_read_ += pack.size;
     std::ranges::stable_sort(waiting, {}, &PackSummary::size);
     return waiting;
   }
 
-  /// Takes packs off `waiting` until there are none, or their records are as many as may be remembered.
+  /// Takes packs off `waiting` until there are none, their records are as many as may be remembered, or it is time that they count.
   Status read_packs(std::vector<PackSummary>& waiting) {
-    const unsigned workers = kThreadsPerWorker * std::max(1u, options_.workers);
-    BoundedQueue<PackSummary> queue(workers);
-    BoundedQueue<std::uint64_t> done(64);  // bytes of each pack that was read
-    TaskGroup group(options_.cancel);
-    group.on_failure([&] {
-      queue.cancel();
-      done.cancel();
-    });
-    std::atomic<unsigned> working{workers};
+    const auto until = clock_.now() + std::max<std::chrono::microseconds>(options_.turn, kReadingToWalk * last_walk_);
     std::atomic<std::size_t> remembered{0};
-    for (unsigned i = 0; i < workers; ++i)
-      group.spawn([&]() -> Status {
-        auto status = [&]() -> Status {
-          PackChecker checker(cluster_, marker_, options_.depth);
-          while (auto pack = queue.pop()) {
-            TRY(group.check());
-            auto verdict = TRY(checker.check(*pack));
-            remembered += verdict.marks.size();
-            note(*pack, std::move(verdict));
-            done.push(pack->size);
-          }
-          return ok();
-        }();
-        if (--working == 0) done.close();
-        return status;
-      });
-    group.spawn([&]() -> Status {
-      while (!waiting.empty() && remembered.load() < options_.records_at_once && queue.push(waiting.back())) waiting.pop_back();
-      queue.close();
-      return group.check();
-    });
-    while (const auto bytes = done.pop()) {
-      bytes_done_ += *bytes;
+    PackReading reading;
+    reading.workers = options_.workers;
+    reading.cancel = options_.cancel;
+    reading.goes_on = [&] { return remembered.load() < options_.records_at_once && clock_.now() < until; };
+    reading.note = [&](const PackSummary& pack, PackVerdict verdict) {
+      remembered += verdict.marks.size();
+      note(pack, std::move(verdict));
+    };
+    reading.progress = [&](std::uint64_t bytes) {
+      bytes_done_ += bytes;
       if (options_.progress) options_.progress(bytes_done_, bytes_to_read_);
-    }
-    TRY(group.join());
-    take_shared();
-    return ok();
+    };
+    return check_packs(cluster_, marker_, options_.depth, waiting, reading);
   }
 
   void note(const PackSummary& pack, PackVerdict verdict) {
     shared_.with([&](Shared& shared) {
       shared.report.bytes_read += verdict.bytes;
+      ++shared.report.packs_read;
       if (!verdict.problem.empty()) {
         shared.report.findings.push_back({Finding::Severity::Damage, pack_name(cluster_.id(), pack.id),
                                           std::move(verdict.problem), backups_of_.at(pack.id)});
-        shared.broken.insert(pack.id);
+        shared.broken.emplace(pack.id, verdict.as_committed ? depth() : ProofDepth::Hashed);
         return;
       }
+      shared.sound.emplace(pack.id, verdict.opened ? depth() : ProofDepth::Hashed);
       ++(verdict.opened ? shared.report.packs_opened : shared.report.packs_only_hashed);
       shared.report.records += verdict.marks.size();
       if (verdict.opened) shared.marks.emplace(pack.id, std::move(verdict.marks));
@@ -211,24 +237,29 @@ class Verification {
       std::ranges::sort(shared.report.findings, {}, [](const Finding& f) { return std::tie(f.object, f.problem, f.backups); });
       for (auto& finding : shared.report.findings) report_.findings.push_back(std::move(finding));
       report_.bytes_read += shared.report.bytes_read;
+      report_.packs_read += shared.report.packs_read;
       report_.packs_opened += shared.report.packs_opened;
       report_.packs_only_hashed += shared.report.packs_only_hashed;
       report_.records += shared.report.records;
-      broken_.merge(shared.broken);
+      for (const auto& [id, depth] : shared.broken) found_broken(id, depth);
+      for (const auto& [id, depth] : shared.sound) memory_.sound(id, depth);
       suspects_.merge(shared.suspects);
       marks_.merge(shared.marks);
       shared = Shared();
     });
   }
 
-  /// Packs that lack a record which something refers to, although all that they hold is authentic: are they the ones that were
-  /// committed? If not, each of their backups is touched.
+  /// Packs in which a record is not as something says that refers to it, although all that they hold is authentic: are they the
+  /// ones that were committed? If not, each of their backups is touched. Either way they are not proven: whoever does not read them
+  /// again would not find it again.
   Status judge_suspects() {
     PackChecker checker(cluster_, marker_, options_.depth);
-    for (const auto& id : suspects_) {
+    for (const auto& id : std::exchange(suspects_, {})) {
       const auto committed = checker.is_as_committed(packs_.at(id));
       if (!committed && !is_damage(committed.failure())) return committed.failure();
-      if (!committed || !*committed)
+      const bool as_committed = committed && *committed;
+      memory_.damaged(id, as_committed ? depth() : ProofDepth::Hashed);
+      if (!as_committed)
         damage(pack_name(cluster_.id(), id), "its content is not what was committed (SHA-256): it lacks records", backups_of_.at(id));
     }
     return ok();
@@ -323,7 +354,7 @@ class Verification {
   }
 
   Status check_snapshot(const SessionId& session, const LiveSnapshot& live, BoundedQueue<FileJob>& queue) {
-    TRY(cancelled());
+    TRY(may_walk_on());
     auto object = TRY(read_root_object(session, live));
     if (!object) return ok();
     auto root = open_root(*object, cluster_.context(), session, cluster_.keys());
@@ -339,7 +370,7 @@ class Verification {
     auto walked = walk_manifest(
         cluster_.store(), cluster_.context(), opener, *root,
         [&](const FileEntry& entry) -> Status {
-          TRY(cancelled());
+          TRY(may_walk_on());
           ++files;
           if (const auto* member = std::get_if<BundleMember>(&entry.content))
             if (bundles.emplace(member->bundle.pack, member->bundle.offset).second) seen.add(member->bundle);
@@ -404,7 +435,8 @@ class Verification {
         [&](const StreamPart& part) -> Status {
           TRY(refers(part.location, live));
           records.add(part.location);
-          return cancelled();
+          // What is read beside the map may take longer than a walk that goes on after a signal may.
+          return compare && options_.cancel != nullptr && options_.cancel->requested() ? Status(Error(Errc::Cancelled, "cancelled")) : ok();
         },
         [&](const StreamChunk& chunk) -> Status {
           TRY(refers(chunk.record, live));
@@ -416,7 +448,7 @@ class Verification {
             readable = readable && !broken_.contains(base.pack);
           }
           if (compare && readable) TRY(reader.read(chunk));
-          return cancelled();
+          return ok();
         }));
     auto use = std::move(records).settle();
     use.add(location);
@@ -428,16 +460,16 @@ class Verification {
   Status check_member(const FileEntry& entry, const LiveSnapshot& live, FileWorker& worker) {
     const auto& member = std::get<BundleMember>(entry.content);
     TRY(refers(member.bundle, live));
-    if (report_.walks > 1 || broken_.contains(member.bundle.pack)) return ok();
+    if (!marks_.contains(member.bundle.pack)) return ok();  // not read in this turn
     if (worker.bundle != member.bundle || worker.bundled.empty()) {
       worker.bundled.clear();
       worker.bundled = TRY(read_record(cluster_.store(), cluster_.context(), worker.opener, member.bundle));
       worker.bundle = member.bundle;
     }
     const auto content = ByteView(worker.bundled).subspan(member.offset, static_cast<std::size_t>(entry.size));
-    if (worker.opener.fingerprint(bundle_member_nonce(member.bundle.nonce, member.offset), content) != member.fingerprint)
-      return Error(Errc::Corruption, "its content in the bundle does not fit its fingerprint");
-    return ok();
+    if (worker.opener.fingerprint(bundle_member_nonce(member.bundle.nonce, member.offset), content) == member.fingerprint) return ok();
+    shared_.with([&](Shared& shared) { shared.suspects.insert(member.bundle.pack); });
+    return Error(Errc::Corruption, "its content in the bundle does not fit its fingerprint");
   }
 
   /// Damage to what a backup says.
@@ -474,17 +506,23 @@ class Verification {
     VerifyReport report;
     std::map<SessionId, Account> accounts;
     std::set<SessionId> unaccounted;  ///< of which not everything was seen
-    std::set<PackId> broken, suspects;
+    std::map<PackId, ProofDepth> sound, broken;  ///< broken: how far one had to look to see it
+    std::set<PackId> suspects;
     std::map<PackId, std::vector<std::uint64_t>> marks;
   };
 
   Cluster& cluster_;
   const VerifyOptions& options_;
+  const Clock& clock_;
   const RecordMarker marker_;
+  VerifyMemory memory_;
+  bool forgetful_ = false;  ///< memory_ could not be written
   VerifyReport report_;
   std::map<PackId, PackSummary> packs_;
   std::map<PackId, std::vector<std::string>> backups_of_;
   std::set<PackId> broken_, suspects_;
+  std::chrono::microseconds last_walk_{};
+  std::optional<TimePoint> last_walk_until_;
   std::map<PackId, std::vector<std::uint64_t>> marks_;  ///< of packs that were read and not yet held against the manifests
   std::uint64_t bytes_to_read_ = 0, bytes_done_ = 0;
   std::set<std::pair<std::string, std::string>> told_;  ///< object and problem, under shared_'s lock: a later walk finds the same again
@@ -493,13 +531,6 @@ class Verification {
 
 }  // namespace
 
-bool VerifyReport::damaged() const {
-  return std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.severity == Finding::Severity::Damage; });
-}
-
-Result<VerifyReport> verify(Cluster& cluster, const VerifyOptions& options) {
-  Verification verification(cluster, options);
-  return verification.run();
-}
+Result<VerifyReport> verify(Cluster& cluster, const VerifyOptions& options) { return Verification(cluster, options).run(); }
 
 }  // namespace pgmint::repository

@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
+#include "base/queue.h"
+#include "base/task_group.h"
 #include "repository/layout.h"
 
 namespace pgmint::repository {
@@ -16,6 +19,8 @@ constexpr std::size_t kStretch = 1 << 20;
 constexpr std::size_t kStretchRoom = 2 << 20;
 /// Holds the footer of a pack of the usual size; a longer one takes another read.
 constexpr std::uint64_t kTailRead = 16 << 10;
+/// Packs that are not in the page cache come from the disk: meanwhile another thread has the core.
+constexpr unsigned kThreadsPerWorker = 2;
 
 constexpr std::string_view kNotCommitted = "its content is not what was committed (SHA-256)";
 
@@ -58,7 +63,8 @@ Result<PackVerdict> PackChecker::check(const PackSummary& pack) {
   bad.problem = checked.failure().describe();
   const auto committed = is_as_committed(pack);
   if (!committed && !is_damage(committed.failure())) return committed.failure();
-  if (newer && committed && *committed) return checked.failure();
+  bad.as_committed = committed && *committed;
+  if (newer && bad.as_committed) return checked.failure();
   if (committed && !*committed && bad.problem != kNotCommitted) bad.problem = fmt::format("{}: {}", kNotCommitted, bad.problem);
   return bad;
 }
@@ -131,6 +137,40 @@ Result<bool> PackChecker::is_as_committed(const PackSummary& pack) {
     at += stretch.size();
   }
   return hash.finish() == pack.sha256;
+}
+
+Status check_packs(const Cluster& cluster, const RecordMarker& marker, VerifyDepth depth, std::vector<PackSummary>& waiting,
+                   const PackReading& reading) {
+  const unsigned workers = kThreadsPerWorker * std::max(1u, reading.workers);
+  BoundedQueue<PackSummary> queue(workers);
+  BoundedQueue<std::uint64_t> done(64);  // bytes of each pack that was read
+  TaskGroup group(reading.cancel);
+  group.on_failure([&] {
+    queue.cancel();
+    done.cancel();
+  });
+  std::atomic<unsigned> working{workers};
+  for (unsigned i = 0; i < workers; ++i)
+    group.spawn([&]() -> Status {
+      auto status = [&]() -> Status {
+        PackChecker checker(cluster, marker, depth);
+        while (auto pack = queue.pop()) {
+          TRY(group.check());
+          reading.note(*pack, TRY(checker.check(*pack)));
+          done.push(pack->size);
+        }
+        return ok();
+      }();
+      if (--working == 0) done.close();
+      return status;
+    });
+  group.spawn([&]() -> Status {
+    for (bool first = true; !waiting.empty() && (first || reading.goes_on()) && queue.push(waiting.back()); first = false) waiting.pop_back();
+    queue.close();
+    return group.check();
+  });
+  while (const auto bytes = done.pop()) reading.progress(*bytes);
+  return group.join();
 }
 
 }  // namespace pgmint::repository

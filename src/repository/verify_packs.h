@@ -1,9 +1,11 @@
 // The packs' part of verify: every byte of a pack is accounted for. Private to verify.cc.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "base/cancel.h"
 #include "base/scratch.h"
 #include "repository/pack.h"
 #include "repository/record_marks.h"
@@ -17,6 +19,7 @@ struct PackVerdict {
   std::vector<std::uint64_t> marks;  ///< of a sound pack's records, sorted
   std::uint64_t bytes = 0;           ///< read
   bool opened = false;               ///< sound, and every record was opened
+  bool as_committed = false;         ///< not sound, although its bytes are those that were committed
 };
 
 /// Reads packs one after the other, in stretches that stay in a core's cache. Not thread-safe: one per worker.
@@ -50,5 +53,18 @@ class PackChecker {
   RecordOpener opener_;
   Scratch stretch_, plain_;
 };
+
+/// How packs are read by several workers.
+struct PackReading {
+  unsigned workers = 2;
+  const CancelToken* cancel = nullptr;
+  std::function<bool()> goes_on;                             ///< asked before each pack but the first
+  std::function<void(const PackSummary&, PackVerdict)> note;  ///< called by the workers
+  std::function<void(std::uint64_t bytes)> progress;         ///< called by the caller's thread, after each pack
+};
+/// Takes packs off the end of `waiting` until there are none or `goes_on` says no. @errors as PackChecker::check; some packs that were
+/// taken may not have been noted then
+Status check_packs(const Cluster& cluster, const RecordMarker& marker, VerifyDepth depth, std::vector<PackSummary>& waiting,
+                   const PackReading& reading);
 
 }  // namespace pgmint::repository

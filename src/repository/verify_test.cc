@@ -173,6 +173,57 @@ TEST_F(VerifyTest, AMapThatDescribesItsRecordWronglyIsFound) {
   }
 }
 
+/// What is held against a pack's records is found only by reading it: so it is read until there is nothing to find.
+TEST_F(VerifyTest, APackThatSomethingDescribesWronglyIsNotProven) {
+  ASSERT_TRUE(backup_mapped("wrong", {.extents = {pattern(1), pattern(2), pattern(3)},
+                                      .change_map = [](SegmentMap& map) { map.extents[1].location->nonce[23] ^= std::byte{1}; }}));
+  const auto pack = last_data_pack;
+  ASSERT_TRUE(backup_mapped("right", {.extents = {pattern(4)}}));
+  VerifyOptions options;
+  options.remember = true;
+  options.choice.older_than = std::chrono::hours(1000);
+  for (auto depth : {VerifyDepth::Open, VerifyDepth::Decompress, VerifyDepth::Open}) {
+    options.depth = depth;
+    const auto report = verified(options);
+    ASSERT_EQ(report.findings.size(), 1u) << told(report);
+    EXPECT_EQ(report.findings[0].backups, std::vector<std::string>{"wrong"});
+  }
+  EXPECT_EQ(verified(options).packs_read, 1u) << "the others are proven";
+  ASSERT_TRUE(cluster->log().refresh());
+  ASSERT_TRUE(cluster->state().pack_proofs().of(pack).damaged);
+  EXPECT_EQ(cluster->state().pack_proofs().of(pack).damaged->depth, ProofDepth::Decompressed);
+  options.depth = VerifyDepth::Presence;
+  options.choice = {};
+  EXPECT_EQ(verified(options).findings.size(), 1u) << "a warning that it was damaged and not looked at";
+}
+
+/// And a share that leaves a pack out says nothing of the places in it.
+TEST_F(VerifyTest, PlacesInPacksThatAreNotReadAreNotMissed) {
+  ASSERT_TRUE(backup_mapped("a", {.extents = {pattern(1), pattern(2), pattern(3)}}));
+  const auto pack = last_data_pack;
+  VerifyOptions options;
+  options.remember = true;
+  options.depth = VerifyDepth::Open;
+  EXPECT_EQ(told(verified(options)), "");
+  auto bytes = pack_bytes(pack);
+  const auto lines = *parse_pack(bytes, cluster->context(), pack, cluster->keys().maintenance_key);
+  const auto first = bytes.begin() + kPackHeaderSize;
+  std::swap_ranges(first, first + lines[0].stored_length, first + lines[0].stored_length + lines[1].stored_length);
+  memory->replace(name_of(pack), bytes);
+  ASSERT_TRUE(backup_mapped("b", {.extents = {pattern(4)}}));
+  options.choice.older_than = std::chrono::hours(1000);
+  const auto partly = verified(options);
+  EXPECT_EQ(told(partly), "");
+  EXPECT_EQ(partly.packs_read, 2u);
+  EXPECT_EQ(partly.left.packs, 2u);
+  options.choice = {};
+  EXPECT_EQ(verified(options).findings.size(), 2u);
+  options.choice.older_than = std::chrono::hours(1000);
+  const auto again = verified(options);
+  EXPECT_EQ(again.findings.size(), 2u) << told(again);
+  EXPECT_EQ(again.packs_read, 1u);
+}
+
 TEST_F(VerifyTest, AuthenticRecordsThatChangedPlacesAreFound) {
   ASSERT_TRUE(backup_mapped("a", {.extents = {pattern(1), pattern(2), pattern(3)}}));
   auto bytes = pack_bytes(last_data_pack);

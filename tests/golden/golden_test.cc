@@ -27,6 +27,7 @@ namespace {
 const fs::path kFolder = "tests/golden/v1";
 const fs::path kPageFolder = "tests/golden/page-codec";
 const fs::path kWalFolder = "tests/golden/wal-codec";
+const fs::path kLogFolder = "tests/golden/log-entries";
 
 bool asked_to_write(std::string_view what) {
   const char* asked = std::getenv("PGMINT_WRITE_GOLDEN");
@@ -240,6 +241,26 @@ TEST(Golden, WalPiecesStillRead) {
     ASSERT_TRUE(read) << name << ": " << read.failure().describe();
     EXPECT_TRUE(out == *piece) << name;
   }
+}
+
+/// Opened bodies of entries that the repository of v1 does not have. Each is where fuzzing begins, too.
+TEST(Golden, LogEntriesStillRead) {
+  const auto body = read_file(kLogFolder / "packs-verified", 1 << 20);
+  ASSERT_TRUE(body);
+  repository::LogEntry entry;
+  const auto parsed = repository::parse_body(*body, entry);
+  ASSERT_TRUE(parsed) << parsed.failure().describe();
+  EXPECT_EQ(repository::encode_body(entry), *body);
+  const auto& packs = std::get<repository::AuditEntry>(entry.content).packs;
+  ASSERT_EQ(packs.size(), 3u);
+  EXPECT_EQ(packs[0].depth, repository::ProofDepth::Hashed);
+  EXPECT_EQ(packs[1].depth, repository::ProofDepth::Opened);
+  EXPECT_EQ(packs[2].depth, repository::ProofDepth::Decompressed);
+  EXPECT_TRUE(packs[2].damaged);
+  ASSERT_EQ(packs[1].packs.size(), 3u);
+  EXPECT_EQ(packs[1].packs[1].first, 300u);
+  EXPECT_EQ(packs[1].packs[1].last, 70'000u);
+  EXPECT_EQ(packs[1].packs[2].last, UINT32_MAX);
 }
 
 TEST(Golden, Version1StillReadsAndVerifies) {

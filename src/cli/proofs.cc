@@ -1,0 +1,41 @@
+#include "cli/proofs.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/units.h"
+#include "repository/repository.h"
+
+namespace pgmint::cli {
+
+repository::EarlierProofs proofs_of(repository::Cluster& cluster, const std::optional<repository::SessionId>& only) {
+  const auto now = cluster.repository().environment().clock.now();
+  const auto clock = repository::ProofClock::of(now, cluster.store().store_time(), cluster.state());
+  return repository::what_is_proven(cluster.state(), only, clock);
+}
+
+std::string ago(TimePoint time) {
+  return fmt::format("{} ago", human(std::max(std::chrono::microseconds(0), system_clock().now() - time)));
+}
+
+std::string proofs_text(const repository::EarlierProofs& proofs) {
+  if (proofs.packs == 0) return "never";
+  const auto oldest = fmt::format("the oldest {}", ago(*proofs.oldest));
+  if (proofs.unproven_packs == 0) return fmt::format("all of it, {}", oldest);
+  return fmt::format("{}, {}; {} never", human(ByteCount(proofs.bytes)), oldest, human(ByteCount(proofs.unproven_bytes)));
+}
+
+Json proof_time_json(const std::optional<TimePoint>& time) { return time ? Json(format_rfc3339(*time)) : Json(nullptr); }
+
+Json proofs_json(const repository::EarlierProofs& proofs) {
+  return {{"packs", proofs.packs},
+          {"bytes", proofs.bytes},
+          {"oldest", proof_time_json(proofs.oldest)},
+          {"newest", proof_time_json(proofs.newest)},
+          {"unproven_packs", proofs.unproven_packs},
+          {"unproven_bytes", proofs.unproven_bytes},
+          {"damaged_packs", proofs.damaged_packs}};
+}
+
+}  // namespace pgmint::cli
