@@ -13,18 +13,16 @@
 #include "cli/dump_run.h"
 #include "cli/option_values.h"
 #include "cli/progress.h"
+#include "logical/config_backup.h"
 
 namespace pgmint::cli {
 namespace {
 
 constexpr std::size_t kNoteMax = 4096;
 
-/// What the kinds of backup take, and what later versions bring.
+/// What the kinds of backup take.
 Status check_type(const Arguments& arguments) {
   const auto type = arguments.get("--type").value_or("auto");
-  if (type == "config")
-    return Error(Errc::Precondition, fmt::format("--type {}: not in this version (pgmint {})", type, PGMINT_VERSION),
-                 Hint{"pgmint backup --type full"});
   for (const auto* option : {"--database", "--schema", "--table"})
     if (type != "logical" && arguments.has(option))
       return Error(Errc::Usage, fmt::format("{} chooses what is dumped", option), Hint{"add --type logical, or leave it out: other backups have everything"});
@@ -42,6 +40,32 @@ Result<int> run_logical(Context& context, const std::string& note) {
   choice.note = note;
   choice.bin_directory = settings->bin_directory.value_or("");
   return run_dump(context, settings->name, choice);
+}
+
+Result<int> run_config(Context& context, const std::string& note) {
+  const auto* settings = TRY(configured_cluster(context, context.arguments().position("CLUSTER")));
+  const auto control = TRY(control_of(*settings));
+  const auto cluster = TRY(cluster_for_writing(context, settings->name, control.system_identifier));
+  logical::ConfigRequest request{.cluster = *cluster, .connect = {}};
+  request.connect.conninfo = settings->connection;
+  request.data_directory = settings->data_directory;
+  request.paths = settings->config_paths;
+  request.bin_directory = settings->bin_directory.value_or("");
+  request.note = note;
+  request.codec = TRY(configured_codec(context));
+  request.cancel = &context.cancel();
+  const auto report = TRY(logical::back_up_config(request));
+  for (const auto& warning : report.warnings) print_warning(warning);
+  TRY(cluster->log().refresh());
+  const auto* snapshot = cluster->state().find(report.name);
+  if (snapshot == nullptr) return Error(Errc::Internal, fmt::format("backup {} was committed but is not in the log", report.name));
+  auto json = to_json(TRY(facts_of(*cluster, *snapshot)));
+  json["warnings"] = report.warnings;
+  context.output().document(json);
+  context.output().line(fmt::format("backup {} is complete: {}, stored as {}", report.name, counted(report.files, "file"), human(ByteCount(report.stored_bytes))));
+  if (!report.parent.empty()) context.output().line(fmt::format("what has changed: pgmint diff {} {}", report.parent, report.name));
+  context.output().line(fmt::format("write its files out: pgmint export {} --to DIR", report.name));
+  return 0;
 }
 
 void describe(Output& out, const backup::BackupReport& report) {
@@ -90,6 +114,7 @@ Result<int> run(Context& context) {
   if (note.size() > kNoteMax)
     return Error(Errc::Usage, fmt::format("--note: at most {} bytes", kNoteMax), Hint{"pgmint backup --help"});
   if (arguments.get("--type") == "logical") return run_logical(context, note);
+  if (arguments.get("--type") == "config") return run_config(context, note);
   const auto* settings = TRY(configured_cluster(context, arguments.position("CLUSTER")));
   const auto control = TRY(control_of(*settings));
   const auto cluster = TRY(cluster_for_writing(context, settings->name, control.system_identifier));
@@ -157,6 +182,8 @@ const CommandSpec& backup_command() {
                       "A logical backup (--type logical) is what pg_dump and pg_dumpall --globals-only write, one database after the other, each "
                       "consistent in itself. It needs no WAL and no access to the data directory, restores into other versions (restore-db), table by "
                       "table if need be, and is streamed into the repository: no plaintext touches a disk. What the dump before has is not stored again.",
+                      "A configuration backup (--type config) has the server's configuration files with all that they include, its settings, extensions, roles "
+                      "and tablespaces, and the files that config_paths names, with owner, mode and links. pgmint diff compares two of them.",
                       "Ctrl-C stops at once; the server leaves backup mode and nothing is listed."},
       .positionals = {{.name = "CLUSTER",
                        .text = "May be left out when one is configured.",
@@ -167,7 +194,7 @@ const CommandSpec& backup_command() {
               {.name = "--type",
                .value = "TYPE",
                .text = "auto (the default) and incremental: what changed since the last backup, or a full backup where there is nothing to "
-                       "build on. full: everything, whatever there is. logical: databases as pg_dump dumps them. config: not in this version.",
+                       "build on. full: everything, whatever there is. logical: databases as pg_dump dumps them. config: configuration.",
                .words = {"auto", "full", "incremental", "logical", "config"}},
               {.name = "--database", .value = "DB", .text = "With --type logical: this database. Default: all of them.", .repeatable = true},
               {.name = "--schema", .value = "PATTERN", .text = "With --type logical: these schemas, as pg_dump takes them.", .repeatable = true},

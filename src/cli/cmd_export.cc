@@ -12,6 +12,7 @@
 #include "cli/option_values.h"
 #include "cli/progress.h"
 #include "cli/secrets.h"
+#include "logical/config_backup.h"
 #include "logical/export.h"
 
 namespace pgmint::cli {
@@ -25,9 +26,20 @@ Result<std::string> passphrase(Context& context) {
   return std::string();
 }
 
+Result<int> export_config(Context& context, const FoundBackup& found) {
+  const auto directory = fs::absolute(*context.arguments().get("--to"));
+  const auto root = TRY(repository::read_root(found.cluster->store(), found.cluster->context(), found.session, found.cluster->keys()));
+  const auto tree = TRY(logical::read_config_tree(*found.cluster, root));
+  const auto files = TRY(logical::extract_config(*found.cluster, tree, directory, &context.cancel()));
+  context.output().line(fmt::format("{} of {} are in {}", counted(files, "file"), root.name, directory.string()));
+  context.output().document({{"backup", root.name}, {"directory", directory.string()}, {"files", files}});
+  return 0;
+}
+
 Result<int> run_export(Context& context) {
   const auto& arguments = context.arguments();
   const auto found = TRY(find_backup(context, *arguments.position("BACKUP"), arguments.get("--cluster")));
+  if (found.cluster->state().snapshots().at(found.session).snap.type == repository::BackupType::Config) return export_config(context, found);
   const auto secret = TRY(passphrase(context));
   if (secret.empty())
     return Error(Errc::Configuration, "which passphrase is the file to have?",
@@ -108,8 +120,10 @@ const CommandSpec& export_command() {
       .description = {"Writes DATABASE_DATE_TIME.sql.gz.enc and its .sha256 into a folder: what pg_dump wrote, through gzip, through openssl enc "
                       "-aes-256-cbc -pbkdf2. It is streamed, and appears when it is whole: no plaintext touches a disk.",
                       "Such a file is encrypted, but nothing authenticates it: the sum beside it shows damage, not who made it. The repository does both; "
-                      "export is for those who have no pgmint."},
-      .positionals = {{.name = "BACKUP", .text = "A logical backup, or one of its dumps, as restore-db --list shows it."}},
+                      "export is for those who have no pgmint.",
+                      "Of a configuration backup the files themselves are written, as they were, below the folder: the host's under their absolute path, what was "
+                      "made of the server's words beside them. They are not encrypted."},
+      .positionals = {{.name = "BACKUP", .text = "A logical backup, or one of its dumps, as restore-db --list shows it; or a configuration backup."}},
       .options = {{.name = "--to", .value = "DIR", .text = "The folder; made when it is not there.", .required = true, .completes = Completes::Directory},
                   {.name = "--passphrase-file", .value = "FILE", .text = "Its first line is the passphrase. Default: export_passphrase_file in [encryption].", .completes = Completes::File},
                   {.name = "--db", .value = "DB", .text = "This database alone."},

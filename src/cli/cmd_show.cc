@@ -106,9 +106,9 @@ void print(Output& out, const BackupFacts& backup, const std::vector<std::string
   const auto field = [&](std::string_view name, std::string_view value) {
     out.line(fmt::format("{:<18}{}", name, value));
   };
-  const bool is_logical = backup.snap.type == repository::BackupType::Logical;
+  const bool is_physical = needs_wal(backup);
   field("backup", backup.snap.name);
-  field("cluster", is_logical ? backup.cluster : fmt::format("{} (system identifier {})", backup.cluster, backup.snap.system_id));
+  field("cluster", is_physical ? fmt::format("{} (system identifier {})", backup.cluster, backup.snap.system_id) : backup.cluster);
   field("type", repository::backup_type_name(backup.snap.type));
   for (const auto& [name, value] : root.settings) {
     if (name == "parent") field("built on", value);
@@ -121,7 +121,7 @@ void print(Output& out, const BackupFacts& backup, const std::vector<std::string
   field("PostgreSQL", server_version_text(root));
   field("size", fmt::format("{} in {} files", human(ByteCount(root.total_bytes)), root.file_count));
   field("stored", human(ByteCount(root.stored_bytes)));
-  if (!is_logical) print_cluster_facts(root, backup, field);
+  if (is_physical) print_cluster_facts(root, backup, field);
   if (const auto all = databases(root); !all.empty()) field("databases", fmt::format("{}", fmt::join(all, ", ")));
   for (const auto& space : root.tablespaces) field("tablespace", fmt::format("{} {}", space.oid, space.location));
   for (const auto& path : config_files) field("configuration", path);
@@ -129,7 +129,7 @@ void print(Output& out, const BackupFacts& backup, const std::vector<std::string
   if (backup.hold) field("held", *backup.hold);
   field("found sound", proofs_text(proofs));
   if (proofs.damaged_packs > 0) field("", fmt::format("{} damaged: pgmint verify --read-data", counted(proofs.damaged_packs, "pack")));
-  if (!is_logical) field("damaged pages", std::to_string(root.bad_pages.size()));
+  if (is_physical) field("damaged pages", std::to_string(root.bad_pages.size()));
   for (std::size_t i = 0; i < root.bad_pages.size() && i < kDamagedPagesShown; ++i)
     field("", fmt::format("{} block {}", root.bad_pages[i].path, root.bad_pages[i].block));
   if (root.bad_pages.size() > kDamagedPagesShown)

@@ -12,9 +12,8 @@ namespace pgmint::cli {
 namespace {
 
 /// Verbs that the command line is to have one day. Naming them is better than "unknown", and pretending would be worse.
-constexpr std::string_view kLaterVerbs[] = {"plan",      "diff",
-                                            "roles",   "policy",  "schedule", "daemon",    "metrics",
-                                            "recover", "runbook", "report",   "replicate", "wal receive"};
+constexpr std::string_view kLaterVerbs[] = {"plan",    "roles",   "policy", "schedule",  "daemon",     "metrics",
+                                            "recover", "runbook", "report", "replicate", "wal receive"};
 
 Error later_version(std::string_view verb) {
   return Error(Errc::Precondition, fmt::format("{}: not in this version (pgmint {})", verb, PGMINT_VERSION),
@@ -26,7 +25,7 @@ Error later_version(std::string_view verb) {
 const std::vector<const CommandSpec*>& all_commands() {
   static const std::vector<const CommandSpec*> commands = {
       &init_command(),       &backup_command(),       &list_command(),          &show_command(),
-      &restore_command(),    &backup_db_command(),    &restore_db_command(),    &export_command(),        &import_command(),        &wal_push_command(),     &wal_get_command(),       &wal_status_command(),
+      &restore_command(),    &backup_db_command(),    &restore_db_command(),    &export_command(),        &import_command(),        &diff_command(),         &wal_push_command(),     &wal_get_command(),       &wal_status_command(),
       &verify_command(),     &status_command(),       &doctor_command(),        &hold_command(),
       &release_command(),    &expire_command(),       &collect_command(),      &repair_command(),        &key_list_command(),
       &key_add_command(),    &key_remove_command(),   &key_rotate_command(),    &key_check_command(),

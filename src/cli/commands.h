@@ -12,6 +12,7 @@ const CommandSpec& show_command();
 const CommandSpec& restore_command();
 const CommandSpec& backup_db_command();
 const CommandSpec& restore_db_command();
+const CommandSpec& diff_command();
 const CommandSpec& export_command();
 const CommandSpec& import_command();
 const CommandSpec& wal_push_command();

@@ -233,6 +233,14 @@ const std::vector<Key<ClusterSettings>>& cluster_keys() {
          t.bin_directory = TRY(v.absolute_path());
          return ok();
        }},
+      {"config_paths", "list of paths",
+       "What backup --type config takes beside the server's own files: files and directories, such as \"/etc/mint-replica\" or \"/etc/nginx/*.conf\".",
+       [](T& t, const Value& v) -> Status {
+         t.config_paths = TRY(v.texts());
+         for (const auto& path : t.config_paths)
+           if (!path.starts_with('/')) return v.wrong(fmt::format("must hold absolute paths, not \"{}\"", path));
+         return ok();
+       }},
       {"environment", "text",
        "What the data is to the business: \"production\" (at most 1 h of changes may be lost; the default), "
        "\"staging\" (24 h), \"development\" (48 h). "

@@ -64,6 +64,7 @@ struct ClusterSettings {
   fs::path data_directory;
   std::optional<fs::path> bin_directory;  ///< PostgreSQL's programs; absent: found
   std::string connection;  ///< libpq conninfo; empty: libpq's own defaults
+  std::vector<std::string> config_paths;  ///< further files of a configuration backup, with wildcards
   EnvironmentKind environment = EnvironmentKind::Production;
   RetentionSettings retention;
 };

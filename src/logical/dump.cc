@@ -7,7 +7,7 @@
 #include "base/child_process.h"
 #include "base/log.h"
 #include "logical/client_programs.h"
-#include "logical/dump_session.h"
+#include "logical/stream_backup.h"
 
 namespace pgmint::logical {
 namespace {
@@ -34,7 +34,7 @@ class Run {
   }
 
   Status begin() {
-    session_ = TRY(DumpSession::begin({request_.cluster, databases_, request_.codec, request_.workers, request_.cancel}));
+    session_ = TRY(StreamBackup::begin({request_.cluster, repository::BackupType::Logical, databases_, request_.codec, request_.workers, request_.cancel}));
     if (request_.progress) session_->on_progress([this] { request_.progress({current_, session_->bytes(), session_->stored_bytes()}); });
     return ok();
   }
@@ -80,7 +80,7 @@ class Run {
 
   /// Runs a program on a database and stores what it writes.
   Result<StreamCounts> run(const std::string& program, std::vector<std::string> options, const std::string& database, const std::string& path,
-                           const DumpSession::Look& look = nullptr) {
+                           const StreamBackup::Look& look = nullptr) {
     auto connect = request_.connect;
     if (!database.empty()) connect.database = database;
     auto client = TRY(postgres::client_connection(connect));
@@ -143,11 +143,11 @@ class Run {
 
   const DumpRequest& request_;
   DumpReport report_;
-  DumpFacts facts_;
+  StreamBackupFacts facts_;
   ClientPrograms programs_;
   std::vector<std::string> databases_;
   std::string current_;
-  std::unique_ptr<DumpSession> session_;
+  std::unique_ptr<StreamBackup> session_;
 };
 
 }  // namespace

@@ -5,7 +5,7 @@
 
 #include "codec/gzip.h"
 #include "crypto/openssl_enc.h"
-#include "logical/dump_session.h"
+#include "logical/stream_backup.h"
 #include "logical/export.h"
 
 namespace pgmint::logical {
@@ -135,7 +135,7 @@ Result<DumpReport> import_dump(const ImportRequest& request) {
     if (database.empty()) database = scanner.database().value_or("");
   }
 
-  auto session = TRY(DumpSession::begin({request.cluster, {database}, request.codec, request.workers, request.cancel}));
+  auto session = TRY(StreamBackup::begin({request.cluster, repository::BackupType::Logical, {database}, request.codec, request.workers, request.cancel}));
   if (request.progress) session->on_progress([&] { request.progress(session->bytes()); });
   DumpReport report;
   auto taken = [&]() -> Status {
@@ -147,7 +147,7 @@ Result<DumpReport> import_dump(const ImportRequest& request) {
     const auto contents = TRY(std::move(scanner).finish().context(request.file.string()));
     TRY(session->store(fmt::format("{}/{}", directory, kContentsFile), encode_contents(contents)));
     report.databases.push_back({database, counts.length, counts.shared, counts.resembling, contents.rows(), contents.tables()});
-    DumpFacts facts;
+    StreamBackupFacts facts;
     facts.pg_major = static_cast<std::uint32_t>(std::max(0, std::atoi(contents.server_version.c_str())));
     facts.note = request.note;
     facts.settings = {{"server_version", contents.server_version}, {"imported_from", request.file.filename().string()}};

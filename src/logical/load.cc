@@ -260,7 +260,8 @@ Result<DumpOverview> read_overview(const repository::Cluster& cluster, const rep
   DumpOverview dump;
   dump.root = TRY(repository::read_root(cluster.store(), cluster.context(), session, cluster.keys()));
   if (dump.root.type != repository::BackupType::Logical)
-    return Error(Errc::Precondition, fmt::format("{} is no logical backup", dump.root.name), Hint{fmt::format("pgmint restore --backup {} --to DIR", dump.root.name)});
+    return Error(Errc::Precondition, fmt::format("{} is no logical backup but a {} one", dump.root.name, repository::backup_type_name(dump.root.type)),
+                 Hint{fmt::format("pgmint {}{} --to DIR", dump.root.type == repository::BackupType::Config ? "export " : "restore --backup ", dump.root.name)});
   for (const auto& [name, value] : dump.root.settings)
     if (name == kDumpedDatabaseSetting) dump.databases.push_back(value);
   repository::RecordOpener opener(cluster.context(), cluster.keys());

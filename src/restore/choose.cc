@@ -37,8 +37,9 @@ Result<std::vector<ManifestRoot>> listed_backups(const RestoreRequest& request) 
     for (const auto& [session, live] : cluster.state().snapshots()) {
       if (request.backup && live.snap.name != *request.backup) continue;
       if (request.backup && !restorable(live.snap.type))
-        return Error(Errc::Precondition, fmt::format("{} is no backup of a data directory, but of what pg_dump wrote", live.snap.name),
-                     Hint{fmt::format("restore-db --db DB --backup {}", live.snap.name)});
+        return Error(Errc::Precondition, fmt::format("{} is no backup of a data directory, but a {} one", live.snap.name, repository::backup_type_name(live.snap.type)),
+                     Hint{live.snap.type == repository::BackupType::Logical ? fmt::format("restore-db --db DB --backup {}", live.snap.name)
+                                                                            : fmt::format("pgmint export {} --to DIR", live.snap.name)});
       if (!restorable(live.snap.type)) continue;
       auto object = TRY(cluster.store().read(repository::manifest_name(cluster.id(), session), live.snap.root_size));
       if (!object)

@@ -1,4 +1,4 @@
-#include "logical/dump_session.h"
+#include "logical/stream_backup.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -29,17 +29,17 @@ std::string host_name() {
 
 }  // namespace
 
-DumpSession::DumpSession(Settings settings)
+StreamBackup::StreamBackup(Settings settings)
     : settings_(std::move(settings)), cluster_(settings_.cluster), clock_(cluster_.repository().environment().clock) {}
 
-DumpSession::~DumpSession() = default;
+StreamBackup::~StreamBackup() = default;
 
-Result<std::unique_ptr<DumpSession>> DumpSession::begin(Settings settings) {
-  std::unique_ptr<DumpSession> made(new DumpSession(std::move(settings)));
+Result<std::unique_ptr<StreamBackup>> StreamBackup::begin(Settings settings) {
+  std::unique_ptr<StreamBackup> made(new StreamBackup(std::move(settings)));
   auto& self = *made;
   TRY(self.choose_parent());
   const auto parent = self.parent_ ? std::optional(self.parent_->session) : std::nullopt;
-  auto begun = TRY(repository::begin_session(self.cluster_, parent, repository::BackupType::Logical, self.settings_.cancel));
+  auto begun = TRY(repository::begin_session(self.cluster_, parent, self.settings_.type, self.settings_.cancel));
   self.session_ = std::move(begun.session);
   self.begun_ = begun.started;
   self.name_ = std::move(begun.name);
@@ -62,36 +62,38 @@ Result<std::unique_ptr<DumpSession>> DumpSession::begin(Settings settings) {
   return made;
 }
 
-/// The newest dump that has one of the databases.
-Status DumpSession::choose_parent() {
+bool StreamBackup::builds_on(const repository::ManifestRoot& root) const {
+  if (settings_.type != repository::BackupType::Logical) return true;
+  return std::ranges::any_of(root.settings, [&](const auto& setting) {
+    return setting.first == kDumpedDatabaseSetting && std::ranges::find(settings_.databases, setting.second) != settings_.databases.end();
+  });
+}
+
+Status StreamBackup::choose_parent() {
   TRY(cluster_.log().refresh());
-  std::vector<const repository::LiveSnapshot*> dumps;
+  std::vector<const repository::LiveSnapshot*> candidates;
   for (const auto& [session, live] : cluster_.state().snapshots())
-    if (live.snap.type == repository::BackupType::Logical) dumps.push_back(&live);
-  std::ranges::sort(dumps, std::greater(), [](const auto* live) { return live->seq; });
-  for (const auto* live : dumps) {
+    if (live.snap.type == settings_.type) candidates.push_back(&live);
+  std::ranges::sort(candidates, std::greater(), [](const auto* live) { return live->seq; });
+  for (const auto* live : candidates) {
     auto root = repository::read_root(cluster_.store(), cluster_.context(), live->snap.session, cluster_.keys());
     if (!root) {
       if (!repository::is_damage(root.failure())) return std::move(root).failure();
       warn(fmt::format("{} cannot be read, and nothing of it is used again: {}", live->snap.name, root.failure().describe()));
-      continue;
+    } else if (builds_on(*root)) {
+      parent_ = std::move(*root);
+      return ok();
     }
-    const bool has_one = std::ranges::any_of(root->settings, [&](const auto& setting) {
-      return setting.first == kDumpedDatabaseSetting && std::ranges::find(settings_.databases, setting.second) != settings_.databases.end();
-    });
-    if (!has_one) continue;
-    parent_ = std::move(*root);
-    return ok();
   }
   return ok();
 }
 
 /// The parent's streams, and its packs that are less than half in use: what is alive of those is stored anew.
-Status DumpSession::read_parent() {
+Status StreamBackup::read_parent() {
   if (!parent_) return ok();
   repository::RecordOpener opener(cluster_.context(), cluster_.keys());
   auto walked = repository::walk_manifest(cluster_.store(), cluster_.context(), opener, *parent_, [&](const FileEntry& entry) -> Status {
-    if (entry.kind == repository::FileKind::Stream) streams_.emplace(entry.path, std::get<repository::RecordLocation>(entry.content));
+    if (entry.kind == repository::FileKind::Stream) streams_.emplace(FileKey(entry.area, entry.path), std::get<repository::RecordLocation>(entry.content));
     return ok();
   });
   if (!walked && !repository::is_damage(walked.failure())) return walked;
@@ -106,19 +108,28 @@ Status DumpSession::read_parent() {
   return ok();
 }
 
-Result<std::optional<Predecessor>> DumpSession::predecessor_of(const std::string& path) {
-  const auto found = streams_.find(path);
+Result<std::optional<Predecessor>> StreamBackup::predecessor_of(const FileKey& file) {
+  const auto found = streams_.find(file);
   if (found == streams_.end()) return std::optional<Predecessor>();
   repository::RecordOpener opener(cluster_.context(), cluster_.keys());
   auto loaded = Predecessor::load(cluster_.store(), cluster_.context(), opener, found->second, leaving_);
   if (loaded) return std::optional<Predecessor>(std::move(*loaded));
   if (!repository::is_damage(loaded.failure())) return std::move(loaded).failure();
-  warn(fmt::format("{} of {} cannot be read, and nothing of it is used again: {}", path, parent_->name, loaded.failure().describe()));
+  warn(fmt::format("{} of {} cannot be read, and nothing of it is used again: {}", file.second, parent_->name, loaded.failure().describe()));
   return std::optional<Predecessor>();
 }
 
-Result<StreamCounts> DumpSession::store(const std::string& path, const Source& source, const Look& look) {
-  const auto predecessor = TRY(predecessor_of(path));
+Result<StreamCounts> StreamBackup::store(const std::string& path, const Source& source, const Look& look) {
+  FileEntry file;
+  file.area = repository::FileArea::Made;
+  file.path = path;
+  file.mode = kMode;
+  file.mtime_us = clock_.now().time_since_epoch().count();
+  return store(std::move(file), source, look);
+}
+
+Result<StreamCounts> StreamBackup::store(FileEntry file, const Source& source, const Look& look) {
+  const auto predecessor = TRY(predecessor_of({file.area, file.path}));
   StreamWriter writer(*shared_, predecessor ? &*predecessor : nullptr);
   Bytes buffer(kReadSize);
   for (;;) {
@@ -131,11 +142,14 @@ Result<StreamCounts> DumpSession::store(const std::string& path, const Source& s
     TRY(tick());
   }
   const auto index = TRY(writer.finish());
-  add_entry(path, writer.counts().length, index);
+  file.size = writer.counts().length;
+  file.kind = file.size == 0 ? repository::FileKind::Empty : repository::FileKind::Stream;
+  if (file.size != 0) file.content = index;
+  entries_.push_back(std::move(file));
   return writer.counts();
 }
 
-Result<StreamCounts> DumpSession::store(const std::string& path, std::string_view text) {
+Result<StreamCounts> StreamBackup::store(const std::string& path, std::string_view text) {
   auto rest = as_bytes(text);
   return store(path, [&](MutableByteView out) -> Result<std::size_t> {
     const auto n = std::min(out.size(), rest.size());
@@ -145,19 +159,7 @@ Result<StreamCounts> DumpSession::store(const std::string& path, std::string_vie
   });
 }
 
-void DumpSession::add_entry(const std::string& path, std::uint64_t length, const repository::RecordLocation& index) {
-  FileEntry entry;
-  entry.area = repository::FileArea::Made;
-  entry.path = path;
-  entry.kind = length == 0 ? repository::FileKind::Empty : repository::FileKind::Stream;
-  entry.mode = kMode;
-  entry.size = length;
-  entry.mtime_us = clock_.now().time_since_epoch().count();
-  if (length != 0) entry.content = index;
-  entries_.push_back(std::move(entry));
-}
-
-Result<repository::ManifestRoot> DumpSession::write_tree() {
+Result<repository::ManifestRoot> StreamBackup::write_tree() {
   std::ranges::sort(entries_, repository::entry_before);
   repository::PackUse nodes;
   repository::ManifestTreeWriter tree([&](ByteView node) -> Result<repository::RecordLocation> {
@@ -180,7 +182,7 @@ Result<repository::ManifestRoot> DumpSession::write_tree() {
   return root;
 }
 
-std::vector<repository::PackId> DumpSession::not_needed(const repository::PackUse& use) const {
+std::vector<repository::PackId> StreamBackup::not_needed(const repository::PackUse& use) const {
   std::vector<repository::PackId> packs;
   const auto open = cluster_.state().open_sessions().find(session_->id());
   if (open == cluster_.state().open_sessions().end()) return packs;
@@ -189,13 +191,13 @@ std::vector<repository::PackId> DumpSession::not_needed(const repository::PackUs
   return packs;
 }
 
-Status DumpSession::commit(DumpFacts facts, TimePoint started) {
+Status StreamBackup::commit(StreamBackupFacts facts, TimePoint started) {
   TRY(tick());
   auto root = TRY(write_tree());
   total_bytes_ = root.total_bytes;
   root.session = session_->id();
   root.name = name_;
-  root.type = repository::BackupType::Logical;
+  root.type = settings_.type;
   root.started = started;
   root.finished = finished_ = clock_.now();
   root.pg_major = facts.pg_major;
@@ -214,12 +216,12 @@ Status DumpSession::commit(DumpFacts facts, TimePoint started) {
   return session_->commit(root, not_needed(*root.pack_use));
 }
 
-void DumpSession::give_up() {
+void StreamBackup::give_up() {
   if (auto aborted = session_->abort(); !aborted)
     log_warning("the session of this backup stays open until its lease has passed ({}); `pgmint collect` removes it then", aborted.failure().describe());
 }
 
-Status DumpSession::tick() {
+Status StreamBackup::tick() {
   if (settings_.cancel != nullptr) TRY(settings_.cancel->check());
   if (tell_) tell_();
   const auto now = clock_.now();
@@ -228,7 +230,7 @@ Status DumpSession::tick() {
   return session_->keep_alive();
 }
 
-void DumpSession::warn(std::string text) {
+void StreamBackup::warn(std::string text) {
   log_warning("{}", text);
   warnings_.push_back(std::move(text));
 }

@@ -1,0 +1,102 @@
+"""Configuration: taken with owner, mode and links, compared, written out again; what cannot be read is told."""
+import json
+import os
+import stat
+
+import pytest
+
+from harness.places import give_to_owner
+
+
+@pytest.fixture
+def host(make):
+    """A server, and an application's files beside it."""
+    cluster = make.cluster()
+    application = make.folder("application")
+    (application / "app.yml").write_text("port: 8080\nworkers: 4\n")
+    (application / "secret.key").write_bytes(bytes(range(256)))
+    (application / "secret.key").chmod(0o600)
+    (application / "conf.d").mkdir()
+    (application / "conf.d" / "empty.conf").write_text("")
+    (application / "current").symlink_to("app.yml")
+    for path in [application, *application.rglob("*")]:
+        if not path.is_symlink():
+            give_to_owner(path)
+    tool = make.pgmint()
+    tool.add(cluster, bin_directory=cluster.bin).write()
+    # Lists are not what the harness writes.
+    tool.write(tool.config.read_text() + f'config_paths = ["{application}", "{application.parent}/nothing*"]\n')
+    return cluster, tool.init(), application
+
+
+def take(tool):
+    return tool.run("backup", "--type", "config", "--json").json
+
+
+def test_what_is_taken_comes_out_as_it_was(host, make):
+    cluster, tool, application = host
+    cluster.sql("alter system set work_mem = '7MB'")
+    taken = take(tool)
+    assert taken["type"] == "config" and any("nothing*" in warning for warning in taken["warnings"])
+    out = make.folder("out") / "tree"
+    tool.run("export", taken["name"], "--to", out)
+    below = out / str(application).lstrip("/")
+    assert (below / "app.yml").read_text() == "port: 8080\nworkers: 4\n"
+    assert (below / "secret.key").read_bytes() == bytes(range(256))
+    assert stat.S_IMODE((below / "secret.key").stat().st_mode) == 0o600
+    assert (below / "conf.d" / "empty.conf").read_text() == ""
+    assert os.readlink(below / "current") == "app.yml"
+    data = out / str(cluster.data).lstrip("/")
+    for name in ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf"):
+        assert (data / name).read_bytes() == (cluster.data / name).read_bytes()
+    settings = {row["name"]: row for row in json.loads((out / "settings.json").read_text())}
+    assert len(settings) > 300 and settings["port"]["setting"] == "5432"
+    assert "plpgsql" in (out / "extensions.json").read_text() and "CREATE ROLE postgres" in (out / "globals.sql").read_text()
+    tool.run("verify", "--decompress")
+    assert str(application / "app.yml") in tool.run("show", taken["name"]).out
+    tool.refuses("export", taken["name"], "--to", out, code=4, naming=["not empty"])
+
+
+def test_two_backups_are_compared_and_the_second_stores_what_changed(host):
+    cluster, tool, application = host
+    first = take(tool)
+    assert tool.run("diff", first["name"], first["name"]).out.strip() == "no differences"
+    (application / "app.yml").write_text("port: 8080\nworkers: 8\n")
+    (application / "secret.key").chmod(0o640)
+    (application / "new.conf").write_text("x\n")
+    give_to_owner(application / "new.conf")
+    (application / "conf.d" / "empty.conf").unlink()
+    (application / "current").unlink()
+    (application / "current").symlink_to("new.conf")
+    cluster.sql("alter system set work_mem = '7MB'")
+    cluster.reload()
+    second = take(tool)
+    found = tool.run("diff", first["name"], second["name"], "--json", code=1).json["differences"]
+    by_path = {one["path"]: one for one in found}
+    assert "-workers: 4" in by_path[str(application / "app.yml")]["diff"] and "+workers: 8" in by_path[str(application / "app.yml")]["diff"]
+    assert "0640" in by_path[str(application / "secret.key")]["what"] and by_path[str(application / "secret.key")]["diff"] is None
+    assert by_path[str(application / "new.conf")]["what"] == "added"
+    assert by_path[str(application / "conf.d" / "empty.conf")]["what"] == "removed"
+    assert "link to new.conf" in by_path[str(application / "current")]["what"]
+    assert "work_mem" in by_path["settings.json"]["diff"]
+    assert second["stored_bytes"] < first["stored_bytes"]
+
+
+def test_without_the_server_its_files_are_taken_all_the_same(host, make):
+    cluster, tool, application = host
+    cluster.stop()
+    taken = take(tool)
+    assert any("could not be asked" in warning for warning in taken["warnings"])
+    out = make.folder("out") / "tree"
+    tool.run("export", taken["name"], "--to", out)
+    assert (out / str(cluster.data).lstrip("/") / "postgresql.conf").exists()
+    assert not (out / "settings.json").exists()
+
+
+def test_refusals(host):
+    cluster, tool, application = host
+    taken = take(tool)
+    tool.refuses("restore", "--backup", taken["name"], "--to", tool.home / "x", code=4, naming=[taken["name"]])
+    tool.refuses("restore-db", "--db", "x", "--backup", taken["name"], code=4, naming=[taken["name"]])
+    dump = tool.run("backup", "--type", "logical", "--json").json
+    tool.refuses("diff", taken["name"], dump["name"], code=4, naming=[dump["name"]])
