@@ -59,6 +59,7 @@ std::vector<std::string> dumped_databases(const repository::ManifestRoot& root) 
 Result<std::optional<FoundDump>> find_dump(repository::Cluster& cluster, std::string_view name) {
   const auto wanted = name.ends_with(kDumpSuffix) ? std::string(name) : fmt::format("{}{}", name, kDumpSuffix);
   std::optional<FoundDump> found;
+  std::string first;
   for (const auto& [session, live] : cluster.state().snapshots()) {
     if (live.snap.type != repository::BackupType::Logical) continue;
     const auto facts = TRY(facts_of(cluster, live));
@@ -66,9 +67,9 @@ Result<std::optional<FoundDump>> find_dump(repository::Cluster& cluster, std::st
     for (const auto& database : dumped_databases(*facts.root)) {
       if (dump_name(database, facts.started()) != wanted) continue;
       if (found)
-        return Error(Errc::Precondition, fmt::format("two backups have a dump {}: clocks went through that hour twice", name),
-                     Hint{"name the backup instead: pgmint list"});
+        return Error(Errc::Precondition, fmt::format("two backups have a dump {}: {} and {}", name, first, live.snap.name), Hint{"name one of them instead"});
       found = FoundDump{session, database};
+      first = live.snap.name;
     }
   }
   return found;

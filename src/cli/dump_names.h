@@ -25,8 +25,8 @@ struct FoundDump {
   repository::SessionId session;
   std::string database;
 };
-/// The dump of that name, with or without its suffix; nullopt: the cluster has none. @errors Storage; Precondition: two have it (the hour
-/// that clocks go through twice)
+/// The dump of that name, with or without its suffix; nullopt: the cluster has none. @errors Storage; Precondition: two have it (one was
+/// imported, or clocks went through that hour twice)
 Result<std::optional<FoundDump>> find_dump(repository::Cluster& cluster, std::string_view name);
 
 }  // namespace pgmint::cli

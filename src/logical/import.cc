@@ -28,7 +28,6 @@ class ArchiveFile {
     auto first = TRY(file.next_of_file());
     if (starts_with(first, kEncMagic)) TRY(file.choose_derivation(first, passphrase));
     file.take(first);
-    if (file.enc_ && first.size() < kReadSize) TRY(file.end_enc());
     if (starts_with(file.plain_, kGzipMagic)) {
       file.gzip_.emplace(std::make_unique<codec::GzipReader>());
       const Bytes packed = std::exchange(file.plain_, {});

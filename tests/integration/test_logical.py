@@ -307,7 +307,8 @@ def test_an_export_is_opened_by_openssl_gunzip_and_pg_restore(shop, make):
     tool.run("import", folder / "out" / name, "--passphrase-file", secret)
     again = tool.run("export", tool.names()[-1], "--to", folder / "again", "--passphrase-file", secret, "--json").json["files"][0]
     shell(f"openssl enc -d -aes-256-cbc -pbkdf2 -pass file:pass -in {again['file']} | gunzip | cmp - plain", folder)
-    tool.refuses("export", name, "--to", folder / "more", code=3, naming=["passphrase"])
+    tool.refuses("export", name, "--to", folder / "more", "--passphrase-file", secret, code=4, naming=["two backups", *tool.names()])
+    tool.refuses("export", tool.names()[0], "--to", folder / "more", code=3, naming=["passphrase"])
 
 
 @pytest.mark.parametrize("openssl", ["-pbkdf2", "-salt", "-md md5"])
@@ -332,7 +333,7 @@ def test_what_is_no_dump_or_is_cut_off_does_not_come_in(shop, make):
     cluster, tool = shop
     folder = make.folder("bad")
     shell(f"{cluster.bin}/pg_dump -h {cluster.sockets} -U postgres shop > plain.sql", folder)
-    shell(f"{cluster.bin}/pg_dump -h {cluster.sockets} -U postgres -Fc -Z0 shop > whole; head -c 100000 whole > cut; gzip -c whole | head -c 100000 > cut.gz", folder)
+    shell(f"{cluster.bin}/pg_dump -h {cluster.sockets} -U postgres -Fc -Z0 shop > whole; head -c 100000 whole > cut; gzip -c whole > whole.gz; head -c 100000 whole.gz > cut.gz", folder)
     tool.refuses("import", folder / "plain.sql", code=8, naming=["custom format", "psql"])
     tool.refuses("import", folder / "nothing", code=1, naming=["nothing"])
     for name in ("cut", "cut.gz"):
