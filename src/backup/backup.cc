@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 #include <thread>
 
 #include "backup/copy.h"
@@ -156,7 +157,7 @@ class Run {
     if (incremental_.active()) files_ = incremental_.plan(scan_, control_, report_.started);
     plan_ = plan_copy(scan_,
                       {.extent_size = extent,
-                       .stretch = std::max(extent, std::min<std::uint64_t>(kStretch, packs_->target)),
+                       .stretch = std::max(extent, std::min<std::uint64_t>(kStretch, packs_->target) / extent * extent),
                        .bundle_size = std::max(extent, kBundle),
                        .block_size = control_.block_size},
                       files_);
@@ -247,7 +248,7 @@ class Run {
     const auto& open = request_.cluster.state().open_sessions();
     const auto session = open.find(session_->id());
     if (session == open.end()) return;
-    auto packs = packs_to_empty(session->second.pins, incremental_.pack_use(), kForwardMax);
+    auto packs = packs_to_empty(request_.cluster.state().pins_of(session->second), incremental_.all_use(), kForwardMax);
     if (packs.empty()) return;
     log_debug("{} packs are less than half in use: what is alive of them moves", packs.size());
     forward_.emplace(request_.cluster.store(), request_.cluster.context(), request_.cluster.keys(), *rest_, std::move(packs));
@@ -397,6 +398,7 @@ class Run {
                                     [this](const repository::RecordLocation& map) { return incremental_.read_map(map); }));
     if (!pack_use_.is_sound())
       return Error(Errc::Internal, "the account of what this backup refers to does not add up");
+    account_ = TRY(write_account(*maps_, pack_use_, parent_files(), forward()));
     TRY(rest_->close());
     return maps_->close();
   }
@@ -410,8 +412,10 @@ class Run {
     const auto& open = request_.cluster.state().open_sessions();
     const auto session = open.find(session_->id());
     if (session == open.end()) return packs;
-    for (const auto& [id, pack] : session->second.pins)
-      if (pack_use_.of(id) == 0) packs.push_back(id);
+    std::set<repository::PackId> accounts;
+    for (const auto& piece : account_) accounts.insert(piece.pack);
+    for (const auto& pack : request_.cluster.state().pins_of(session->second))
+      if (pack_use_.of(pack.id) == 0 && !accounts.contains(pack.id)) packs.push_back(pack.id);
     return packs;
   }
 
@@ -430,7 +434,7 @@ class Run {
             .consistent_after = consistent_after_,
             .scan = scan_,
             .tree = described_,
-            .pack_use = pack_use_,
+            .account = account_,
             .counters = counters_,
             .extent_size = extent_size_};
   }
@@ -506,6 +510,7 @@ class Run {
   std::optional<PackLedger> ledger_;
   std::optional<Forward> forward_;
   repository::PackUse pack_use_;
+  std::vector<repository::RecordLocation> account_;
   std::vector<repository::FileEntry> extras_;
   repository::FileEntry control_entry_;
   postgres::BackupStop stopped_;

@@ -53,6 +53,11 @@ TEST_F(BackupTest, HoldsEveryFileAndWhatARestoreNeedsToKnow) {
   EXPECT_EQ(report.times.size(), kPhaseCount);
 }
 
+TEST_F(BackupTest, MemoryThatManyWorkersShareIsCutIntoWholeExtents) {
+  workers = 17;
+  EXPECT_EQ(run_well().type, repository::BackupType::Full);
+}
+
 TEST_F(BackupTest, ControlFileIsReadAfterEveryOtherFileAndBeforeStop) {
   // Written by a checkpoint while the files are read: the later state is what must be stored.
   auto later =

@@ -1,7 +1,6 @@
 #include "backup/copy_plan.h"
 
 #include <algorithm>
-#include <span>
 
 #include "base/error.h"
 
@@ -40,14 +39,18 @@ CopyPlan plan_copy(const postgres::DirectoryScan& scan, const CopyPlanOptions& o
   // each is little work.
   std::stable_sort(plan.mapped.begin(), plan.mapped.end(),
                    [&](std::uint32_t a, std::uint32_t b) { return scan.entries[a].size > scan.entries[b].size; });
+  std::size_t tasks = 0;
+  for (const auto index : plan.mapped) {
+    plan.stretches.push_back(static_cast<std::uint32_t>((scan.entries[index].size + options.stretch - 1) / options.stretch));
+    tasks += plan.stretches.back();
+  }
+  plan.tasks.reserve(tasks);
   for (const auto index : plan.mapped) {
     const auto size = scan.entries[index].size;
-    std::uint32_t stretches = 0;
-    for (std::uint64_t at = 0; at < size; at += options.stretch, ++stretches) {
+    for (std::uint64_t at = 0; at < size; at += options.stretch) {
       const auto end = std::min(size, at + options.stretch);
-      plan.tasks.push_back({{index}, false, at, end, end == size, bytes_of(plan_of(index), at, end, options.block_size)});
+      plan.tasks.push_back({.at = index, .first = at, .end = end, .bytes = bytes_of(plan_of(index), at, end, options.block_size), .last = end == size});
     }
-    plan.stretches.push_back(stretches);
   }
 
   // Neighbours in the tree share a bundle: a database's catalogs are restored together. Relations by themselves, so that the page codec
@@ -59,11 +62,12 @@ CopyPlan plan_copy(const postgres::DirectoryScan& scan, const CopyPlanOptions& o
     for (const auto index : members) {
       const auto size = scan.entries[index].size;
       if (!open || filled + size > options.bundle_size) {
-        plan.tasks.push_back({{}, true, 0, 0, false, 0});
+        plan.tasks.push_back({.at = static_cast<std::uint32_t>(plan.bundled.size())});
         open = true;
         filled = 0;
       }
-      plan.tasks.back().files.push_back(index);
+      plan.bundled.push_back(index);
+      ++plan.tasks.back().count;
       plan.tasks.back().bytes += size;
       filled += size;
     }

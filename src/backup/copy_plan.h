@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "backup/file_plan.h"
@@ -9,23 +10,30 @@
 
 namespace pgmint::backup {
 
-/// One piece of work for one worker.
+/// One piece of work for one worker: a stretch of one file, or small files that share a bundle. Of 10 TB there are 650,000.
 struct CopyTask {
-  /// Indexes into DirectoryScan::entries. One file of which a stretch is read, or small files that share a bundle.
-  std::vector<std::uint32_t> files;
-  bool bundle = false;
+  std::uint32_t at = 0;     ///< stretch: the file, in DirectoryScan::entries; bundle: its first file, in CopyPlan::bundled
+  std::uint32_t count = 0;  ///< of files in the bundle; 0: a stretch
   std::uint64_t first = 0;  ///< stretch: bytes from here ...
   std::uint64_t end = 0;    ///< ... to before here, as scanned; the last stretch of a file reads on when it has grown
-  bool last = false;        ///< the last stretch of its file
   std::uint64_t bytes = 0;  ///< how much of CopyPlan::total_bytes this is
+  bool last = false;        ///< the last stretch of its file
+
+  bool is_bundle() const { return count != 0; }
 };
 
 struct CopyPlan {
   std::vector<CopyTask> tasks;           ///< in the order in which workers take them
   std::vector<std::uint32_t> mapped;     ///< files with a map of their own, in task order
   std::vector<std::uint32_t> stretches;  ///< how many tasks each of `mapped` has
+  std::vector<std::uint32_t> bundled;    ///< files of bundles, bundle by bundle
   std::uint64_t total_bytes = 0;         ///< that will be read, as far as can be told
   std::uint64_t files = 0;               ///< that will be opened
+
+  /// Indexes into DirectoryScan::entries.
+  std::span<const std::uint32_t> files_of(const CopyTask& task) const {
+    return task.is_bundle() ? std::span(bundled).subspan(task.at, task.count) : std::span(&task.at, 1);
+  }
 };
 
 struct CopyPlanOptions {

@@ -20,6 +20,11 @@ DirectoryEntry file(std::string path, std::uint64_t size, EntryKind kind = Entry
   return entry;
 }
 
+std::vector<std::uint32_t> files_of(const CopyPlan& plan, std::size_t task) {
+  const auto files = plan.files_of(plan.tasks[task]);
+  return {files.begin(), files.end()};
+}
+
 TEST(CopyPlan, CutsALargeFileIntoStretchesThatTileIt) {
   postgres::DirectoryScan scan;
   scan.entries = {file("base/5/1", (40 << 20) + 8192)};
@@ -28,7 +33,7 @@ TEST(CopyPlan, CutsALargeFileIntoStretchesThatTileIt) {
   std::uint64_t at = 0;
   for (const auto& task : plan.tasks) {
     EXPECT_EQ(task.first, at);
-    EXPECT_FALSE(task.bundle);
+    EXPECT_FALSE(task.is_bundle());
     at = task.end;
   }
   EXPECT_EQ(at, scan.entries[0].size);
@@ -42,10 +47,10 @@ TEST(CopyPlan, TakesLargestFilesFirstAndBundlesLast) {
   scan.entries = {file("a", 100), file("b", 1 << 20), file("c", 5 << 20), file("d", 200)};
   const auto plan = plan_copy(scan, kOptions);
   ASSERT_EQ(plan.tasks.size(), 3U);
-  EXPECT_EQ(plan.tasks[0].files, std::vector<std::uint32_t>{2});
-  EXPECT_EQ(plan.tasks[1].files, std::vector<std::uint32_t>{1});
-  EXPECT_EQ(plan.tasks[2].files, (std::vector<std::uint32_t>{0, 3}));
-  EXPECT_TRUE(plan.tasks[2].bundle);
+  EXPECT_EQ(files_of(plan, 0), std::vector<std::uint32_t>{2});
+  EXPECT_EQ(files_of(plan, 1), std::vector<std::uint32_t>{1});
+  EXPECT_EQ(files_of(plan, 2), (std::vector<std::uint32_t>{0, 3}));
+  EXPECT_TRUE(plan.tasks[2].is_bundle());
   EXPECT_EQ(plan.total_bytes, (6U << 20) + 300);
 }
 
@@ -54,8 +59,8 @@ TEST(CopyPlan, StartsANewBundleWhenOneIsFull) {
   for (int i = 0; i < 5; ++i) scan.entries.push_back(file(std::string(1, static_cast<char>('a' + i)), 200 << 10));
   const auto plan = plan_copy(scan, kOptions);
   ASSERT_EQ(plan.tasks.size(), 3U);
-  EXPECT_EQ(plan.tasks[0].files.size(), 2U);
-  EXPECT_EQ(plan.tasks[2].files.size(), 1U);
+  EXPECT_EQ(plan.files_of(plan.tasks[0]).size(), 2U);
+  EXPECT_EQ(plan.files_of(plan.tasks[2]).size(), 1U);
 }
 
 TEST(CopyPlan, KeepsRelationsApartFromOtherSmallFiles) {
@@ -69,9 +74,9 @@ TEST(CopyPlan, KeepsRelationsApartFromOtherSmallFiles) {
   ASSERT_TRUE(scan.entries[0].relation && !scan.entries[1].relation);
   const auto plan = plan_copy(scan, kOptions);
   ASSERT_EQ(plan.tasks.size(), 2U);
-  EXPECT_EQ(plan.tasks[0].files, (std::vector<std::uint32_t>{0, 2}));
-  EXPECT_EQ(plan.tasks[1].files, (std::vector<std::uint32_t>{1, 3}));
-  EXPECT_TRUE(plan.tasks[0].bundle && plan.tasks[1].bundle);
+  EXPECT_EQ(files_of(plan, 0), (std::vector<std::uint32_t>{0, 2}));
+  EXPECT_EQ(files_of(plan, 1), (std::vector<std::uint32_t>{1, 3}));
+  EXPECT_TRUE(plan.tasks[0].is_bundle() && plan.tasks[1].is_bundle());
 }
 
 TEST(CopyPlan, LeavesOutWhatHasNoContentAndPgControl) {
@@ -81,7 +86,7 @@ TEST(CopyPlan, LeavesOutWhatHasNoContentAndPgControl) {
                   file("conf", 0, EntryKind::Other)};
   const auto plan = plan_copy(scan, kOptions);
   ASSERT_EQ(plan.tasks.size(), 1U);
-  EXPECT_EQ(plan.tasks[0].files, std::vector<std::uint32_t>{4})
+  EXPECT_EQ(files_of(plan, 0), std::vector<std::uint32_t>{4})
       << "an empty file that is no relation may have been replaced";
 }
 

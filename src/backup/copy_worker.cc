@@ -44,7 +44,7 @@ class Worker {
       if (next >= in_.plan.tasks.size()) break;
       const auto& task = in_.plan.tasks[next];
       planned_left_ = task.bytes;
-      TRY(task.bundle ? copy_bundle(task) : copy_stretch(task));
+      TRY(task.is_bundle() ? copy_bundle(task) : copy_stretch(task));
       count_done(planned_left_);
       count_sealed();
     }
@@ -52,7 +52,7 @@ class Worker {
   }
 
   Status copy_stretch(const CopyTask& task) {
-    auto& file = *s_.by_entry.at(task.files[0]);
+    auto& file = *s_.by_entry.at(task.at);
     const auto& entry = file.entry();
     auto* source = TRY(open(file).context(entry.path));
     if (source != nullptr) {
@@ -62,7 +62,9 @@ class Worker {
     }
     if (!file.leave_stretch()) return ok();
     s_.counters.files_done.fetch_add(1, std::memory_order_relaxed);
-    return finish_mapped(task.files[0], file);
+    TRY(finish_mapped(task.at, file));
+    file.release();
+    return ok();
   }
 
   Result<SourceFile*> open(MappedFile& file) {
@@ -254,7 +256,7 @@ class Worker {
 
   /// Small files one after the other in the buffer; a record when it is full or the task ends.
   Status copy_bundle(const CopyTask& task) {
-    for (const auto index : task.files) {
+    for (const auto index : in_.plan.files_of(task)) {
       const auto& entry = in_.scan.entries[index];
       TRY(add_to_bundle(index, entry).context(entry.path));
       s_.counters.files_done.fetch_add(1, std::memory_order_relaxed);

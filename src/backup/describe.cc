@@ -6,12 +6,16 @@
 
 #include <map>
 
+#include "crypto/hash.h"
+#include "repository/pack_account.h"
+
 namespace pgmint::backup {
 namespace {
 
 using postgres::EntryKind;
 using repository::FileEntry;
 using repository::FileKind;
+using repository::RecordLocation;
 
 /// Names of users and groups, each looked up once. A number without a name stays a number in digits.
 class OwnerNames {
@@ -103,6 +107,17 @@ std::optional<FileEntry> entry_of(const postgres::DirectoryEntry& scanned, const
   return entry;
 }
 
+using Nodes = std::map<crypto::Digest, RecordLocation>;
+
+/// Where the same bytes stand in the parent already, unless they have to leave that pack.
+/// @param before  of the parent; may be null
+Result<RecordLocation> store_node(PackStream& maps, ByteView node, const Nodes* before, const Forward* forward) {
+  if (before != nullptr)
+    if (const auto same = before->find(crypto::sha256(node)); same != before->end() && (forward == nullptr || !forward->leaves(same->second)))
+      return same->second;
+  return maps.append(repository::RecordType::ManifestNode, node);
+}
+
 }  // namespace
 
 Result<Described> describe(repository::PackStream& maps, const postgres::DirectoryScan& scan, const std::vector<CopiedFile>& files,
@@ -111,10 +126,7 @@ Result<Described> describe(repository::PackStream& maps, const postgres::Directo
   Described described;
   OwnerNames names;
   repository::ManifestTreeWriter tree([&](ByteView node) -> Result<repository::RecordLocation> {
-    const auto same = parent != nullptr ? parent->nodes.find(crypto::sha256(node)) : decltype(parent->nodes.end()){};
-    const bool stays = parent != nullptr && same != parent->nodes.end() &&
-                       (forward == nullptr || !forward->leaves(same->second));
-    described.nodes.push_back(stays ? same->second : TRY(maps.append(repository::RecordType::ManifestNode, node)));
+    described.nodes.push_back(TRY(store_node(maps, node, parent != nullptr ? &parent->nodes : nullptr, forward)));
     return described.nodes.back();
   });
   auto add = [&](FileEntry entry) -> Status {
@@ -123,7 +135,8 @@ Result<Described> describe(repository::PackStream& maps, const postgres::Directo
       ++described.files;
       described.total_bytes += entry.size;
     }
-    if (const auto* member = std::get_if<repository::BundleMember>(&entry.content)) described.bundles.push_back(member->bundle);
+    if (const auto* member = std::get_if<repository::BundleMember>(&entry.content))
+      if (described.bundles.empty() || described.bundles.back() != member->bundle) described.bundles.push_back(member->bundle);
     if (const auto* map = std::get_if<repository::RecordLocation>(&entry.content)) described.maps.push_back(*map);
     return tree.add(std::move(entry));
   };
@@ -144,6 +157,14 @@ Result<Described> describe(repository::PackStream& maps, const postgres::Directo
   for (auto& extra : extras) TRY(add(std::move(extra)));
   described.tree = TRY(std::move(tree).finish());
   return described;
+}
+
+Result<std::vector<RecordLocation>> write_account(PackStream& maps, const repository::PackUse& use, const ParentFiles* parent,
+                                                  const Forward* forward) {
+  std::vector<RecordLocation> pieces;
+  for (const auto& piece : repository::encode_pack_account(use))
+    pieces.push_back(TRY(store_node(maps, piece, parent != nullptr ? &parent->account : nullptr, forward)));
+  return pieces;
 }
 
 }  // namespace pgmint::backup

@@ -27,4 +27,8 @@ Result<Described> describe(repository::PackStream& maps, const postgres::Directo
                            repository::FileEntry control, std::vector<repository::FileEntry> extras,
                            const ParentFiles* parent, const Forward* forward);
 
+/// Writes the account of what the tree refers to. @param parent, forward  as above @errors as above
+Result<std::vector<repository::RecordLocation>> write_account(PackStream& maps, const repository::PackUse& use, const ParentFiles* parent,
+                                                              const Forward* forward);
+
 }  // namespace pgmint::backup

@@ -81,7 +81,7 @@ repository::ManifestRoot describe_root(const RootFacts& facts) {
   root.warnings = facts.report.warnings;
   root.settings = settings(facts);
   root.pgmint_version = PGMINT_VERSION;
-  root.pack_use = facts.pack_use;
+  root.account = facts.account;
   root.host = host_name();
   return root;
 }

@@ -26,7 +26,7 @@ struct RootFacts {
   const std::optional<postgres::Lsn>& consistent_after;  ///< of a standby's backup
   const postgres::DirectoryScan& scan;
   const Described& tree;
-  const repository::PackUse& pack_use;
+  const std::vector<repository::RecordLocation>& account;  ///< of packs
   const CopyCounters& counters;
   std::uint32_t extent_size;
 };

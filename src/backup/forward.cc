@@ -9,7 +9,7 @@ namespace pgmint::backup {
 using repository::PackId;
 using repository::RecordLocation;
 
-std::set<PackId> packs_to_empty(const std::map<PackId, repository::PackSummary>& packs, const repository::PackUse& use,
+std::set<PackId> packs_to_empty(const repository::PackSet& packs, const repository::PackUse& use,
                                 std::uint64_t budget) {
   struct Candidate {
     PackId id;
@@ -17,12 +17,12 @@ std::set<PackId> packs_to_empty(const std::map<PackId, repository::PackSummary>&
   };
   std::vector<Candidate> candidates;
   std::uint64_t alive = 0, won = 0;
-  for (const auto& [id, pack] : packs) {
-    const auto used = use.of(id);
+  for (const auto& pack : packs) {
+    const auto used = use.of(pack.id);
     alive += used;
     // Nothing in use: nothing refers to it, and it goes by itself.
     if (used == 0 || used * 2 >= pack.size) continue;
-    candidates.push_back({id, used, pack.size});
+    candidates.push_back({pack.id, used, pack.size});
     won += pack.size - used;
   }
   std::set<PackId> chosen;

@@ -13,7 +13,7 @@ namespace pgmint::backup {
 /// Packs of which less than half is in use, emptiest first until `budget` bytes would have to be moved; none while what would be
 /// won is little beside what is alive: finding every reference means reading every map.
 /// @param packs  what the parent refers to, with their sizes
-std::set<repository::PackId> packs_to_empty(const std::map<repository::PackId, repository::PackSummary>& packs,
+std::set<repository::PackId> packs_to_empty(const repository::PackSet& packs,
                                             const repository::PackUse& use, std::uint64_t budget);
 
 /// Thread-safe. Borrows all.

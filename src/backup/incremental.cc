@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "crypto/hash.h"
 #include "repository/pack.h"
+#include "repository/pack_account.h"
 
 namespace pgmint::backup {
 namespace {
@@ -27,6 +29,7 @@ void Incremental::give_up(std::string reason) {
   parent_.reset();
   files_ = {};
   changes_ = {};
+  pack_use_ = {};
   reason_ = std::move(reason);
 }
 
@@ -52,11 +55,6 @@ Status Incremental::look(const fs::path& data_directory, const postgres::Control
     return ok();
   }
   changes_ = TRY(changes_between(sources, *history, postgres::Lsn(parent_->start_lsn), start.start_lsn, wal_damage_, cancel));
-  if (auto kept = keep_account(); !kept) {
-    if (!is_damage(kept.failure())) return kept;
-    give_up_damaged(kept.failure());
-    return ok();
-  }
   auto files = read_parent_files(cluster_, *parent_);
   if (!files) {
     if (!is_damage(files.failure())) return std::move(files).failure();
@@ -64,15 +62,28 @@ Status Incremental::look(const fs::path& data_directory, const postgres::Control
     return ok();
   }
   files_ = std::move(*files);
+  if (auto account = read_account(); !account) {
+    if (!is_damage(account.failure())) return account;
+    give_up_damaged(account.failure());
+  }
   return ok();
 }
 
-/// Of a parent that an older pgmint wrote it is not written down.
-Status Incremental::keep_account() {
-  if (parent_->pack_use) return ok();
+Status Incremental::read_account() {
+  auto& store = cluster_.store();
   repository::RecordOpener opener(cluster_.context(), cluster_.keys());
-  parent_->pack_use = TRY(repository::measure_pack_use(cluster_.store(), cluster_.context(), opener, *parent_));
+  auto stated = TRY(repository::read_pack_account(
+      store, cluster_.context(), opener, *parent_,
+      [&](const repository::RecordLocation& piece, ByteView raw) { files_.account.emplace(crypto::sha256(raw), piece); }));
+  // Of a parent that an older pgmint wrote it is not written down.
+  pack_use_ = stated ? std::move(*stated) : TRY(repository::measure_pack_use(store, cluster_.context(), opener, *parent_));
   return ok();
+}
+
+repository::PackUse Incremental::all_use() const {
+  auto use = pack_use_;
+  for (const auto& [digest, piece] : files_.account) use.add(piece);
+  return use;
 }
 
 Result<repository::SegmentMap> Incremental::read_map(const repository::RecordLocation& location) {

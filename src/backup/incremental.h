@@ -36,8 +36,10 @@ class Incremental {
   /// Why files are compared instead of looked up in the change summaries; nullopt: they are looked up.
   const std::optional<std::string>& scan_reason() const { return changes_.void_reason; }
   const ParentFiles& files() const { return files_; }
-  /// What the parent refers to.
-  const repository::PackUse& pack_use() const { return *parent_->pack_use; }
+  /// What the parent's tree refers to.
+  const repository::PackUse& pack_use() const { return pack_use_; }
+  /// And its account of that.
+  repository::PackUse all_use() const;
   /// One of the parent's maps. @errors NotFound, Corruption, Storage, Key
   Result<repository::SegmentMap> read_map(const repository::RecordLocation& location);
 
@@ -48,7 +50,7 @@ class Incremental {
 
  private:
   void give_up_damaged(const Error& error);
-  Status keep_account();
+  Status read_account();
 
   repository::Cluster& cluster_;
   std::optional<repository::ManifestRoot> parent_;
@@ -58,6 +60,7 @@ class Incremental {
   postgres::ChangeSet changes_;
   std::vector<std::string> wal_damage_;
   ParentFiles files_;
+  repository::PackUse pack_use_;
 };
 
 }  // namespace pgmint::backup

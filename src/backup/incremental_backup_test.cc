@@ -1,6 +1,7 @@
 // Whole runs of incremental backups, against WAL that says what a test wants it to say.
 #include "backup/testing_backup.h"
 #include "postgres/data_directory.h"
+#include "repository/pack_account.h"
 
 namespace pgmint::backup {
 namespace {
@@ -81,11 +82,15 @@ struct IncrementalBackupTest : testing::BackupTest {
     for (const auto& [path, bytes] : made.contents()) EXPECT_EQ(content(found.at({FileArea::Data, path})), bytes) << path;
     repository::RecordOpener opener(cluster->context(), cluster->keys());
     const auto root = root_of(report);
-    EXPECT_EQ(*root.pack_use, repository::measure_pack_use(*store, cluster->context(), opener, root).value());
+    const auto use = repository::read_pack_account(*store, cluster->context(), opener, root).value().value();
+    EXPECT_EQ(use, repository::measure_pack_use(*store, cluster->context(), opener, root).value());
     ASSERT_TRUE(cluster->log().refresh());
-    const auto& packs = cluster->state().snapshots().at(report.session).packs;
-    for (const auto& [pack, bytes] : root.pack_use->packs()) EXPECT_TRUE(packs.contains(pack));
-    EXPECT_EQ(packs.size(), root.pack_use->packs().size()) << "nothing is held that is not needed";
+    const auto packs = cluster->state().packs_of(cluster->state().snapshots().at(report.session));
+    std::set<repository::PackId> needed;
+    for (const auto& [pack, bytes] : use.packs()) needed.insert(pack);
+    for (const auto& piece : *root.account) needed.insert(piece.pack);
+    for (const auto& pack : needed) EXPECT_TRUE(packs.contains(pack));
+    EXPECT_EQ(packs.size(), needed.size()) << "nothing is held that is not needed";
     repository::VerifyOptions thoroughly;
     thoroughly.depth = repository::VerifyDepth::Decompress;
     const auto verified = repository::verify(*cluster, thoroughly);
@@ -265,8 +270,8 @@ TEST_F(CutOff, AnIncrementalThatEmptiesPacks) {
   expect_whole(third);
   ASSERT_TRUE(cluster->log().refresh());
   const auto founders = [&](const BackupReport& report) {
-    const auto& packs = cluster->state().snapshots().at(report.session).packs;
-    return std::ranges::count_if(packs, [&](const auto& entry) { return entry.first.session == first.session; });
+    const auto packs = cluster->state().packs_of(cluster->state().snapshots().at(report.session));
+    return std::ranges::count_if(packs, [&](const auto& entry) { return entry.id.session == first.session; });
   };
   EXPECT_LT(founders(third), founders(second)) << "the table's pack has nothing left";
 }

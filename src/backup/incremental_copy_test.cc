@@ -359,10 +359,11 @@ TEST_F(IncrementalCopyTest, WhatIsAliveLeavesPacksThatAreMostlyDead) {
 TEST(PacksToEmpty, TheEmptiestWhenItPays) {
   SeededRandom random(1);
   const auto session = random.id<repository::SessionId>();
-  std::map<repository::PackId, repository::PackSummary> packs;
+  repository::PackTable table;
+  repository::SharedBits numbers;
   repository::PackUse use;
   const auto pack = [&](std::uint32_t number, std::uint64_t size, std::uint64_t used) {
-    packs[{session, number}] = {{session, number}, size, {}};
+    numbers.insert(table.number_of({{session, number}, size, {}}));
     if (used != 0) use.set({session, number}, used);
   };
   pack(0, 1000, 990);
@@ -371,10 +372,10 @@ TEST(PacksToEmpty, TheEmptiestWhenItPays) {
   pack(3, 1000, 500);
   pack(4, 1000, 100);
   using Set = std::set<repository::PackId>;
-  EXPECT_EQ(packs_to_empty(packs, use, 10'000), (Set{{session, 2}, {session, 4}}));
-  EXPECT_EQ(packs_to_empty(packs, use, 300), (Set{{session, 4}}));
+  EXPECT_EQ(packs_to_empty({table, numbers}, use, 10'000), (Set{{session, 2}, {session, 4}}));
+  EXPECT_EQ(packs_to_empty({table, numbers}, use, 300), (Set{{session, 4}}));
   pack(5, 100'000, 99'000);
-  EXPECT_EQ(packs_to_empty(packs, use, 10'000), Set{}) << "1,401 bytes are not worth reading every map for";
+  EXPECT_EQ(packs_to_empty({table, numbers}, use, 10'000), Set{}) << "1,401 bytes are not worth reading every map for";
 }
 
 }  // namespace

@@ -103,6 +103,14 @@ bool MappedFile::renewed(std::uint64_t block) const {
   return block <= UINT32_MAX && std::ranges::binary_search(delta_blocks_, static_cast<std::uint32_t>(block));
 }
 
+void MappedFile::release() {
+  std::lock_guard lock(mutex_);
+  parent_map_.reset();
+  for (auto* blocks : {&parent_delta_blocks_, &delta_blocks_}) std::vector<std::uint32_t>().swap(*blocks);
+  std::vector<std::uint8_t>().swap(set_);
+  std::vector<repository::MapDelta>().swap(deltas_);
+}
+
 /// The parent's deltas without those of which nothing lives on.
 std::vector<MapDelta> MappedFile::remaining_deltas(std::uint64_t length) const {
   std::vector<MapDelta> remaining;

@@ -64,6 +64,8 @@ class MappedFile {
   std::optional<Description> describe();
   /// Whether `block` of the file was stored anew. After describe().
   bool renewed(std::uint64_t block) const;
+  /// Frees what the last caller has no more use for: a parent's map takes half a megabyte a GiB, and there are thousands of files.
+  void release();
 
  private:
   Status take_parent(const ReadMap& read_map);

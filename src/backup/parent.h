@@ -1,6 +1,7 @@
 // The backup that an incremental builds on: which one, and what it holds. Rules: POSTGRES 9.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <string>
 #include <vector>
@@ -28,9 +29,11 @@ std::optional<std::string> history_problem(const repository::ManifestRoot& paren
 
 /// What the parent's manifest lists.
 struct ParentFiles {
-  std::vector<repository::FileEntry> entries;  ///< in the order of the tree
+  std::deque<repository::FileEntry> entries;  ///< in the order of the tree; millions, which a vector would hold twice while it grows
   /// Every node of its tree by the SHA-256 of its plaintext: one that comes out the same again is not stored again.
   std::map<crypto::Digest, repository::RecordLocation> nodes;
+  /// Likewise the pieces of its account of packs.
+  std::map<crypto::Digest, repository::RecordLocation> account;
 
   /// nullptr: the parent has no such file.
   const repository::FileEntry* find(repository::FileArea area, std::string_view path) const;

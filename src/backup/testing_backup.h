@@ -45,6 +45,7 @@ struct BackupTest : ::testing::Test {
   std::vector<Progress> told;
   fs::path data = made.path();
   bool incremental = false;
+  unsigned workers = 2;
 
   BackupTest() {
     auto inner = storage::make_memory_store();
@@ -74,7 +75,7 @@ struct BackupTest : ::testing::Test {
     BackupRequest request{.cluster = *cluster, .data_directory = data};
     request.note = "a note";
     request.incremental = incremental;
-    request.workers = 2;
+    request.workers = workers;
     request.cancel = &cancel;
     request.progress = [this](const Progress& progress) { told.push_back(progress); };
     return run_against(request, server, source);

@@ -11,6 +11,7 @@
 #include "postgres/data_directory.h"
 #include "repository/collect.h"
 #include "repository/expire.h"
+#include "repository/pack_account.h"
 
 namespace pgmint::backup::testing {
 
@@ -268,7 +269,7 @@ struct ChainTest : BackupTest {
     }
     repository::RecordOpener opener(cluster->context(), cluster->keys());
     const auto root = root_of(newest);
-    EXPECT_EQ(*root.pack_use, repository::measure_pack_use(*store, cluster->context(), opener, root).value());
+    EXPECT_EQ(repository::read_pack_account(*store, cluster->context(), opener, root).value().value(), repository::measure_pack_use(*store, cluster->context(), opener, root).value());
     repository::VerifyOptions thoroughly;
     thoroughly.depth = repository::VerifyDepth::Decompress;
     const auto verified = repository::verify(*cluster, thoroughly);

@@ -163,6 +163,8 @@ class MeddlingSource final : public Source {
 /// Time that moves when somebody sleeps. Thread-safe.
 class TestClock final : public Clock {
  public:
+  TestClock() = default;
+  explicit TestClock(TimePoint start) : now_(start.time_since_epoch().count()) {}
   TimePoint now() const override { return TimePoint(std::chrono::microseconds(now_.load())); }
   void sleep(std::chrono::microseconds duration) override { now_.fetch_add(duration.count()); }
 

@@ -103,8 +103,8 @@ Status StreamBackup::read_parent() {
   }
   const auto open = cluster_.state().open_sessions().find(session_->id());
   if (open == cluster_.state().open_sessions().end() || !parent_->pack_use) return ok();
-  for (const auto& [id, pack] : open->second.pins)
-    if (parent_->pack_use->of(id) * 2 < pack.size) leaving_.insert(id);
+  for (const auto& pack : cluster_.state().pins_of(open->second))
+    if (parent_->pack_use->of(pack.id) * 2 < pack.size) leaving_.insert(pack.id);
   return ok();
 }
 
@@ -186,8 +186,8 @@ std::vector<repository::PackId> StreamBackup::not_needed(const repository::PackU
   std::vector<repository::PackId> packs;
   const auto open = cluster_.state().open_sessions().find(session_->id());
   if (open == cluster_.state().open_sessions().end()) return packs;
-  for (const auto& [id, pack] : open->second.pins)
-    if (use.of(id) == 0) packs.push_back(id);
+  for (const auto& pack : cluster_.state().pins_of(open->second))
+    if (use.of(pack.id) == 0) packs.push_back(pack.id);
   return packs;
 }
 

@@ -13,19 +13,28 @@ namespace {
 
 /// Keeps a PURGE far below the limit of an entry.
 constexpr std::size_t kPurgeBatch = 100'000;
+/// Names that are handed to the store at once.
+constexpr std::size_t kRemoveBatch = 10'000;
+
+/// A pack in the store. Its name follows from its id, and hundreds of thousands of names are long.
+struct ListedPack {
+  PackId id;
+  std::uint64_t size = 0;
+};
 
 struct Listing {
-  std::vector<std::pair<PackId, storage::BlobInfo>> packs;
+  ClusterId cluster;
+  std::vector<ListedPack> packs;
   std::vector<std::pair<SessionId, storage::BlobInfo>> roots;
   std::vector<ListedWal> wal;
 };
 
 /// @param state  as it is known before: of WAL only what it may let go is looked at
 Result<Listing> list_objects(Cluster& cluster, const LogState& state) {
-  Listing listing;
+  Listing listing{cluster.id(), {}, {}, {}};
   const auto packs_prefix_of = packs_prefix(cluster.id());
   TRY(cluster.store().list(packs_prefix_of, "", [&](const storage::BlobInfo& info) -> Status {
-    if (const auto id = parse_pack_name(info.name)) listing.packs.emplace_back(*id, info);
+    if (const auto id = parse_pack_name(info.name)) listing.packs.push_back({*id, info.size});
     return ok();
   }));
   const auto roots_prefix = manifests_prefix(cluster.id());
@@ -68,17 +77,13 @@ enum class Fate { Keep, Live, PurgeFirst, Remove, Unknown };
 struct View {
   const LogState& state;
   std::set<SessionId> aborted;
-  std::set<PackId> needed;
+  PackSet needed;
   std::set<SessionId> parents;  ///< of open sessions
 
-  View(const LogState& s, const std::vector<SessionId>& expired) : state(s), aborted(expired.begin(), expired.end()) {
-    for (const auto& [id, snapshot] : s.snapshots())
-      for (const auto& [pack, summary] : snapshot.packs) needed.insert(pack);
-    for (const auto& [id, session] : s.open_sessions()) {
-      if (aborted.contains(id)) continue;
-      for (const auto& [pack, summary] : session.pins) needed.insert(pack);
-      if (session.parent) parents.insert(*session.parent);
-    }
+  View(const LogState& s, const std::vector<SessionId>& expired)
+      : state(s), aborted(expired.begin(), expired.end()), needed(s.needed_packs(aborted)) {
+    for (const auto& [id, session] : s.open_sessions())
+      if (!aborted.contains(id) && session.parent) parents.insert(*session.parent);
   }
 
   std::optional<Closed> closed(const SessionId& id) const {
@@ -110,25 +115,26 @@ CollectPlan make_plan(const Listing& listing, const LogState& state, std::vector
   const View view(state, expired);
   CollectPlan plan;
   plan.expired = std::move(expired);
-  const auto remove = [&](const storage::BlobInfo& info) {
-    plan.remove.push_back(info);
+  const auto remove = [&](storage::BlobInfo info) {
     plan.remove_bytes += info.size;
+    plan.remove.push_back(std::move(info));
   };
   // Roots before packs: a root whose packs are gone would look like damage to whoever rebuilds the log.
   for (const auto& [session, info] : listing.roots)
     if (view.of_root(session) == Fate::Remove) remove(info);
-  for (const auto& [pack, info] : listing.packs) {
-    switch (view.of_pack(pack)) {
+  for (const auto& listed : listing.packs) {
+    const auto info = [&] { return storage::BlobInfo{pack_name(listing.cluster, listed.id), listed.size}; };
+    switch (view.of_pack(listed.id)) {
       case Fate::Keep: break;
       case Fate::Live:
         ++plan.live_packs;
-        plan.live_bytes += info.size;
+        plan.live_bytes += listed.size;
         break;
-      case Fate::PurgeFirst: plan.purge.push_back(pack); [[fallthrough]];
-      case Fate::Remove: remove(info); break;
+      case Fate::PurgeFirst: plan.purge.push_back(listed.id); [[fallthrough]];
+      case Fate::Remove: remove(info()); break;
       case Fate::Unknown:
-        plan.unknown.push_back(info);
-        plan.unknown_bytes += info.size;
+        plan.unknown.push_back(info());
+        plan.unknown_bytes += listed.size;
         break;
     }
   }
@@ -175,6 +181,20 @@ Result<std::vector<SessionId>> abort_expired(Cluster& cluster) {
   return aborted;
 }
 
+/// In the order of kinds: no pack goes before all roots have.
+Status remove_objects(Cluster& cluster, const std::vector<storage::BlobInfo>& objects) {
+  const auto roots = manifests_prefix(cluster.id());
+  std::vector<std::string> batch;
+  for (std::size_t i = 0; i < objects.size(); ++i) {
+    batch.push_back(objects[i].name);
+    const bool kind_ends = i + 1 == objects.size() || objects[i + 1].name.starts_with(roots) != objects[i].name.starts_with(roots);
+    if (!kind_ends && batch.size() < kRemoveBatch) continue;
+    TRY(cluster.store().remove_all(batch).context(fmt::format("remove {}", batch.front())));
+    batch.clear();
+  }
+  return ok();
+}
+
 Result<std::vector<PackId>> purge(Cluster& cluster, const Listing& listing) {
   std::vector<PackId> purged;
   for (;;) {
@@ -215,7 +235,7 @@ Result<CollectPlan> collect(Cluster& cluster) {
   auto purged = TRY(purge(cluster, listing));
   auto done = make_plan(listing, cluster.state(), {});
   PGMINT_ASSERT(done.purge.empty());
-  for (const auto& object : done.remove) TRY(cluster.store().remove(object.name).context(fmt::format("remove {}", object.name)));
+  TRY(remove_objects(cluster, done.remove));
   done.expired = std::move(aborted);
   done.purge = std::move(purged);
   return done;

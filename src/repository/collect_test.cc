@@ -48,6 +48,29 @@ TEST_F(CollectTest, AForgottenBackupIsPurgedAndRemoved) {
   EXPECT_TRUE(cluster->state().purged_packs().contains({id, 0}));
 }
 
+TEST_F(CollectTest, RootsAreGoneBeforeThePacksAreHandedToTheStore) {
+  // A store may remove what it is given at once in any order.
+  struct WatchingStore final : storage::ForwardingStore {
+    using ForwardingStore::ForwardingStore;
+    Status remove_all(std::span<const std::string> names) override {
+      batches.emplace_back(names.begin(), names.end());
+      return ForwardingStore::remove_all(names);
+    }
+    std::vector<std::vector<std::string>> batches;
+  };
+  for (const char* name : {"a", "b"}) ASSERT_TRUE(write(ForgetEntry{*backup(name)}));
+  WatchingStore watching(std::make_unique<storage::MemoryStore>(memory->snapshot()));
+  std::vector<Unlock> unlocks;
+  unlocks.push_back(copy_of(unlock));
+  auto opened = *Repository::open({watching, clock, random, *seen, "test@host", "test"}, std::move(unlocks));
+  auto other = *opened->find_cluster("main", {});
+  ASSERT_EQ(collect(*other)->remove.size(), 6u);
+  ASSERT_EQ(watching.batches.size(), 2u);
+  EXPECT_EQ(watching.batches[0].size(), 2u);
+  for (const auto& name : watching.batches[0]) EXPECT_TRUE(name.starts_with(manifests_prefix(other->id()))) << name;
+  for (const auto& name : watching.batches[1]) EXPECT_TRUE(parse_pack_name(name)) << name;
+}
+
 TEST_F(CollectTest, NothingIsRemovedBeforeThePurgeIsDurable) {
   const auto id = *backup("a");
   ASSERT_TRUE(write(ForgetEntry{id}));

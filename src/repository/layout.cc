@@ -25,6 +25,9 @@ std::optional<std::string_view> inside_cluster(std::string_view name) {
   return name.substr(kPrefix);
 }
 
+/// Only spreads directories.
+std::uint32_t spread_of(const PackId& pack) { return (std::to_integer<std::uint32_t>(pack.session.bytes[0]) + pack.number) & 0xff; }
+
 }  // namespace
 
 std::string slot_name(std::string_view slot) { return fmt::format("{}{}", kKeysPrefix, slot); }
@@ -42,8 +45,7 @@ std::string manifest_name(const ClusterId& cluster, const SessionId& session) {
 }
 std::string packs_prefix(const ClusterId& cluster) { return cluster_prefix(cluster) + "p/"; }
 std::string pack_name(const ClusterId& cluster, const PackId& pack) {
-  auto spread = (std::to_integer<unsigned>(pack.session.bytes[0]) + pack.number) & 0xff;
-  return fmt::format("{}{:02x}/{}-{:08x}", packs_prefix(cluster), spread, pack.session.hex(), pack.number);
+  return fmt::format("{}{:02x}/{}-{:08x}", packs_prefix(cluster), spread_of(pack), pack.session.hex(), pack.number);
 }
 std::string wal_prefix(const ClusterId& cluster) { return cluster_prefix(cluster) + "wal/"; }
 std::string wal_directory(const ClusterId& cluster, std::uint64_t system_id, Incarnation incarnation, std::uint32_t timeline) {
@@ -64,7 +66,10 @@ std::optional<PackId> parse_pack_name(std::string_view name) {
   auto session = SessionId::parse(rest->substr(5, 32));
   auto number = parse_fixed_hex<std::uint32_t>(rest->substr(38), 8);
   if (!session || !number) return std::nullopt;
-  return PackId{*session, *number};
+  const PackId pack{*session, *number};
+  // Elsewhere it is nobody's: it is looked for, and removed, by the name that its id gives.
+  if (parse_fixed_hex<std::uint32_t>(rest->substr(2, 2), 2) != spread_of(pack)) return std::nullopt;
+  return pack;
 }
 
 std::optional<LogSlot> parse_log_entry_name(std::string_view name) {

@@ -125,8 +125,9 @@ struct LogState::Check {
     for (const auto& pack : e.added)
       if (pack.id.session != e.session) return refused(5, "the snapshot adds a pack of another session");
     if (!distinct(e.added)) return refused(5, "the snapshot adds a pack twice");
+    const auto pins = state.pins_of(*session);
     for (const auto& pack : e.removed)
-      if (!session->pins.contains(pack)) return refused(5, "the snapshot removes a pack that its parent does not have");
+      if (!pins.contains(pack)) return refused(5, "the snapshot removes a pack that its parent does not have");
     if (e.name.empty()) return refused(5, "the snapshot has no name");
     if (state.find(e.name) != nullptr) return refused(5, fmt::format("there is a backup {} already", e.name));
     const FloorLine start{e.system_id, e.incarnation, e.timeline, e.start_lsn};
@@ -170,8 +171,9 @@ struct LogState::Check {
   }
 
   Status operator()(const PurgeEntry& e) const {
+    const auto needed = state.needed_packs();
     for (const auto& pack : e.packs) {
-      if (state.needed(pack)) return refused(9, fmt::format("pack {}-{} is needed", short_hex(pack.session), pack.number));
+      if (needed.contains(pack)) return refused(9, fmt::format("pack {}-{} is needed", short_hex(pack.session), pack.number));
       // In a rebuilt log the sessions of packs that its snapshots brought along have no other end than that.
       const auto closed = state.closed_.find(pack.session);
       const bool ended = closed != state.closed_.end() && (closed->second == Closed::BySnap || closed->second == Closed::ByAbort);
@@ -239,11 +241,7 @@ struct LogState::Effect {
   const LogEntry& entry;
 
   void close(const SessionId& id, Closed how) const {
-    const auto session = state.open_.find(id);
-    if (session != state.open_.end()) {
-      state.release(session->second.pins);
-      state.open_.erase(session);
-    }
+    state.open_.erase(id);
     state.closed_[id] = how;
   }
 
@@ -257,9 +255,9 @@ struct LogState::Effect {
     for (const auto& enrolment : e.enrolments) state.actors_[enrolment.key] = enrolment;
     for (const auto& session : e.known_sessions) state.closed_[session] = Closed::InEarlierGeneration;
     for (const auto& snap : e.snapshots) {
-      std::map<PackId, PackSummary> packs;
+      SharedBits packs;
       for (const auto& pack : snap.added) {
-        packs.emplace(pack.id, pack);
+        packs.insert(state.number_of(pack));
         state.closed_.try_emplace(pack.id.session, Closed::InEarlierGeneration);
       }
       state.closed_[snap.session] = Closed::BySnap;
@@ -282,7 +280,6 @@ struct LogState::Effect {
       session.pins = parent.packs;
       session.wal = wal_need(parent.snap);
     }
-    state.refer(session.pins);
     state.open_.emplace(e.session, std::move(session));
   }
 
@@ -291,8 +288,8 @@ struct LogState::Effect {
   void operator()(const SnapEntry& e) const {
     const auto& session = state.open_.at(e.session);
     auto packs = session.pins;
-    for (const auto& pack : e.removed) packs.erase(pack);
-    for (const auto& pack : e.added) packs.emplace(pack.id, pack);
+    for (const auto& pack : e.removed) packs.erase(*state.packs_->find(pack));
+    for (const auto& pack : e.added) packs.insert(state.number_of(pack));
     const auto parent = session.parent;
     state.publish(e, std::move(packs), parent, entry);
     close(e.session, Closed::BySnap);
@@ -302,20 +299,15 @@ struct LogState::Effect {
   void operator()(const AbortEntry& e) const { close(e.session, Closed::ByAbort); }
 
   void operator()(const ForgetEntry& e) const {
-    const auto snapshot = state.snapshots_.find(e.snapshot);
-    state.release(snapshot->second.packs);
-    state.snapshots_.erase(snapshot);
+    state.snapshots_.erase(e.snapshot);
   }
 
   void operator()(const HoldEntry& e) const { state.snapshots_.at(e.snapshot).hold = e.reason; }
   void operator()(const ReleaseEntry& e) const { state.snapshots_.at(e.snapshot).hold.reset(); }
 
   void operator()(const PurgeEntry& e) const {
-    for (const auto& pack : e.packs) {
-      state.references_.erase(pack);
-      state.purged_.insert(pack);
-      state.proofs_.forget(pack);
-    }
+    state.purged_.insert(e.packs.begin(), e.packs.end());
+    for (const auto& pack : e.packs) state.proofs_.forget(pack);
   }
 
   void operator()(const EnrolEntry& e) const { state.actors_[e.key] = e; }
@@ -378,38 +370,35 @@ bool LogState::knows_actor(const crypto::PublicKey& key) const {
 }
 
 std::vector<PackId> LogState::purgeable() const {
+  const auto needed = needed_packs();
   std::vector<PackId> packs;
-  for (const auto& [pack, count] : references_)
-    if (count == 0) packs.push_back(pack);
+  for (const auto& pack : packs_->all())
+    if (!needed.contains(pack.id) && !purged_.contains(pack.id)) packs.push_back(pack.id);
+  std::ranges::sort(packs);
   return packs;
 }
 
-std::set<PackId> LogState::needed_packs() const {
-  std::set<PackId> packs;
-  for (const auto& [pack, count] : references_)
-    if (count > 0) packs.insert(pack);
-  return packs;
+PackSet LogState::needed_packs(const std::set<SessionId>& without) const {
+  SharedBits needed;
+  for (const auto& [id, snapshot] : snapshots_) needed.insert_all(snapshot.packs);
+  for (const auto& [id, session] : open_)
+    if (!without.contains(id)) needed.insert_all(session.pins);
+  return {*packs_, std::move(needed)};
 }
 
-bool LogState::needed(const PackId& pack) const {
-  const auto found = references_.find(pack);
-  return found != references_.end() && found->second > 0;
+bool LogState::was_referred(const PackId& pack) const { return packs_->find(pack) && !purged_.contains(pack); }
+
+std::uint32_t LogState::number_of(const PackSummary& pack) {
+  if (packs_.use_count() > 1) packs_ = std::make_shared<PackTable>(*packs_);
+  return packs_->number_of(pack);
 }
 
-bool LogState::was_referred(const PackId& pack) const { return references_.contains(pack); }
-
-void LogState::publish(const SnapEntry& snap, std::map<PackId, PackSummary> packs, std::optional<SessionId> parent,
-                       const LogEntry& entry) {
-  refer(packs);
-  snapshots_[snap.session] = {snap, entry.time, parent, std::move(packs), std::nullopt, entry.seq, time_};
-}
-
-void LogState::refer(const std::map<PackId, PackSummary>& packs) {
-  for (const auto& [id, pack] : packs) ++references_[id];
-}
-
-void LogState::release(const std::map<PackId, PackSummary>& packs) {
-  for (const auto& [id, pack] : packs) --references_[id];
+void LogState::publish(SnapEntry snap, SharedBits packs, std::optional<SessionId> parent, const LogEntry& entry) {
+  // The fold has them now; of a large full they are many.
+  snap.added = {};
+  snap.removed = {};
+  const auto session = snap.session;
+  snapshots_[session] = {std::move(snap), entry.time, parent, std::move(packs), std::nullopt, entry.seq, time_};
 }
 
 }  // namespace pgmint::repository

@@ -2,20 +2,22 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "repository/log_entry.h"
+#include "repository/pack_set.h"
 
 namespace pgmint::repository {
 
 struct LiveSnapshot {
-  SnapEntry snap;
+  SnapEntry snap;                       ///< its lists of packs are empty: LogState::packs_of()
   TimePoint committed{};                ///< the time of its SNAP; of a rebuilt log's GENESIS when seq is 0
   std::optional<SessionId> parent;
-  std::map<PackId, PackSummary> packs;  ///< everything it refers to
+  SharedBits packs;                     ///< everything it refers to: LogState::packs_of()
   std::optional<std::string> hold;      ///< the reason
   std::uint64_t seq = 0;                ///< of its SNAP; 0: brought along by the GENESIS of a rebuilt log
   TimePoint log_time{};                 ///< the highest entry time before it: above `committed` its clock was behind
@@ -32,7 +34,7 @@ struct WalNeed {
 struct OpenSession {
   SessionPurpose purpose = SessionPurpose::Write;
   std::optional<SessionId> parent;
-  std::map<PackId, PackSummary> pins;   ///< frozen at BEGIN
+  SharedBits pins;                      ///< frozen at BEGIN: LogState::pins_of()
   std::optional<WalNeed> wal;           ///< the parent's, frozen at BEGIN
   TimePoint begun{}, lease_until{};
   std::string actor_label;
@@ -94,10 +96,15 @@ class LogState {
 
   /// nullptr when no live snapshot has that name.
   const LiveSnapshot* find(const std::string& backup_name) const;
-  /// Packs that may be purged now: of closed sessions, referred to by nobody, not purged before.
+  /// Everything that a snapshot of this state refers to, what an open session of it has pinned.
+  PackSet packs_of(const LiveSnapshot& snapshot) const { return {*packs_, snapshot.packs}; }
+  /// One of packs_of(snapshot), without a copy of the set; nullptr: it is none.
+  const PackSummary* find_pack(const LiveSnapshot& snapshot, const PackId& id) const { return packs_->find_in(snapshot.packs, id); }
+  PackSet pins_of(const OpenSession& session) const { return {*packs_, session.pins}; }
+  /// Packs that may be purged now: of closed sessions, referred to by nobody, not purged before. Sorted.
   std::vector<PackId> purgeable() const;
-  /// Every pack that a live snapshot refers to or an open session pins.
-  std::set<PackId> needed_packs() const;
+  /// Every pack that a live snapshot refers to or an open session pins, but for the sessions of `without`.
+  PackSet needed_packs(const std::set<SessionId>& without = {}) const;
   /// A live snapshot or an open session refers to it, or one did and it has not been purged.
   bool was_referred(const PackId& pack) const;
   const std::set<PackId>& purged_packs() const { return purged_; }
@@ -107,11 +114,8 @@ class LogState {
  private:
   struct Check;
   struct Effect;
-  void publish(const SnapEntry& snap, std::map<PackId, PackSummary> packs, std::optional<SessionId> parent,
-               const LogEntry& entry);
-  void refer(const std::map<PackId, PackSummary>& packs);
-  void release(const std::map<PackId, PackSummary>& packs);
-  bool needed(const PackId& pack) const;
+  std::uint32_t number_of(const PackSummary& pack);
+  void publish(SnapEntry snap, SharedBits packs, std::optional<SessionId> parent, const LogEntry& entry);
 
   std::set<crypto::PublicKey> genesis_roots_;
   bool genesis_ = false;
@@ -125,8 +129,8 @@ class LogState {
   std::map<SessionId, LiveSnapshot> snapshots_;
   std::map<SessionId, OpenSession> open_;
   std::map<SessionId, Closed> closed_;
-  /// How many live snapshots and pins refer to a pack; 0: referred to before, and not purged.
-  std::map<PackId, std::uint32_t> references_;
+  /// Every one that a snapshot has referred to. Copies of this state share it until one of them learns of another pack.
+  std::shared_ptr<PackTable> packs_ = std::make_shared<PackTable>();
   std::set<PackId> purged_;
   PackProofs proofs_;
   std::vector<VoidEntry> void_;

@@ -155,7 +155,7 @@ TEST_F(LogStateTest, PinsStayWhenTheParentIsForgotten) {
   EXPECT_TRUE(state.needed_packs().contains(pack_id(5, 0)));
   EXPECT_TRUE(refused_by(9, write(PurgeEntry{{pack_id(5, 0)}})));
   EXPECT_TRUE(accepted(write(snap_of(6, {}))));
-  EXPECT_TRUE(state.snapshots().at(session_id(6)).packs.contains(pack_id(5, 0)));
+  EXPECT_TRUE(state.packs_of(state.snapshots().at(session_id(6))).contains(pack_id(5, 0)));
 }
 
 // --- rule 4: RENEW
@@ -216,7 +216,7 @@ TEST_F(LogStateTest, TheNameOfALiveBackupIsTaken) {
 TEST_F(LogStateTest, ASnapshotHasItsParentsPacksLessRemovedAndItsOwn) {
   ASSERT_TRUE(accepted(backup(5, {pack(5, 0), pack(5, 1)})));
   ASSERT_TRUE(accepted(backup(6, {pack(6, 0)}, 5, {pack_id(5, 0)})));
-  const auto& packs = state.snapshots().at(session_id(6)).packs;
+  const auto packs = state.packs_of(state.snapshots().at(session_id(6)));
   EXPECT_EQ(packs.size(), 2u);
   EXPECT_TRUE(packs.contains(pack_id(5, 1)));
   EXPECT_TRUE(packs.contains(pack_id(6, 0)));

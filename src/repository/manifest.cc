@@ -46,6 +46,17 @@ Result<PackUse> parse_pack_use(ByteView field) {
   return use;
 }
 
+Result<std::vector<RecordLocation>> parse_account_places(ByteView field) {
+  codec::BinaryReader in(field, "manifest's account of packs");
+  std::vector<RecordLocation> pieces(TRY(in.count(40)));
+  for (auto& piece : pieces) {
+    piece = TRY(parse_location(in));
+    if (piece.type != RecordType::ManifestNode) return in.corrupt("a piece is no node");
+  }
+  TRY(in.expect_end());
+  return pieces;
+}
+
 }  // namespace
 
 std::string_view backup_type_name(BackupType type) {
@@ -117,12 +128,17 @@ Bytes encode_root(const ManifestRoot& root) {
     }
     out.add(20, v.take());
   }
+  if (root.account) {
+    v.varint(root.account->size());
+    for (const auto& piece : *root.account) encode_location(v, piece);
+    out.add(22, v.take());
+  }
   return out.take();
 }
 
 Result<ManifestRoot> parse_root(ByteView fields) {
   codec::BinaryReader in(fields, "manifest");
-  auto f = TRY(FieldReader::parse(in, "manifest", {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}));
+  auto f = TRY(FieldReader::parse(in, "manifest", {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22}));
   TRY(in.expect_end());
   ManifestRoot root;
   root.name = TRY(f.text(1, 128));
@@ -180,6 +196,7 @@ Result<ManifestRoot> parse_root(ByteView fields) {
   root.host = TRY(f.optional_text(18));
   root.extent_size = TRY(f.u32(19));
   if (f.has(20)) root.pack_use = TRY(parse_pack_use(TRY(f.value(20))));
+  if (f.has(22)) root.account = TRY(parse_account_places(TRY(f.value(22))));
   return root;
 }
 

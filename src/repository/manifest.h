@@ -80,7 +80,8 @@ struct ManifestRoot {
   std::vector<std::string> warnings;
   std::vector<std::pair<std::string, std::string>> settings;
   std::string pgmint_version, host;
-  /// Nullopt: written by a pgmint that did not keep account.
+  /// The pieces of its account of packs (pack_account.h). Nullopt: an older pgmint wrote it, which kept none, or `pack_use`.
+  std::optional<std::vector<RecordLocation>> account{};
   std::optional<PackUse> pack_use{};
 };
 

@@ -44,6 +44,19 @@ struct ManifestTest : ::testing::Test {
   }
 };
 
+TEST_F(ManifestTest, ARootNamesThePiecesOfItsAccountOrSaysThatItHasNone) {
+  auto root = sample_root();
+  EXPECT_EQ(parse_root(encode_root(root)).value().account, std::nullopt);
+  root.account.emplace();
+  EXPECT_TRUE(parse_root(encode_root(root)).value().account->empty()) << "a backup that refers to nothing keeps an account of that";
+  auto piece = root.tree;
+  piece.raw_length = 8;
+  root.account = std::vector{root.tree, piece};
+  EXPECT_EQ(parse_root(encode_root(root)).value().account, root.account);
+  root.account->back().type = RecordType::SegmentMap;
+  EXPECT_FALSE(parse_root(encode_root(root)));
+}
+
 FileEntry file(std::string path, std::uint64_t size = 0) {
   FileEntry e;
   e.path = std::move(path);

@@ -150,6 +150,9 @@ TEST(Layout, PackNamesRoundTrip) {
   EXPECT_EQ(parse_pack_name(pack_name(cluster, id)), id);
   EXPECT_TRUE(storage::valid_blob_name(pack_name(cluster, id)));
   EXPECT_FALSE(parse_pack_name("c/x/p/00/y"));
+  auto elsewhere = pack_name(cluster, id);
+  elsewhere[elsewhere.find("/p/") + 3] ^= 1;
+  EXPECT_FALSE(parse_pack_name(elsewhere)) << elsewhere;
   const auto slot = parse_log_entry_name(log_entry_name(cluster, 2, 77));
   ASSERT_TRUE(slot);
   EXPECT_EQ(slot->generation, 2u);

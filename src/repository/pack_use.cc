@@ -8,16 +8,22 @@ void PackUse::change(const RecordLocation& record, std::int64_t sign) {
   bytes_[record.pack] += sign * static_cast<std::int64_t>(record.stored_length);
 }
 
-void PackUse::add(const SegmentMap& map) {
+void PackUse::change(const SegmentMap& map, std::int64_t sign) {
+  // Neighbours stand in one pack, most often: a map of 1 GiB has thousands of records in a dozen packs.
+  const RecordLocation* run = nullptr;
+  std::int64_t bytes = 0;
+  const auto take = [&](const RecordLocation* record) {
+    if (run != nullptr && (record == nullptr || record->pack != run->pack)) {
+      bytes_[run->pack] += sign * bytes;
+      bytes = 0;
+    }
+    run = record;
+    if (record != nullptr) bytes += record->stored_length;
+  };
   for (const auto& extent : map.extents)
-    if (extent.location) add(*extent.location);
-  for (const auto& delta : map.deltas) add(delta.location);
-}
-
-void PackUse::remove(const SegmentMap& map) {
-  for (const auto& extent : map.extents)
-    if (extent.location) remove(*extent.location);
-  for (const auto& delta : map.deltas) remove(delta.location);
+    if (extent.location) take(&*extent.location);
+  for (const auto& delta : map.deltas) take(&delta.location);
+  take(nullptr);
 }
 
 void PackUse::add(const PackUse& other) {

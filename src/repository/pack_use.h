@@ -14,8 +14,8 @@ class PackUse {
   void add(const RecordLocation& record) { change(record, 1); }
   void remove(const RecordLocation& record) { change(record, -1); }
   /// The records that the map refers to, not the map's own.
-  void add(const SegmentMap& map);
-  void remove(const SegmentMap& map);
+  void add(const SegmentMap& map) { change(map, 1); }
+  void remove(const SegmentMap& map) { change(map, -1); }
   void add(const PackUse& other);
   void set(const PackId& pack, std::uint64_t bytes);
 
@@ -31,6 +31,7 @@ class PackUse {
 
  private:
   void change(const RecordLocation& record, std::int64_t sign);
+  void change(const SegmentMap& map, std::int64_t sign);
 
   std::map<PackId, std::int64_t> bytes_;
 };

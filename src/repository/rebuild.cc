@@ -31,7 +31,7 @@ struct Facts {
   explicit Facts(const LogState& state)
       : name(state.cluster_name()), system_id(state.system_id()), incarnation(state.has_genesis() ? state.incarnation() : Incarnation(1)),
         actors(state.actors()), floors(state.floors()), window_floors(state.window_floors()) {
-    for (const auto& [id, snapshot] : state.snapshots()) live[id] = {whole(snapshot.snap, snapshot.packs), snapshot.hold};
+    for (const auto& [id, snapshot] : state.snapshots()) live[id] = {whole(snapshot.snap, state.packs_of(snapshot)), snapshot.hold};
     for (const auto& [id, session] : state.open_sessions()) sessions.insert(id);
     for (const auto& [id, how] : state.closed_sessions()) {
       sessions.insert(id);
@@ -39,10 +39,9 @@ struct Facts {
     }
   }
 
-  static SnapEntry whole(SnapEntry snap, const std::map<PackId, PackSummary>& packs) {
-    snap.added.clear();
-    snap.removed.clear();
-    for (const auto& [id, pack] : packs) snap.added.push_back(pack);
+  static SnapEntry whole(SnapEntry snap, const PackSet& packs) {
+    snap.added.assign(packs.begin(), packs.end());
+    std::ranges::sort(snap.added, {}, &PackSummary::id);
     return snap;
   }
 
@@ -246,9 +245,11 @@ class Rebuild {
     return snap;
   }
 
-  /// Every pack that the tree below a root, its bundles and its maps refer to.
+  /// Every pack that a root, the tree below it, its bundles and its maps refer to.
   Result<std::set<PackId>> packs_of(const ManifestRoot& root) {
     std::set<PackId> packs;
+    if (root.account)
+      for (const auto& piece : *root.account) packs.insert(piece.pack);
     auto& store = cluster_.store();
     RecordOpener opener(cluster_.context(), cluster_.keys());
     TRY(walk_manifest(

@@ -2,18 +2,18 @@
 
 namespace pgmint::repository {
 
-std::size_t PackTable::index_of(const PackId& pack) {
+std::size_t PlaceTable::index_of(const PackId& pack) {
   const auto [it, added] = index_.try_emplace(pack, packs_.size());
   if (added) add(pack);
   return it->second;
 }
 
-void PackTable::add(const PackId& pack) {
+void PlaceTable::add(const PackId& pack) {
   packs_.push_back(pack);
   ends_.push_back(0);
 }
 
-void PackTable::encode(codec::BinaryWriter& out) const {
+void PlaceTable::encode(codec::BinaryWriter& out) const {
   out.varint(packs_.size());
   for (const auto& pack : packs_) {
     out.raw(pack.session.bytes);
@@ -21,8 +21,8 @@ void PackTable::encode(codec::BinaryWriter& out) const {
   }
 }
 
-Result<PackTable> PackTable::parse(codec::BinaryReader& in) {
-  PackTable table;
+Result<PlaceTable> PlaceTable::parse(codec::BinaryReader& in) {
+  PlaceTable table;
   const auto count = TRY(in.count(17));
   for (std::size_t i = 0; i < count; ++i) {
     PackId pack;
@@ -35,7 +35,7 @@ Result<PackTable> PackTable::parse(codec::BinaryReader& in) {
   return table;
 }
 
-void encode_place(codec::BinaryWriter& out, PackTable& table, const RecordLocation& l) {
+void encode_place(codec::BinaryWriter& out, PlaceTable& table, const RecordLocation& l) {
   const auto index = table.index_of(l.pack);
   out.varint(index);
   out.signed_varint(static_cast<std::int64_t>(l.offset) - static_cast<std::int64_t>(table.end(index)));
@@ -49,7 +49,7 @@ void encode_seal(codec::BinaryWriter& out, const RecordLocation& l) {
   out.raw(l.nonce);
 }
 
-Status parse_place(codec::BinaryReader& in, PackTable& table, RecordLocation& l) {
+Status parse_place(codec::BinaryReader& in, PlaceTable& table, RecordLocation& l) {
   const auto index = TRY(in.varint());
   if (index >= table.packs().size()) return in.corrupt("pack index out of range");
   l.pack = table.packs()[index];

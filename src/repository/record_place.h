@@ -10,7 +10,7 @@
 namespace pgmint::repository {
 
 /// Packs by first use, and the end of the last record in each.
-class PackTable {
+class PlaceTable {
  public:
   std::size_t index_of(const PackId& pack);
   const std::vector<PackId>& packs() const { return packs_; }
@@ -18,7 +18,7 @@ class PackTable {
 
   void encode(codec::BinaryWriter& out) const;
   /// @errors Corruption
-  static Result<PackTable> parse(codec::BinaryReader& in);
+  static Result<PlaceTable> parse(codec::BinaryReader& in);
 
  private:
   void add(const PackId& pack);
@@ -29,9 +29,9 @@ class PackTable {
 };
 
 /// pack index | offset difference | stored length
-void encode_place(codec::BinaryWriter& out, PackTable& table, const RecordLocation& location);
+void encode_place(codec::BinaryWriter& out, PlaceTable& table, const RecordLocation& location);
 /// Of a data record. @errors Corruption
-Status parse_place(codec::BinaryReader& in, PackTable& table, RecordLocation& location);
+Status parse_place(codec::BinaryReader& in, PlaceTable& table, RecordLocation& location);
 
 /// codec | epoch | nonce
 void encode_seal(codec::BinaryWriter& out, const RecordLocation& location);

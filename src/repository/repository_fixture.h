@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "repository/layout.h"
+#include "repository/pack_account.h"
 #include "repository/repository.h"
 #include "repository/session.h"
 #include "storage/fault_store.h"
@@ -116,7 +117,11 @@ class RepositoryFixture {
       TRY(tree.add(std::move(entry)));
     }
     const auto written = TRY(std::move(tree).finish());
-    if (account) root.pack_use = account(std::move(use));
+    if (account) {
+      root.account.emplace();
+      for (const auto& piece : encode_pack_account(account(std::move(use))))
+        root.account->push_back(TRY(maps.append(RecordType::ManifestNode, piece)));
+    }
     root.tree = written.root;
     root.tree_depth = written.depth;
     root.file_count = entries.size();

@@ -25,7 +25,7 @@ std::uint32_t SegmentMap::extent_length(std::uint64_t i) const {
 
 Bytes encode_segment_map(const SegmentMap& map) {
   PGMINT_ASSERT(map.extents.size() == map.extent_count());
-  PackTable table;
+  PlaceTable table;
   codec::BinaryWriter body;
   body.varint(map.extents.size());
   for (const auto& extent : map.extents) {
@@ -74,7 +74,7 @@ Result<SegmentMap> parse_segment_map(ByteView data) {
   map.page_size = static_cast<std::uint32_t>(page);
   map.extent_size = static_cast<std::uint32_t>(extent);
 
-  auto table = TRY(PackTable::parse(in));
+  auto table = TRY(PlaceTable::parse(in));
   const auto extent_count = TRY(in.count(1));
   if (extent_count != map.extent_count()) return in.corrupt("its extents do not cover the file");
   map.extents.resize(extent_count);

@@ -37,9 +37,10 @@ TEST_F(SessionTest, ACommittedBackupIsListedWithAllThatItPut) {
   auto found = *other->find_cluster("main", {});
   ASSERT_EQ(found->state().snapshots().size(), 1u);
   const auto& snapshot = found->state().snapshots().at(*id);
-  EXPECT_EQ(snapshot.packs.size(), 3u);
-  for (const auto& [pack, summary] : snapshot.packs) {
-    const auto object = **memory->read(pack_name(found->id(), pack), kPackMax);
+  const auto packs = found->state().packs_of(snapshot);
+  EXPECT_EQ(packs.size(), 3u);
+  for (const auto& summary : packs) {
+    const auto object = **memory->read(pack_name(found->id(), summary.id), kPackMax);
     EXPECT_EQ(object.size(), summary.size);
     EXPECT_EQ(crypto::sha256(object), summary.sha256);
   }
@@ -138,7 +139,7 @@ TEST_F(SessionTest, AnIncrementalKeepsItsParentsPacks) {
   const auto child = backup(*cluster, "incr", 0, parent, {PackId{parent, 0}});
   ASSERT_TRUE(child) << child.failure().describe();
   ASSERT_TRUE(write(ForgetEntry{parent}));
-  const auto& packs = cluster->state().snapshots().at(*child).packs;
+  const auto packs = cluster->state().packs_of(cluster->state().snapshots().at(*child));
   EXPECT_EQ(packs.size(), 2u);
   EXPECT_TRUE(packs.contains(PackId{parent, 1}));
 }
@@ -173,7 +174,7 @@ TEST_F(SessionTest, APinIsReleasedByEnd) {
   auto pin = ReadPin::take(*cluster, id, std::chrono::hours(24), &warning);
   ASSERT_TRUE(pin.session());
   EXPECT_TRUE(warning.empty());
-  EXPECT_EQ(cluster->state().open_sessions().at(*pin.session()).pins.size(), 2u);
+  EXPECT_EQ(cluster->state().pins_of(cluster->state().open_sessions().at(*pin.session())).size(), 2u);
   const auto session = *pin.session();
   ASSERT_TRUE(pin.release(*cluster));
   EXPECT_EQ(cluster->state().closed_sessions().at(session), Closed::ByEnd);

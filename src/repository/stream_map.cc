@@ -17,13 +17,13 @@ constexpr std::size_t kChunkMin = 1 + 1 + 16 + 8 + 3 + 1 + 1 + 24;
 constexpr std::size_t kPartMin = 16 + 4 + 3 + 24 + 2 + 16;
 
 /// place | raw length | seal
-void encode_record(codec::BinaryWriter& out, PackTable& table, const RecordLocation& l) {
+void encode_record(codec::BinaryWriter& out, PlaceTable& table, const RecordLocation& l) {
   encode_place(out, table, l);
   out.varint(l.raw_length);
   encode_seal(out, l);
 }
 
-Result<RecordLocation> parse_record(codec::BinaryReader& in, PackTable& table, RecordType type) {
+Result<RecordLocation> parse_record(codec::BinaryReader& in, PlaceTable& table, RecordType type) {
   RecordLocation l;
   l.type = type;
   TRY(parse_place(in, table, l));
@@ -37,7 +37,7 @@ Result<RecordLocation> parse_record(codec::BinaryReader& in, PackTable& table, R
 }  // namespace
 
 Bytes encode_stream_part(const std::vector<StreamChunk>& chunks) {
-  PackTable table;
+  PlaceTable table;
   codec::BinaryWriter body;
   body.varint(chunks.size());
   for (const auto& chunk : chunks) {
@@ -65,7 +65,7 @@ Bytes encode_stream_part(const std::vector<StreamChunk>& chunks) {
 Result<std::vector<StreamChunk>> parse_stream_part(ByteView data) {
   codec::BinaryReader in(data, "part of a stream");
   if (TRY(in.u8()) != kVersion) return in.corrupt("unknown version");
-  auto table = TRY(PackTable::parse(in));
+  auto table = TRY(PlaceTable::parse(in));
   std::vector<StreamChunk> chunks(TRY(in.count(kChunkMin)));
   if (chunks.empty() || chunks.size() > kPartChunksMax) return in.corrupt("chunk count out of range");
   for (auto& chunk : chunks) {

@@ -10,6 +10,7 @@
 #include "base/task_group.h"
 #include "repository/layout.h"
 #include "repository/manifest.h"
+#include "repository/pack_account.h"
 #include "repository/segment_map.h"
 #include "repository/stream_chunk.h"
 #include "repository/stream_map.h"
@@ -147,9 +148,9 @@ class Verification {
     for (const auto& [session, live] : cluster_.state().snapshots()) {
       if (!wanted(session)) continue;
       ++report_.snapshots;
-      for (const auto& [id, pack] : live.packs) {
-        packs_.emplace(id, pack);
-        backups_of_[id].push_back(live.snap.name);
+      for (const auto& pack : cluster_.state().packs_of(live)) {
+        packs_.emplace(pack.id, pack);
+        backups_of_[pack.id].push_back(live.snap.name);
       }
     }
     report_.packs = packs_.size();
@@ -386,10 +387,11 @@ class Verification {
           seen.add(node);
           return refers(node, live);
         });
+    const auto stated = TRY(read_account(*root, live, opener));
     shared_.with([&](Shared& shared) {
       auto& account = shared.accounts[session];
       account.seen.add(seen);
-      if (root->pack_use && walked) account.stated = *root->pack_use;
+      if (stated && walked) account.stated = *stated;
       else shared.unaccounted.insert(session);
     });
     if (report_.walks == 1) report_.files += files;
@@ -398,6 +400,21 @@ class Verification {
       found_in_manifest(live, walked.failure().describe());
     }
     return ok();
+  }
+
+  /// nullopt: there is none, or it is damaged, which was reported.
+  Result<std::optional<PackUse>> read_account(const ManifestRoot& root, const LiveSnapshot& live, RecordOpener& opener) {
+    if (root.account)
+      for (const auto& piece : *root.account) {
+        if (const auto fits = refers(piece, live); !fits) {
+          found_in_manifest(live, fmt::format("its account of packs: {}", fits.failure().describe()));
+          return std::optional<PackUse>();
+        }
+      }
+    auto stated = read_pack_account(cluster_.store(), cluster_.context(), opener, root);
+    if (stated || !is_damage(stated.failure())) return stated;
+    found_in_manifest(live, fmt::format("its account of packs: {}", stated.failure().describe()));
+    return std::optional<PackUse>();
   }
 
   Status check_file(const FileEntry& entry, const LiveSnapshot& live, FileWorker& worker) {
@@ -484,10 +501,10 @@ class Verification {
   /// A location must lie in a pack of the snapshot and, once its pack was read, on a record of it. With `fingerprint`, which is
   /// only compared where plaintext was seen, the record's content must fit that.
   Status refers(const RecordLocation& location, const LiveSnapshot& live, ByteView fingerprint = {}) {
-    auto pack = live.packs.find(location.pack);
-    if (pack == live.packs.end())
+    const auto* pack = cluster_.state().find_pack(live, location.pack);
+    if (pack == nullptr)
       return Error(Errc::Corruption, fmt::format("it refers to pack {}-{:08x}, which the log does not name for this backup", location.pack.session.hex(), location.pack.number));
-    if (location.offset < kPackHeaderSize || location.offset + location.stored_length > pack->second.size)
+    if (location.offset < kPackHeaderSize || location.offset + location.stored_length > pack->size)
       return Error(Errc::Corruption, "it refers to a place outside its pack");
     const auto marks = marks_.find(location.pack);
     if (marks == marks_.end()) return ok();

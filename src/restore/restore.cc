@@ -57,8 +57,9 @@ Status expect_packs(const RestoreRequest& request, const repository::ManifestRoo
   const auto& snapshots = request.cluster.state().snapshots();
   auto it = snapshots.find(root.session);
   if (it == snapshots.end()) return ok();
-  for (const auto& [id, pack] : it->second.packs) {
-    const auto name = repository::pack_name(request.cluster.id(), id);
+  const auto packs = request.cluster.state().packs_of(it->second);
+  for (const auto& pack : packs) {
+    const auto name = repository::pack_name(request.cluster.id(), pack.id);
     const auto info = TRY(request.cluster.store().stat(name));
     if (!info || info->size != pack.size)
       return Error(Errc::Corruption, fmt::format("{} {}", name, info ? "has another size than was committed" : "is missing"),

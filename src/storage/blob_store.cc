@@ -46,6 +46,11 @@ Result<Created> BlobStore::create_from(const std::string& name, const BlobStream
   return create(name, whole);
 }
 
+Status BlobStore::remove_all(std::span<const std::string> names) {
+  for (const auto& name : names) TRY(remove(name));
+  return ok();
+}
+
 bool valid_blob_name(std::string_view name) { return valid_parts(name, false); }
 bool valid_blob_prefix(std::string_view prefix) { return valid_parts(prefix, true); }
 bool valid_parts_prefix(std::string_view prefix) {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,9 @@ class BlobStore {
 
   /// Removes; absence is success (a retry after an unknown outcome is safe).
   virtual Status remove(const std::string& name) = 0;
+  /// Removes them in no particular order, as remove() does: hundreds of thousands go at once when backups have expired, and a store may
+  /// know something quicker than one after the other. @errors as remove(); some may be gone then
+  virtual Status remove_all(std::span<const std::string> names);
 
   /// The store's own idea of the time, when it has one that differs from the local clock (S3's Date header).
   virtual std::optional<TimePoint> store_time() { return std::nullopt; }

@@ -269,6 +269,16 @@ TEST_P(BlobStoreConformance, APartWithoutObjectsIsNotListed) {
   EXPECT_EQ(store.list_parts("c/").value(), Names{"2"});
 }
 
+TEST_P(BlobStoreConformance, RemovesManyAtOnceAndNothingElse) {
+  for (const char* name : {"p/0a/1", "p/0a/2", "p/0b/1", "p/0b/2", "snap/1", "snap/2"}) put(store, name);
+  const Names going{"snap/1", "p/0b/2", "p/0a/1", "p/0c/never", "never/was", "p/0a/2", "p"};
+  ASSERT_TRUE(store.remove_all(going));
+  EXPECT_EQ(names(store, ""), (Names{"p/0b/1", "snap/2"}));
+  ASSERT_TRUE(store.remove_all(going));
+  ASSERT_TRUE(store.remove_all({}));
+  EXPECT_FALSE(store.remove_all(Names{"p/0b/1", "../outside"}));
+}
+
 TEST_P(BlobStoreConformance, RemovingIsIdempotent) {
   put(store, "a/b");
   Bytes out(1);

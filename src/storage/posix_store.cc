@@ -6,7 +6,10 @@
 
 #include <atomic>
 #include <cerrno>
+#include <map>
+#include <span>
 #include <unordered_set>
+#include <vector>
 
 #include "base/guarded.h"
 #include "storage/blob_name.h"
@@ -36,7 +39,8 @@ class PosixStore final : public BlobStore {
   Status list(const std::string& prefix, const std::string& after,
               const std::function<Status(const BlobInfo&)>& visit) override;
   Result<std::vector<std::string>> list_parts(const std::string& prefix) override;
-  Status remove(const std::string& name) override;
+  Status remove(const std::string& name) override { return remove_all({&name, 1}); }
+  Status remove_all(std::span<const std::string> names) override;
   std::string describe() const override { return root_path_.string(); }
 
  private:
@@ -49,6 +53,7 @@ class PosixStore final : public BlobStore {
   void mark_doubtful(const std::string& name);
 
   Result<Fd> open_directory(const std::string& directory) const;
+  Status remove_from(const std::string& directory, std::span<const std::string* const> names);
   Status make_durable_directory(const std::string& directory);
   Status sync_name(const std::string& directory, const std::string& parent);
   Result<std::shared_ptr<OpenFile>> open_object(const std::string& name) const;  ///< nullptr: absent
@@ -246,21 +251,35 @@ Result<std::vector<std::string>> PosixStore::list_parts(const std::string& prefi
   return list_object_parts({root_, root_path_, ""}, prefix);
 }
 
-Status PosixStore::remove(const std::string& name) {
-  TRY(check_blob_name(name));
-  open_files_.forget(name);
-  auto directory = open_directory(parent_of(name));
-  if (!directory) {
-    if (directory.failure().code() != Errc::NotFound) return std::move(directory).failure();
+/// One fsync a directory, however many of its objects go.
+Status PosixStore::remove_all(std::span<const std::string> names) {
+  std::map<std::string, std::vector<const std::string*>> by_directory;
+  for (const auto& name : names) {
+    TRY(check_blob_name(name));
+    open_files_.forget(name);
+    by_directory[parent_of(name)].push_back(&name);
+  }
+  for (const auto& [directory, objects] : by_directory) TRY(remove_from(directory, objects));
+  return ok();
+}
+
+Status PosixStore::remove_from(const std::string& directory, std::span<const std::string* const> names) {
+  const auto fd = open_directory(directory);
+  if (!fd) {
+    if (fd.failure().code() != Errc::NotFound) return fd.failure();
     return check_root();
   }
-  if (::unlinkat(directory->get(), leaf_of(name).c_str(), 0) != 0) {
-    if (errno == EISDIR) return ok();  // no object has that name
-    if (!is_absence(errno)) return posix_error(errno, fmt::format("remove {}", shown(name)));
-    return check_root();
+  bool any = false;
+  for (const auto* name : names) {
+    if (::unlinkat(fd->get(), leaf_of(*name).c_str(), 0) == 0) {
+      any = true;
+    } else if (errno != EISDIR) {  // else no object has that name
+      if (!is_absence(errno)) return posix_error(errno, fmt::format("remove {}", shown(*name)));
+      TRY(check_root());
+    }
   }
-  if (sync(directory->get()) != 0)
-    return posix_error(errno, fmt::format("fsync directory of {}", shown(name))).with_code(Errc::Unknown);
+  if (any && sync(fd->get()) != 0)
+    return posix_error(errno, fmt::format("fsync directory of {}", shown(*names.front()))).with_code(Errc::Unknown);
   return ok();
 }
 

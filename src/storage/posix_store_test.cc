@@ -155,6 +155,25 @@ TEST(PosixStore, ADirectoryThatSomebodyJustMadeIsNotTakenForDurable) {
   EXPECT_EQ(synced, (std::vector<std::string>{"a", "b"})) << "b is new in a; a holds b, so its own name is durable";
 }
 
+TEST(PosixStore, RemovingManyCostsOneFsyncADirectory) {
+  TemporaryDirectory directory;
+  PosixOptions options;
+  std::vector<std::string> synced;
+  bool counting = false;
+  options.sync = [&](int fd) {
+    if (counting) synced.push_back(fs::read_symlink(fmt::format("/proc/self/fd/{}", fd)).filename());
+    return ::fsync(fd);
+  };
+  auto store = open_at(directory.path(), options);
+  const std::vector<std::string> names{"a/1", "b/1", "a/2", "b/2", "a/3"};
+  for (const auto& name : names) ASSERT_TRUE(store->create(name, as_bytes("x")));
+  counting = true;
+  ASSERT_TRUE(store->remove_all(names));
+  EXPECT_EQ(synced, (std::vector<std::string>{"a", "b"}));
+  ASSERT_TRUE(store->remove_all(names));
+  EXPECT_EQ(synced.size(), 2U) << "nothing was there to be removed";
+}
+
 TEST(PosixStore, AFailedFsyncOfTheFilePublishesNothing) {
   TemporaryDirectory at;
   int calls = 0;

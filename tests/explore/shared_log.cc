@@ -16,10 +16,9 @@ unsigned number_of(const PackId& id) {
   const auto session = number_of(id.session);
   return session == kBaseSession ? id.number : session - kFirstWriter + 2;
 }
-template <class Packs>
-PackMask mask_of(const Packs& packs) {
+PackMask mask_of(const PackSet& packs) {
   PackMask mask = 0;
-  for (const auto& [id, pack] : packs) mask |= 1u << number_of(id);
+  for (const auto& pack : packs) mask |= 1u << number_of(pack.id);
   return mask;
 }
 
@@ -163,7 +162,7 @@ std::vector<unsigned> SharedLog::live() const {
 }
 PackMask SharedLog::packs_of(unsigned session) const {
   if (const auto forced = forced_live_.find(session); forced != forced_live_.end()) return forced->second;
-  return mask_of(state_.snapshots().at(session_id(session)).packs);
+  return mask_of(state_.packs_of(state_.snapshots().at(session_id(session))));
 }
 bool SharedLog::is_open(unsigned session) const {
   return state_.open_sessions().contains(session_id(session)) || forced_open_.contains(session);
@@ -176,7 +175,7 @@ std::vector<unsigned> SharedLog::open() const {
 }
 PackMask SharedLog::pins_of(unsigned session) const {
   if (const auto forced = forced_open_.find(session); forced != forced_open_.end()) return forced->second;
-  return mask_of(state_.open_sessions().at(session_id(session)).pins);
+  return mask_of(state_.pins_of(state_.open_sessions().at(session_id(session))));
 }
 bool SharedLog::was_seen(unsigned session) const {
   return is_open(session) || state_.closed_sessions().contains(session_id(session));
@@ -237,13 +236,13 @@ void SharedLog::refresh() {
   for (const auto& [id, snapshot] : state_.snapshots()) {
     put(1);
     put(number_of(id));
-    put(mask_of(snapshot.packs));
+    put(mask_of(state_.packs_of(snapshot)));
     put(snapshot.hold ? 1 : 0);
   }
   for (const auto& [id, session] : state_.open_sessions()) {
     put(2);
     put(number_of(id));
-    put(mask_of(session.pins));
+    put(mask_of(state_.pins_of(session)));
   }
   for (const auto& [id, how] : state_.closed_sessions()) {
     put(3);

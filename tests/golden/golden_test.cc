@@ -96,15 +96,16 @@ TEST(Golden, WriteFuzzCorpusWhenAskedTo) {
       write("fuzz_segment_map", "map", TRY(read_record(*store, cluster->context(), opener, std::get<RecordLocation>(file.content))));
     return ok();
   }));
-  for (const auto& [id, pack] : live.packs) {
-    const auto object = store->read(pack_name(cluster->id(), id), pack.size).value().value();
-    const auto lines = parse_pack(object, cluster->context(), id, cluster->keys().maintenance_key).value();
+  const auto packs = cluster->state().packs_of(live);
+  for (const auto& pack : packs) {
+    const auto object = store->read(pack_name(cluster->id(), pack.id), pack.size).value().value();
+    const auto lines = parse_pack(object, cluster->context(), pack.id, cluster->keys().maintenance_key).value();
     codec::BinaryWriter out;
     std::uint32_t end = kPackHeaderSize;
     for (const auto& line : lines) end += line.stored_length;
     out.u32(end);
     out.raw(encode_pack_footer(lines));
-    write("fuzz_pack_footer", fmt::format("pack-{}", id.number), out.view());
+    write("fuzz_pack_footer", fmt::format("pack-{}", pack.id.number), out.view());
   }
   // Format and ring without header and MAC, which the target puts around them again.
   const auto stored = [&](const std::string& name) { return store->read(name, 1 << 20).value().value(); };
