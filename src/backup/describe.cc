@@ -111,7 +111,7 @@ using Nodes = std::map<crypto::Digest, RecordLocation>;
 
 /// Where the same bytes stand in the parent already, unless they have to leave that pack.
 /// @param before  of the parent; may be null
-Result<RecordLocation> store_node(PackStream& maps, ByteView node, const Nodes* before, const Forward* forward) {
+Result<RecordLocation> store_node(repository::PackStream& maps, ByteView node, const Nodes* before, const Forward* forward) {
   if (before != nullptr)
     if (const auto same = before->find(crypto::sha256(node)); same != before->end() && (forward == nullptr || !forward->leaves(same->second)))
       return same->second;
@@ -159,7 +159,7 @@ Result<Described> describe(repository::PackStream& maps, const postgres::Directo
   return described;
 }
 
-Result<std::vector<RecordLocation>> write_account(PackStream& maps, const repository::PackUse& use, const ParentFiles* parent,
+Result<std::vector<RecordLocation>> write_account(repository::PackStream& maps, const repository::PackUse& use, const ParentFiles* parent,
                                                   const Forward* forward) {
   std::vector<RecordLocation> pieces;
   for (const auto& piece : repository::encode_pack_account(use))

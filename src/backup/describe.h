@@ -28,7 +28,7 @@ Result<Described> describe(repository::PackStream& maps, const postgres::Directo
                            const ParentFiles* parent, const Forward* forward);
 
 /// Writes the account of what the tree refers to. @param parent, forward  as above @errors as above
-Result<std::vector<repository::RecordLocation>> write_account(PackStream& maps, const repository::PackUse& use, const ParentFiles* parent,
+Result<std::vector<repository::RecordLocation>> write_account(repository::PackStream& maps, const repository::PackUse& use, const ParentFiles* parent,
                                                               const Forward* forward);
 
 }  // namespace pgmint::backup

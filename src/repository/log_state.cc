@@ -378,6 +378,12 @@ std::vector<PackId> LogState::purgeable() const {
   return packs;
 }
 
+PackSet LogState::live_packs() const {
+  SharedBits live;
+  for (const auto& [id, snapshot] : snapshots_) live.insert_all(snapshot.packs);
+  return {*packs_, std::move(live)};
+}
+
 PackSet LogState::needed_packs(const std::set<SessionId>& without) const {
   SharedBits needed;
   for (const auto& [id, snapshot] : snapshots_) needed.insert_all(snapshot.packs);

@@ -98,6 +98,8 @@ class LogState {
   const LiveSnapshot* find(const std::string& backup_name) const;
   /// Everything that a snapshot of this state refers to, what an open session of it has pinned.
   PackSet packs_of(const LiveSnapshot& snapshot) const { return {*packs_, snapshot.packs}; }
+  /// Everything that some live snapshot refers to.
+  PackSet live_packs() const;
   /// One of packs_of(snapshot), without a copy of the set; nullptr: it is none.
   const PackSummary* find_pack(const LiveSnapshot& snapshot, const PackId& id) const { return packs_->find_in(snapshot.packs, id); }
   PackSet pins_of(const OpenSession& session) const { return {*packs_, session.pins}; }

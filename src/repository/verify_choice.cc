@@ -89,14 +89,11 @@ ChosenPacks choose_packs(std::vector<PackSummary> packs, const PackProofs& proof
 
 EarlierProofs what_is_proven(const LogState& state, const std::optional<SessionId>& only, const ProofClock& clock) {
   EarlierProofs proven;
-  std::set<PackId> seen;
-  for (const auto& [session, live] : state.snapshots()) {
-    if (only && session != *only) continue;
-    for (const auto& [id, pack] : live.packs) {
-      if (!seen.insert(id).second) continue;
-      const auto& history = state.pack_proofs().of(id);
-      proven.add(pack, proven_at(history, ProofDepth::Hashed, clock), history.damaged.has_value());
-    }
+  const auto snapshot = only ? state.snapshots().find(*only) : state.snapshots().end();
+  if (only && snapshot == state.snapshots().end()) return proven;
+  for (const auto& pack : only ? state.packs_of(snapshot->second) : state.live_packs()) {
+    const auto& history = state.pack_proofs().of(pack.id);
+    proven.add(pack, proven_at(history, ProofDepth::Hashed, clock), history.damaged.has_value());
   }
   return proven;
 }
