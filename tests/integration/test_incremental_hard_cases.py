@@ -133,6 +133,41 @@ def test_wal_that_was_reset_tells_nothing(make, pair):
     assert_recovers(make, tool, cluster, made)
 
 
+@pytest.mark.parametrize("behind_the_fork", [False, True], ids=["parent-before-the-fork", "parent-behind-the-fork"])
+def test_a_primary_that_was_rewound(make, behind_the_fork):
+    """pg_rewind writes another history's pages over a primary's own, and no WAL of its own tells of them. A backup from before the
+    two parted is a parent all the same; one from behind it, which holds what is lost now, is none."""
+    cluster, tool = make.pair(wal_keep_size="1GB")
+    cluster.sql("create table wide as select i, md5(i::text) as t from generate_series(1, 20000) i")
+    parent = tool.backup()
+    cluster.archive_now()
+    home = make.folder("promoted")
+    tool.restore(home / "data", "--latest", "--keep-archiving")
+    other = make.opened(home / "data", cluster.version, name="other").start().wait_promoted()
+    cluster.sql("update wide set t = 'lost' where i % 11 = 0")
+    if behind_the_fork:
+        incremental(tool)
+    cluster.stop()
+    other.sql("update wide set t = 'kept' where i % 13 = 0")
+    other.sql("checkpoint")
+    run(cluster.bin / "pg_rewind", "-D", cluster.data, "-R", "--source-server", other.connection)
+    other.sql("update wide set t = 'kept as well' where i % 17 = 0")
+    reached = other.lsn()
+    cluster.start(recovery_target_timeline="latest")  # its configuration is the other's now, which a restore wrote
+    wait_until(lambda: cluster.one("select pg_last_wal_replay_lsn() >= %s::pg_lsn", reached), "the old primary has followed")
+    other.stop()
+    run(cluster.bin / "pg_ctl", "-D", cluster.data, "promote")
+    cluster.wait_promoted()
+    made = tool.run("backup", "--json").json
+    shown = method(tool, made)
+    if behind_the_fork:
+        assert made["type"] == "full" and "which is no part of the history of timeline 3" in shown, shown
+    else:
+        assert made["parent"] == parent["name"] and made["timeline"] == 3 and BY_WAL in shown, shown
+        assert_same_as_full(make, tool, made)
+    assert_recovers(make, tool, cluster, made)
+
+
 # ---- others who work at the same time
 
 class Storm:
@@ -255,3 +290,25 @@ def test_two_hosts_that_begin_at_once_make_one_cluster(make):
     assert [one["name"] for one in listed] == ["main"]
     for backup in listed[0]["backups"]:
         assert_recovers(make, tool, cluster, backup)
+
+
+# ---- clocks
+
+def test_a_clock_that_jumps_costs_neither_a_backup_nor_the_way_back(make, pair):
+    """2099, 1970 and now again, on the backup's host alone: what is built on what follows from the WAL."""
+    cluster, tool = pair
+
+    def at(when, *arguments, **keywords):
+        return tool.run(*arguments, prefix=("faketime", when) if when else (), **keywords)
+    made = [tool.backup()]
+    for round, when in enumerate(("2099-01-01 00:00:00", None, "1970-06-01 00:00:00", None)):
+        cluster.sql("update t set body = 'round ' || %s where id %% 7 = %s", round, round)
+        one = at(when, "backup", "--json").json
+        assert one["type"] == "incremental" and one["parent"] == made[-1]["name"] and BY_WAL in method(tool, one), one
+        made.append(one)
+    assert sorted(tool.names()) == sorted(one["name"] for one in made)
+    # A clock that is ahead lets nothing go that would not go today.
+    assert at("2099-06-01 00:00:00", "expire", "--dry-run", "--json").json["forget"] == at(None, "expire", "--dry-run", "--json").json["forget"]
+    for one in made:
+        assert_recovers(make, tool, cluster, one)
+    assert_same_as_full(make, tool, incremental(tool))
