@@ -1,103 +1,14 @@
 // Whole runs of incremental backups, against WAL that says what a test wants it to say.
-#include "backup/testing_backup.h"
-#include "postgres/data_directory.h"
-#include "repository/pack_account.h"
+#include "backup/testing_incremental.h"
 
 namespace pgmint::backup {
 namespace {
 
 using postgres::BlockNumber;
-using postgres::Lsn;
 using repository::BackupType;
 using repository::FileArea;
-using testing::kBlock;
 
-/// A full backup from 0/5000028, then others two segments further each.
-struct IncrementalBackupTest : testing::BackupTest {
-  static constexpr const char* kTable = "base/5/16384";
-  std::uint64_t start_segment = 5;
-
-  IncrementalBackupTest() {
-    incremental = true;
-    made.file(kTable, testing::make_pages(random, 300));
-  }
-
-  static std::string segment_name(std::uint64_t segment) {
-    return postgres::segment_file_name(postgres::TimelineId(1), postgres::SegmentNumber(segment),
-                                       postgres::WalSegmentSize::default_size());
-  }
-  static Lsn in_segment(std::uint64_t segment, std::uint64_t offset) {
-    return Lsn(segment * testing::kWalSize + offset);
-  }
-
-  /// Archives a segment with a summary that names `blocks` of the table.
-  void archive_summary(std::uint64_t segment, std::vector<BlockNumber> blocks) {
-    postgres::WalSummary summary;
-    summary.major = 15;
-    summary.system_identifier = made.system_identifier();
-    summary.timeline = postgres::TimelineId(1);
-    summary.segment = postgres::SegmentNumber(segment);
-    summary.first_record = in_segment(segment, 0x28);
-    summary.first_previous = in_segment(segment - 1, 0x1000);
-    summary.last_record = summary.last_complete = in_segment(segment, 0x1000);
-    summary.end = in_segment(segment + 1, 0);
-    if (!blocks.empty())
-      summary.blocks.push_back({{postgres::relation_of_path(kTable)->locator, postgres::Fork::Main}, std::move(blocks)});
-    repository::WalArchive wal(*cluster, repository::current_identity(cluster->state()));
-    auto put = wal.put(segment_name(segment), repository::WalContent::Segment, testing::kWalSize, Bytes(testing::kWalSize),
-                       postgres::encode_summary(summary));
-    ASSERT_TRUE(put) << put.failure().describe();
-  }
-  /// The next backup starts two segments further; the WAL before names `blocks`.
-  void advance(std::vector<BlockNumber> blocks) {
-    archive_summary(start_segment, {});
-    archive_summary(start_segment + 1, std::move(blocks));
-    start_segment += 2;
-    server.started.start_lsn = in_segment(start_segment, 0x28);
-    server.stopped = {in_segment(start_segment, 0x138), testing::ScriptedServer::label_of(server.started.start_lsn), ""};
-    server.on_stop = [this] {
-      if (has_stop_segment) archive_summary(start_segment, {});
-      return ok();
-    };
-    clock.sleep(std::chrono::minutes(10));
-  }
-  bool has_stop_segment = true;
-
-  BackupReport full() {
-    server.on_stop = [this] {
-      archive_summary(start_segment, {});
-      return ok();
-    };
-    auto report = run_well();
-    EXPECT_EQ(report.type, BackupType::Full);
-    return report;
-  }
-  /// A page becomes another, between the last two starts.
-  void change(BlockNumber block) {
-    made.patch(kTable, std::size_t{block} * kBlock,
-               testing::make_page(random, block, in_segment(start_segment - 1, 0x800)));
-  }
-  void expect_whole(const BackupReport& report) {
-    const auto found = entries(report);
-    for (const auto& [path, bytes] : made.contents()) EXPECT_EQ(content(found.at({FileArea::Data, path})), bytes) << path;
-    repository::RecordOpener opener(cluster->context(), cluster->keys());
-    const auto root = root_of(report);
-    const auto use = repository::read_pack_account(*store, cluster->context(), opener, root).value().value();
-    EXPECT_EQ(use, repository::measure_pack_use(*store, cluster->context(), opener, root).value());
-    ASSERT_TRUE(cluster->log().refresh());
-    const auto packs = cluster->state().packs_of(cluster->state().snapshots().at(report.session));
-    std::set<repository::PackId> needed;
-    for (const auto& [pack, bytes] : use.packs()) needed.insert(pack);
-    for (const auto& piece : *root.account) needed.insert(piece.pack);
-    for (const auto& pack : needed) EXPECT_TRUE(packs.contains(pack));
-    EXPECT_EQ(packs.size(), needed.size()) << "nothing is held that is not needed";
-    repository::VerifyOptions thoroughly;
-    thoroughly.depth = repository::VerifyDepth::Decompress;
-    const auto verified = repository::verify(*cluster, thoroughly);
-    ASSERT_TRUE(verified);
-    for (const auto& finding : verified->findings) ADD_FAILURE() << finding.object << ": " << finding.problem;
-  }
-};
+using IncrementalBackupTest = testing::IncrementalTest;
 
 TEST_F(IncrementalBackupTest, StoresWhatTheWalNames) {
   const auto first = full();
@@ -137,6 +48,28 @@ TEST_F(IncrementalBackupTest, ADoctoredSummaryIsNoticed) {
   advance({1});
   change(1);
   EXPECT_EQ(run_well().parent, second.name) << "the next one builds on it";
+}
+
+/// Which backup is built on follows from positions in the WAL; days count for refreshing only, and a jump is no reason to skip it.
+TEST_F(IncrementalBackupTest, AClockThatJumpsChangesNothingButTheName) {
+  auto parent = full();
+  const auto started = std::chrono::floor<std::chrono::days>(clock.now());
+  const std::chrono::sys_days far = std::chrono::year(2099) / 1 / 1, epoch = std::chrono::year(1970) / 1 / 2;
+  std::set<std::string> names{parent.name};
+  for (const TimePoint now : {TimePoint(far), TimePoint(started), TimePoint(epoch), TimePoint(started), TimePoint(started), TimePoint(far)}) {
+    SCOPED_TRACE(format_rfc3339(now));
+    advance({3, 200});
+    change(3);
+    change(200);
+    clock.set(now);
+    const auto next = run_well();
+    EXPECT_EQ(next.type, BackupType::Incremental) << next.method;
+    EXPECT_EQ(next.parent, parent.name);
+    EXPECT_EQ(next.exit_code(), 0);
+    EXPECT_TRUE(names.insert(next.name).second) << next.name << " again";
+    expect_whole(next);
+    parent = next;
+  }
 }
 
 TEST_F(IncrementalBackupTest, AMissingSummaryMakesItCompareEverything) {

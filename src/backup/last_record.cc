@@ -25,7 +25,6 @@ Result<std::optional<Found>> read_segment(const fs::path& path, postgres::Timeli
   postgres::WalSegmentReader reader(timeline, segment, size, {}, [&](const postgres::WalRecord& record) {
     const auto aligned = (record.end.value() + kRecordAlignment - 1) / kRecordAlignment * kRecordAlignment;
     if (!found.record && aligned >= stop.value()) found.record = record.start;
-    return ok();
   });
   Bytes piece(std::min<std::uint64_t>(kPiece, size.bytes()));
   for (std::uint64_t at = 0; at < size.bytes() && !found.record; at += piece.size()) {

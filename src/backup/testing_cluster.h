@@ -167,6 +167,7 @@ class TestClock final : public Clock {
   explicit TestClock(TimePoint start) : now_(start.time_since_epoch().count()) {}
   TimePoint now() const override { return TimePoint(std::chrono::microseconds(now_.load())); }
   void sleep(std::chrono::microseconds duration) override { now_.fetch_add(duration.count()); }
+  void set(TimePoint now) { now_ = now.time_since_epoch().count(); }
 
  private:
   std::atomic<std::int64_t> now_{1'795'000'000'000'000};

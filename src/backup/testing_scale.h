@@ -179,17 +179,17 @@ class ScaledCluster {
     const auto session = random_.id<repository::SessionId>();
     TRY(cluster.log().append(cluster.actor(), repository::BeginEntry{session, repository::SessionPurpose::Write, {}, clock_.now() + std::chrono::hours(24)}));
     std::vector<repository::PackSummary> added;
-    PackBuffers buffers;
+    repository::PackBuffers buffers;
     std::uint32_t number = 0;
     const auto next_pack = [&] { return repository::PackId{session, number++}; };
-    const PackSettings settings{cluster.context(), cluster.keys(), {codec::CodecId::Zstd, 1}, system_random(), next_pack, buffers};
+    const repository::PackSettings settings{cluster.context(), cluster.keys(), {codec::CodecId::Zstd, 1}, system_random(), next_pack, buffers};
     const PackSink put = [&](repository::FinishedPack pack) -> Status {
       added.push_back({pack.id, pack.data.size(), crypto::sha256(pack.data)});
       TRY(opened.store->create(repository::pack_name(cluster.id(), pack.id), pack.data));
       buffers.give(std::move(pack.data));
       return ok();
     };
-    PackStream maps(settings, repository::PackKind::Map, put), rest(settings, repository::PackKind::Base, put);
+    repository::PackStream maps(settings, repository::PackKind::Map, put), rest(settings, repository::PackKind::Base, put);
     MadeRecords records(*opened.store, cluster.context(), next_pack, added, random_);
     PackLedger ledger;
     const auto scan = TRY(postgres::scan_data_directory(made_.path()));
@@ -268,7 +268,7 @@ class ScaledCluster {
   std::unique_ptr<HollowStore> open_store(bool durable) { return std::make_unique<HollowStore>(repository_path_, durable); }
   repository::Environment environment(storage::BlobStore& store) { return {store, clock_, system_random(), *seen_, "test@host", "test"}; }
 
-  Result<std::vector<CopiedFile>> make_contents(const postgres::DirectoryScan& scan, PackStream& maps, PackStream& rest, MadeRecords& records,
+  Result<std::vector<CopiedFile>> make_contents(const postgres::DirectoryScan& scan, repository::PackStream& maps, repository::PackStream& rest, MadeRecords& records,
                                                 PackLedger& ledger) {
     std::vector<CopiedFile> files(scan.entries.size());
     std::optional<repository::BundleMember> bundle;
@@ -308,13 +308,13 @@ class ScaledCluster {
     return files;
   }
 
-  Result<repository::BundleMember> store_small(PackStream& rest, const postgres::DirectoryEntry& entry) {
+  Result<repository::BundleMember> store_small(repository::PackStream& rest, const postgres::DirectoryEntry& entry) {
     const auto bytes = TRY(read_file(made_.path() / entry.path, kExtent));
     const auto where = TRY(rest.append(repository::RecordType::Bundle, bytes));
     return repository::BundleMember{where, 0, rest.fingerprint(repository::bundle_member_nonce(where.nonce, 0), bytes)};
   }
 
-  Result<repository::FileEntry> store_control(PackStream& rest) {
+  Result<repository::FileEntry> store_control(repository::PackStream& rest) {
     std::vector<ExtraFile> control(1);
     control[0].bytes = TRY(read_file(made_.path() / "global/pg_control", 1 << 20));
     return TRY(store_extra_files(rest, std::move(control))).front();

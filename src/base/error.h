@@ -77,6 +77,8 @@ class [[nodiscard]] Result : public tl::expected<T, Error> {
  public:
   using Base = tl::expected<T, Error>;
   using Base::Base;
+  /// Of its own, since gcc folds the inherited one into a constant, which clears the room for an Error at every success.
+  Result() requires std::is_default_constructible_v<Base> {}
   Result(const Base& other) : Base(other) {}        // NOLINT(google-explicit-constructor)
   Result(Base&& other) : Base(std::move(other)) {}  // NOLINT(google-explicit-constructor)
   Result(Error error) : Base(tl::unexpect, std::move(error)) {}  // NOLINT(google-explicit-constructor)

@@ -44,6 +44,19 @@ TEST(Crc32c, InstructionTableAndPiecesAgreeAtEverySizeAndAlignment) {
   }
 }
 
+TEST(Crc32c, LongDataComesToTheSame) {
+  const std::uint64_t seed = test_seed();
+  SCOPED_TRACE(fmt::format("PGMINT_TEST_SEED={}", seed));
+  SeededRandom random(seed);
+  const Bytes data = random_bytes(random, 20'000);
+  for (int i = 0; i < 2000; ++i) {
+    const std::size_t from = random.below(64), size = i < 100 ? 720 + static_cast<std::size_t>(i) : random.below(data.size() - from + 1);
+    const auto start = static_cast<std::uint32_t>(random.next());
+    const ByteView view = ByteView(data).subspan(from, size);
+    ASSERT_EQ(crc32c(view, start), crc32c_portable(view, start)) << from << '+' << size;
+  }
+}
+
 TEST(Crc32c, SeesEverySingleBit) {
   Bytes data(64, std::byte{0x33});
   const std::uint32_t crc = crc32c(data);

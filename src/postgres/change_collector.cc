@@ -115,63 +115,7 @@ CommitParts commit_parts(ByteView data, bool has_info, std::size_t stats_item) {
   return parts;
 }
 
-void sort_unique(std::vector<BlockNumber>& blocks) {
-  std::sort(blocks.begin(), blocks.end());
-  blocks.erase(std::unique(blocks.begin(), blocks.end()), blocks.end());
-}
-
 }  // namespace
-
-std::size_t BlockCollector::Hash::operator()(const RelationFork& fork) const {
-  std::uint64_t mixed = std::uint64_t{fork.locator.tablespace.value()} << 32 | fork.locator.relation.value();
-  mixed ^=
-      (std::uint64_t{fork.locator.database.value()} << 8 | static_cast<std::uint64_t>(fork.fork)) * 0x9E3779B97F4A7C15U;
-  mixed ^= mixed >> 29;
-  return mixed * 0xBF58476D1CE4E5B9U;
-}
-
-BlockCollector::Gathered& BlockCollector::gathered_of(const RelationFork& where) {
-  for (const auto& recent : recent_)
-    if (recent.gathered != nullptr && recent.where == where) return *recent.gathered;
-  auto& gathered = forks_[where];
-  recent_[oldest_] = {where, &gathered};
-  oldest_ = (oldest_ + 1) % recent_.size();
-  return gathered;
-}
-
-void BlockCollector::add(const RelationFork& where, BlockNumber block) {
-  constexpr std::size_t kSmall = 4096;
-  auto& gathered = gathered_of(where);
-  if (!gathered.blocks.empty() && gathered.blocks.back() == block) return;
-  gathered.blocks.push_back(block);
-  if (gathered.blocks.size() > std::max(kSmall, 2 * gathered.compacted)) {
-    sort_unique(gathered.blocks);
-    gathered.compacted = gathered.blocks.size();
-  }
-}
-
-void BlockCollector::add(const ForkBlocks& blocks) {
-  auto& gathered = gathered_of(blocks.where);
-  gathered.blocks.insert(gathered.blocks.end(), blocks.blocks.begin(), blocks.blocks.end());
-  if (gathered.blocks.size() > 2 * gathered.compacted + 4096) {
-    sort_unique(gathered.blocks);
-    gathered.compacted = gathered.blocks.size();
-  }
-}
-
-std::vector<ForkBlocks> BlockCollector::take() {
-  std::vector<ForkBlocks> result;
-  result.reserve(forks_.size());
-  for (auto& [where, gathered] : forks_) {
-    sort_unique(gathered.blocks);
-    gathered.blocks.shrink_to_fit();
-    result.push_back({where, std::move(gathered.blocks)});
-  }
-  forks_.clear();
-  recent_ = {};
-  std::sort(result.begin(), result.end(), [](const auto& a, const auto& b) { return a.where < b.where; });
-  return result;
-}
 
 void LimitCollector::add(const RelationFork& where, BlockNumber limit) {
   auto [at, is_new] = limits_.try_emplace(where, limit);

@@ -26,6 +26,7 @@ struct WalSegmentReader::State {
   TimelineId timeline;
   SegmentNumber segment;
   WalSegmentSize size;
+  Lsn segment_start = start_of(segment, size);
   WalReaderOptions options;
   Visit visit;
 
@@ -47,13 +48,13 @@ struct WalSegmentReader::State {
   State(TimelineId t, SegmentNumber s, WalSegmentSize z, WalReaderOptions o, Visit v)
       : timeline(t), segment(s), size(z), options(o), visit(std::move(v)) {}
 
-  Lsn position(std::uint64_t offset) const { return start_of(segment, size) + offset; }
+  Lsn position(std::uint64_t offset) const { return segment_start + offset; }
 
-  void end_of_wal(Lsn at, std::string why) {
+  void end_of_wal(Lsn at, std::string_view why) {
     ended = true;
     result.end_kind = WalReadEnd::EndOfWal;
     result.end = at;
-    result.end_reason = std::move(why);
+    result.end_reason = why;
     assembling = false;
   }
 
@@ -62,31 +63,30 @@ struct WalSegmentReader::State {
   Status feed(ByteView bytes) {
     while (!bytes.empty() && !ended) {
       if (consumed == 0 && result.header.version == nullptr) {
-        TRY(gather(bytes, kWalLongHeaderSize));
+        gather(bytes, kWalLongHeaderSize);
         if (page.size() < kWalLongHeaderSize) return ok();
         TRY(read_segment_header());
       }
       if (consumed + page.size() >= size.bytes()) return Error(Errc::Corruption, "more bytes than a WAL segment has");
       if (page.empty() && bytes.size() >= page_size()) {
-        TRY(read_page(bytes.first(page_size())));
+        read_page(bytes.first(page_size()));
         bytes = bytes.subspan(page_size());
         continue;
       }
-      TRY(gather(bytes, page_size()));
+      gather(bytes, page_size());
       if (page.size() < page_size()) return ok();
       Bytes whole = std::move(page);
       page.clear();
-      TRY(read_page(whole));
+      read_page(whole);
     }
     return ok();
   }
 
   /// Moves bytes into `page` until it has `wanted`.
-  Status gather(ByteView& bytes, std::size_t wanted) {
+  void gather(ByteView& bytes, std::size_t wanted) {
     auto taken = std::min(bytes.size(), wanted - std::min(wanted, page.size()));
     append(page, bytes.first(taken));
     bytes = bytes.subspan(taken);
-    return ok();
   }
 
   Status read_segment_header() {
@@ -107,24 +107,23 @@ struct WalSegmentReader::State {
     return {};
   }
 
-  Status read_page(ByteView bytes) {
+  void read_page(ByteView bytes) {
     const std::uint64_t begin = consumed;
     auto header = parse_wal_page_header(bytes);
     if (auto problem = page_problem(bytes, header); !problem.empty()) {
       consumed += bytes.size();
-      end_of_wal(assembling ? record_start : position(begin), std::move(problem));
-      return ok();
+      end_of_wal(assembling ? record_start : position(begin), problem);
+      return;
     }
     page_timeline = header->timeline;
     std::size_t at = header->long_header ? kWalLongHeaderSize : kWalShortHeaderSize;
     if (auto problem = continue_over_page(*header, begin); !problem.empty()) {
       consumed += bytes.size();
-      end_of_wal(assembling ? record_start : position(begin), std::move(problem));
-      return ok();
+      end_of_wal(assembling ? record_start : position(begin), problem);
+      return;
     }
-    TRY(read_records(bytes, at, begin));
+    read_records(bytes, at, begin);
     consumed = begin + bytes.size();
-    return ok();
   }
 
   /// Whether the page continues what the last one began. @return what is wrong
@@ -154,29 +153,28 @@ struct WalSegmentReader::State {
     return {};
   }
 
-  Status read_records(ByteView bytes, std::size_t at, std::uint64_t begin) {
+  void read_records(ByteView bytes, std::size_t at, std::uint64_t begin) {
     while (at < bytes.size() && !ended) {
       if (leading_left) {
         auto taken = std::min<std::size_t>(*leading_left, bytes.size() - at);
         keep(*result.leading, bytes.subspan(at, taken));
         at += taken;
         *leading_left -= static_cast<std::uint32_t>(taken);
-        if (*leading_left != 0) return ok();
+        if (*leading_left != 0) return;
         leading_left.reset();
         at = aligned(at);
       } else if (assembling) {
         auto taken = std::min<std::size_t>(record_length - record_crc.length, bytes.size() - at);
         assemble(bytes.subspan(at, taken));
         at += taken;
-        if (record_crc.length < record_length) return ok();
+        if (record_crc.length < record_length) return;
         at = aligned(at);
         assembling = false;
-        TRY(finish_assembled(position(begin + at)));
+        finish_assembled(position(begin + at));
       } else {
-        at = TRY(start_record(bytes, at, begin));
+        at = start_record(bytes, at, begin);
       }
     }
-    return ok();
   }
 
   static void keep(RecordFragment& fragment, ByteView bytes) {
@@ -197,7 +195,7 @@ struct WalSegmentReader::State {
   }
 
   /// A record begins at `at`. @return where to go on in the page
-  Result<std::size_t> start_record(ByteView bytes, std::size_t at, std::uint64_t begin) {
+  std::size_t start_record(ByteView bytes, std::size_t at, std::uint64_t begin) {
     const Lsn start = position(begin + at);
     auto length = load<std::uint32_t>(bytes, at);
     if (length == 0) {
@@ -225,7 +223,7 @@ struct WalSegmentReader::State {
       return bytes.size();
     }
     at = aligned(at + length);
-    TRY(finish(start, position(begin + at), here, whole_crc_fits(here)));
+    finish(start, position(begin + at), here, whole_crc_fits(here));
     return at;
   }
 
@@ -237,41 +235,40 @@ struct WalSegmentReader::State {
     return fmt::format("a record follows {}, not {}", format(header.previous), format(result.last_complete));
   }
 
-  Status finish_assembled(Lsn end) {
+  void finish_assembled(Lsn end) {
     ByteView bytes = record_bytes;
     auto header = bytes.first(kRecordHeaderSize);
     if (bytes.size() == record_length) return finish(record_start, end, bytes, whole_crc_fits(bytes));
     auto body = without_prefix(record_crc, partial_crc(header));
-    return finish(record_start, end, bytes, record_crc_fits(body, header));
+    finish(record_start, end, bytes, record_crc_fits(body, header));
   }
 
-  Status finish(Lsn start, Lsn end, ByteView bytes, bool crc_fits) {
+  void finish(Lsn start, Lsn end, ByteView bytes, bool crc_fits) {
     record.start = start;
     record.end = end;
     record.header = parse_record_header(bytes);
     record.main_data = {};
     if (!crc_fits || !follows(record.header)) {
       end_of_wal(start, crc_fits ? wrong_chain(record.header) : "a record's checksum does not fit");
-      return ok();
+      return;
     }
     note_start(start, record.header.previous);
     result.last_complete = start;
     if (const char* problem =
             read_record_layout(bytes, record.header.total_length, *result.header.version, kPageSizeMax, record.layout)) {
       end_of_wal(start, fmt::format("WAL record: {}", problem));
-      return ok();
+      return;
     }
     if (bytes.size() == record.header.total_length) record.main_data = bytes.subspan(record.layout.main_data_offset);
     const bool is_switch = record.header.rmgr == static_cast<std::uint8_t>(Rmgr::Xlog) &&
                            (record.header.info & kRmgrInfoMask) == kXlogSwitch;
     if (is_switch) record.end = position(size.bytes());
-    TRY(visit(record));
+    visit(record);
     if (is_switch) {
       ended = true;
       result.end_kind = WalReadEnd::Switch;
       result.end = record.end;
     }
-    return ok();
   }
 
   void note_start(Lsn start, Lsn previous) {

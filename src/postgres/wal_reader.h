@@ -73,7 +73,7 @@ struct WalSegmentResult {
 /// Reads one segment. Not thread-safe. Memory is bounded by main_data_max and one WAL page.
 class WalSegmentReader {
  public:
-  using Visit = std::function<Status(const WalRecord&)>;
+  using Visit = std::function<void(const WalRecord&)>;
   /// @param name  the segment's timeline and number, which pages must agree with
   WalSegmentReader(TimelineId timeline, SegmentNumber segment, WalSegmentSize size, WalReaderOptions options,
                    Visit visit);
@@ -82,7 +82,7 @@ class WalSegmentReader {
 
   /// The next bytes of the segment, in pieces of any size. A record or page that cannot be ends the WAL there
   /// (end_reason), since what was never written looks the same. @errors Corruption, Precondition: the first page is not
-  /// that of this segment; what the visitor returned
+  /// that of this segment
   Status feed(ByteView bytes);
   /// After the last byte; the segment is taken to end there. @errors Corruption: not even a first page
   Result<WalSegmentResult> finish() &&;

@@ -156,16 +156,6 @@ Status check_segment_identity(const WalSegmentHeader& header, const WalFileName&
   return ok();
 }
 
-WalRecordHeader parse_record_header(ByteView bytes) {
-  PGMINT_ASSERT(bytes.size() >= kRecordHeaderSize);  // once for all fields
-  return {.total_length = load<std::uint32_t>(bytes, 0),
-          .xid = TransactionId(load<std::uint32_t>(bytes, 4)),
-          .previous = Lsn(load<std::uint64_t>(bytes, 8)),
-          .info = load<std::uint8_t>(bytes, 16),
-          .rmgr = load<std::uint8_t>(bytes, 17),
-          .crc = load<std::uint32_t>(bytes, 20)};
-}
-
 const char* read_record_layout(ByteView head, std::uint32_t total_length, const VersionEntry& version,
                                std::uint32_t page_size_max, RecordLayout& layout) {
   layout.blocks.clear();

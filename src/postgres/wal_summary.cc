@@ -11,13 +11,12 @@ struct SegmentSummarizer::State {
       : timeline(t),
         segment(n),
         segment_size(size),
-        reader(t, n, size, {}, [this](const WalRecord& record) { return add(record); }) {}
+        reader(t, n, size, {}, [this](const WalRecord& record) { add(record); }) {}
 
   /// The version is known from the first page on, which the reader has read before it visits a record.
-  Status add(const WalRecord& record) {
+  void add(const WalRecord& record) {
     if (!collector) collector.emplace(*version);
     collector->add(record);
-    return ok();
   }
 
   TimelineId timeline;
