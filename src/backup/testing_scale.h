@@ -183,7 +183,7 @@ class ScaledCluster {
     std::uint32_t number = 0;
     const auto next_pack = [&] { return repository::PackId{session, number++}; };
     const repository::PackSettings settings{cluster.context(), cluster.keys(), {codec::CodecId::Zstd, 1}, system_random(), next_pack, buffers};
-    const PackSink put = [&](repository::FinishedPack pack) -> Status {
+    const repository::PackSink put = [&](repository::FinishedPack pack) -> Status {
       added.push_back({pack.id, pack.data.size(), crypto::sha256(pack.data)});
       TRY(opened.store->create(repository::pack_name(cluster.id(), pack.id), pack.data));
       buffers.give(std::move(pack.data));

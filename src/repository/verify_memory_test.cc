@@ -43,10 +43,10 @@ class VerifyMemoryTest : public testing::Test, public RepositoryFixture {
   }
   const PackHistory& of(const PackId& pack) { return log().pack_proofs().of(pack); }
   std::vector<PackId> packs() {
-    std::set<PackId> all;
-    for (const auto& [session, live] : log().snapshots())
-      for (const auto& [id, pack] : live.packs) all.insert(id);
-    return {all.begin(), all.end()};
+    std::vector<PackId> all;
+    for (const auto& pack : log().live_packs()) all.push_back(pack.id);
+    std::ranges::sort(all);
+    return all;
   }
   std::uint64_t proven(ProofDepth depth) {
     std::uint64_t count = 0;
