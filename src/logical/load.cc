@@ -80,6 +80,7 @@ class Run {
   void give_up() {
     if (!made_) {
       log_warning("database {} holds what was restored until now", filled_);
+      if (!report_.kept_as.empty()) log_warning("the database that was there before is {}", report_.kept_as);
       return;
     }
     auto connection = postgres::Connection::open(request_.connect);  // also after a Ctrl-C

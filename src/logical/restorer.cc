@@ -60,14 +60,14 @@ Status Restorer::run(const std::vector<LoadTask>& tasks, const std::function<voi
   std::atomic<std::size_t> running{tasks.size()};
   TaskGroup group(settings_.cancel);
   for (const auto& task : tasks)
-    group.spawn([&]() -> Status {
-      auto done = run(task);
+    group.spawn([this, &running, task = &task]() -> Status {
+      auto done = run(*task);
       --running;
       return done;
     });
   while (running.load() > 0) {
     tick();
-    std::this_thread::sleep_for(kTick);
+    settings_.cluster.repository().environment().clock.sleep(kTick);
   }
   return group.join();
 }
