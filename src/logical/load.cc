@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <set>
 #include <thread>
 
@@ -53,7 +54,9 @@ class Run {
     if (server_->version().major < static_cast<int>(dump_.root.pg_major))
       return Error(Errc::Precondition, fmt::format("the server is PostgreSQL {}, the dump of PostgreSQL {}", server_->version().major, dump_.root.pg_major),
                    Hint{"restore into a server of the same or a newer major version"});
-    programs_ = TRY(find_client_programs(request_.bin_directory, server_->version().major, request_.cancel));
+    // An older pg_restore cannot read what a newer pg_dump wrote.
+    const auto readable_from = std::max(server_->version().major, std::atoi(contents_.dump_version.c_str()));
+    programs_ = TRY(find_client_programs(request_.bin_directory, readable_from, request_.cancel));
     if (!request_.no_owner) TRY(check_roles());
     return choose_place();
   }
