@@ -12,6 +12,7 @@ BASE_CONFIGURATION = {
     "listen_addresses": "", "port": "5432", "fsync": "off", "shared_buffers": "32MB", "max_connections": "30", "wal_level": "replica",
     "max_wal_size": "512MB", "autovacuum": "off", "lc_messages": "C", "timezone": "UTC", "max_wal_senders": "6", "logging_collector": "off",
     "archive_timeout": "0", "track_commit_timestamp": "on", "log_min_messages": "info",
+    "jit": "off",  # the unpacked majors have no LLVM beside them
 }
 
 
