@@ -580,7 +580,7 @@ def report(results):
     for measure, tools in results.samples.items():
         scale, unit = {"stored": (1e6, "MB"), "memory": (1e6, "MB"), "single push beyond compression": (1, "ms"),
                        "codec speed by zstd 1's": (1, "x"), "4000 rows: changed pages": (1, ""), "4000 rows: stored": (1e6, "MB"), "nothing: stored": (1e3, "kB"),
-                       "4000 rows: read": (1e6, "MB"), "nothing: read": (1e6, "MB"), "codec size by zstd 1's": (1, "x")}.get(measure, (1, "s"))
+                       "4000 rows: read": (1e6, "MB"), "dump: stored": (1e6, "MB"), "dump after 1 %: stored": (1e6, "MB"), "dump, nothing changed: stored": (1e3, "kB"), "nothing: read": (1e6, "MB"), "codec size by zstd 1's": (1, "x")}.get(measure, (1, "s"))
         figures = [f"{tool} {(max(values) if measure == 'memory' else statistics.median(values)) / scale:.2f}" for tool, values in tools.items()]
         print(f"    {measure:<32}{',  '.join(figures)} {unit}")
 

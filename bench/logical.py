@@ -36,7 +36,7 @@ def measure(bench, server, pgmint, results, rounds):
         pgmint.config.write_text(pgmint.config.read_text() + f"[recovery]\nhigh = {HIGH}\n")
         for number in range(rounds):
             server.sql("drop database if exists loaded")
-            loaded = json.loads(bench.quiet(*pgmint.command("restore-db", "--db", "loaded", "--from-db", "dumped", "--backup", "latest", "--json", "--log-level", "error")))
+            loaded = json.loads(bench.quiet(*pgmint.command("restore-db", "--db", "loaded", "--from-db", "dumped", "--backup", "latest", "--json", "--log-level", "error", "--progress", "none")))
             results.add("load: all", pgmint.name, loaded["took_s"])
             results.add("load: critical tables", pgmint.name, loaded["ready_s"]["high"])
             print(f"    load {number + 1}: {loaded['took_s']:.2f} s, critical tables after {loaded['ready_s']['high']:.2f} s", flush=True)

@@ -9,13 +9,15 @@
 namespace pgmint::repository {
 namespace {
 
+using Gear = std::array<std::uint64_t, 256>;
+
 constexpr std::size_t kBasesRemembered = 4;  ///< more than a chunk may have
 constexpr std::size_t kWindow = 64;  ///< bytes that the rolling hash depends on: older ones have been shifted out
 constexpr std::uint64_t kRareMask = ~std::uint64_t{0} << 44;   ///< one byte in 1 Mi, while a chunk is short
 constexpr std::uint64_t kUsualMask = ~std::uint64_t{0} << 48;  ///< one in 64 Ki
 
-std::array<std::uint64_t, 256> make_gear() {
-  std::array<std::uint64_t, 256> gear;
+Gear make_gear() {
+  Gear gear;
   for (unsigned i = 0; i < 256; ++i) {
     Bytes seed = to_bytes(as_bytes("pgmint gear v1"));
     seed.push_back(static_cast<std::byte>(i));
@@ -26,21 +28,22 @@ std::array<std::uint64_t, 256> make_gear() {
   return gear;
 }
 
-const std::array<std::uint64_t, 256>& gear() {
+const Gear& gear() {
   static const auto table = make_gear();
   return table;
 }
 
-std::uint64_t step(std::uint64_t hash, std::byte byte) { return (hash << 1) + gear()[std::to_integer<std::uint8_t>(byte)]; }
+std::uint64_t step(const Gear& table, std::uint64_t hash, std::byte byte) { return (hash << 1) + table[std::to_integer<std::uint8_t>(byte)]; }
 
 }  // namespace
 
 bool ChunkCutter::take(ByteView& data) {
+  const auto& table = gear();  // looked up once: the loops below see every byte
   std::size_t at = 0;
   // Too short to end: of these bytes only the last matter to the hash.
   if (length_ < kChunkMin) {
     const std::size_t end = std::min(data.size(), kChunkMin - length_);
-    for (at = end > kWindow ? end - kWindow : 0; at < end; ++at) hash_ = step(hash_, data[at]);
+    for (at = end > kWindow ? end - kWindow : 0; at < end; ++at) hash_ = step(table, hash_, data[at]);
     length_ += end;
   }
   bool ends = false;
@@ -51,7 +54,7 @@ bool ChunkCutter::take(ByteView& data) {
     const std::size_t start = at;
     std::uint64_t hash = hash_;
     while (at < end && !ends) {
-      hash = step(hash, data[at++]);
+      hash = step(table, hash, data[at++]);
       ends = (hash & mask) == 0;
     }
     hash_ = hash;
