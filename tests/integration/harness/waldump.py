@@ -28,8 +28,12 @@ def fork_of_path(path):
 
 
 def wal_records(cluster, first, last_end, timeline=1):
-    """All records that begin at or behind LSN `first` and before `last_end`, in order."""
-    text = run(cluster.bin / "pg_waldump", "-b", "-t", timeline, "-p", cluster.data / "pg_wal", "-s", first, "-e", last_end, timeout=120).stdout
+    """All records that begin at or behind LSN `first` and before `last_end`, in order. Of a running server."""
+    # Left to itself pg_waldump asks any file of the folder how long segments are, also one that is just being made and has no bytes yet.
+    def segment(position):
+        text = f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
+        return cluster.data / "pg_wal" / f"{timeline:08X}{cluster.one('select pg_walfile_name(%s::pg_lsn)', text)[8:]}"
+    text = run(cluster.bin / "pg_waldump", "-b", "-t", timeline, "-s", first, "-e", last_end, segment(lsn_number(first)), segment(lsn_number(last_end) - 1), timeout=120).stdout
     records = []
     for line in text.splitlines():
         if found := _RECORD.match(line):
