@@ -91,22 +91,30 @@ struct Scale : ::testing::Test {
     const auto some = take(0.0005);
     cost.uniform_maps = some.stored_bytes - some.changed_pages * testing::kBlock;
     expect_whole_account(*opened.cluster, some);
+    // How many packs wait for their put at the worst moment is chance; what is kept for every file is there each time.
+    auto least = cost.uniform_memory;
+    for (int again = 0; again < 2; ++again) {
+      take(0.0005);
+      least = std::min(least, cost.uniform_memory);
+    }
+    cost.uniform_memory = least;
     return cost;
   }
 };
 
 TEST_F(Scale, WhatABackupCostsBesideThePagesGrowsWithTheFilesItTouches) {
-  const auto small = cost_of(12), large = cost_of(48);
+  constexpr std::uint64_t kSmall = 12, kLarge = 132;
+  const auto small = cost_of(kSmall), large = cost_of(kLarge);
   // The leaf of the tree that pg_control stands in, a piece of the account, the root.
   EXPECT_LE(small.nothing_stored, 48U << 10);
-  EXPECT_LE(large.nothing_stored, 48U << 10) << "nothing changed: a cluster four times as large stores no more";
+  EXPECT_LE(large.nothing_stored, 48U << 10) << "nothing changed: a cluster eleven times as large stores no more";
   // A map of 1 GiB takes 190 kB, each delta of it 100 bytes with its seal.
-  EXPECT_LE(large.uniform_maps, 48 * (210U << 10));
-  EXPECT_LE(large.uniform_maps, 4.2 * static_cast<double>(small.uniform_maps));
+  EXPECT_LE(large.uniform_maps, kLarge * (210U << 10));
+  EXPECT_LE(large.uniform_maps, 11.5 * static_cast<double>(small.uniform_maps));
   if (!measures_memory()) return;
   RecordProperty("memory", fmt::format("{} {}", small.uniform_memory, large.uniform_memory));  // --gtest_output=xml:FILE
-  // Packs are full in the one and not in the other. The maps of 36 GiB are 16 MiB in memory.
-  EXPECT_LE(large.uniform_memory, small.uniform_memory + 16 * kMiB) << "36 GiB more";
+  // Packs are full in the one and not in the other: about 10 MiB. A map that were kept for each file would add 50 MiB.
+  EXPECT_LE(large.uniform_memory, small.uniform_memory + 30 * kMiB) << "120 GiB more";
 }
 
 TEST_F(Scale, ALongLogIsFoldedInTheMemoryOfWhatChanged) {
