@@ -375,7 +375,9 @@ Result<std::optional<PacksRead>> read_packs_read(ByteView value) {
 
 Result<AuditEntry> read_audit(ByteView list) {
   const auto fields = TRY(fields_of(list, EntryKind::Audit, {1, 3, kPacksReadTag}));
-  AuditEntry e{TRY(fields.text(1)), TRY(fields.text(3))};
+  AuditEntry e;  // member by member: a TRY that returns out of a braced list leaks what the list had made so far
+  e.event = TRY(fields.text(1));
+  e.detail = TRY(fields.text(3));
   for (auto value : fields.all(kPacksReadTag))
     if (auto packs = TRY(read_packs_read(value))) e.packs.push_back(std::move(*packs));
   return e;
