@@ -354,7 +354,10 @@ Result<AdoptEntry> read_adopt(ByteView list) {
 
 Result<FloorEntry> read_floor(ByteView list) {
   const auto fields = TRY(fields_of(list, EntryKind::Floor, {1, kWindowFloorTag}));
-  return FloorEntry{TRY(read_floor_lines(fields, 1)), TRY(read_floor_lines(fields, kWindowFloorTag))};
+  FloorEntry e;
+  e.lines = TRY(read_floor_lines(fields, 1));
+  e.window_lines = TRY(read_floor_lines(fields, kWindowFloorTag));
+  return e;
 }
 
 /// nullopt: a depth or an outcome that a later version knows.
