@@ -354,7 +354,10 @@ Result<AdoptEntry> read_adopt(ByteView list) {
 
 Result<FloorEntry> read_floor(ByteView list) {
   const auto fields = TRY(fields_of(list, EntryKind::Floor, {1, kWindowFloorTag}));
-  return FloorEntry{TRY(read_floor_lines(fields, 1)), TRY(read_floor_lines(fields, kWindowFloorTag))};
+  FloorEntry e;
+  e.lines = TRY(read_floor_lines(fields, 1));
+  e.window_lines = TRY(read_floor_lines(fields, kWindowFloorTag));
+  return e;
 }
 
 /// nullopt: a depth or an outcome that a later version knows.
@@ -375,7 +378,9 @@ Result<std::optional<PacksRead>> read_packs_read(ByteView value) {
 
 Result<AuditEntry> read_audit(ByteView list) {
   const auto fields = TRY(fields_of(list, EntryKind::Audit, {1, 3, kPacksReadTag}));
-  AuditEntry e{TRY(fields.text(1)), TRY(fields.text(3))};
+  AuditEntry e;  // member by member: a TRY that returns out of a braced list leaks what the list had made so far
+  e.event = TRY(fields.text(1));
+  e.detail = TRY(fields.text(3));
   for (auto value : fields.all(kPacksReadTag))
     if (auto packs = TRY(read_packs_read(value))) e.packs.push_back(std::move(*packs));
   return e;
