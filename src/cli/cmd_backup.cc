@@ -62,10 +62,13 @@ Result<int> run_config(Context& context, const std::string& note) {
   auto json = to_json(TRY(facts_of(*cluster, *snapshot)));
   json["warnings"] = report.warnings;
   context.output().document(json);
-  context.output().line(fmt::format("backup {} is complete: {}, stored as {}", report.name, counted(report.files, "file"), human(ByteCount(report.stored_bytes))));
+  const bool is_complete = report.server_answered && report.has_all_files;
+  context.output().line(fmt::format("backup {} is {}: {}, stored as {}", report.name, is_complete ? "complete" : "kept, and not complete", counted(report.files, "file"),
+                                    human(ByteCount(report.stored_bytes))));
   if (!report.parent.empty()) context.output().line(fmt::format("what has changed: pgmint diff {} {}", report.parent, report.name));
   context.output().line(fmt::format("write its files out: pgmint export {} --to DIR", report.name));
-  return 0;
+  if (!report.server_answered) return exit_code(Errc::Postgres);
+  return report.has_all_files ? 0 : exit_code(Errc::Io);
 }
 
 void describe(Output& out, const backup::BackupReport& report) {
@@ -183,7 +186,8 @@ const CommandSpec& backup_command() {
                       "consistent in itself. It needs no WAL and no access to the data directory, restores into other versions (restore-db), table by "
                       "table if need be, and is streamed into the repository: no plaintext touches a disk. What the dump before has is not stored again.",
                       "A configuration backup (--type config) has the server's configuration files with all that they include, its settings, extensions, roles "
-                      "and tablespaces, and the files that config_paths names, with owner, mode and links. pgmint diff compares two of them.",
+                      "and tablespaces, and the files that config_paths names, with owner, mode and links. pgmint diff compares two of them. What cannot be "
+                      "had is named; the backup is kept without it, and the exit status is 6 for a file, 9 for what the server did not say.",
                       "Ctrl-C stops at once; the server leaves backup mode and nothing is listed."},
       .positionals = {{.name = "CLUSTER",
                        .text = "May be left out when one is configured.",
@@ -209,8 +213,9 @@ const CommandSpec& backup_command() {
                .text = "How long to wait for WAL when none arrives. Default: 300."},
           },
       .exits = {{4, "Another server's data directory, archiving is off, or the like; nothing was changed."},
+                {6, "The repository or a file could not be read or written; with --type config: done, but without the files that are named."},
                 {8, "Done, but pages are damaged (they are named), or what the backup should have been built on is not sound."},
-                {9, "PostgreSQL could not be reached, refused, or its WAL did not arrive."}},
+                {9, "PostgreSQL could not be reached, refused, or its WAL did not arrive; with --type config: done, with the files alone."}},
       .examples = {{"pgmint backup", "The only cluster; incremental from the second time on."},
                    {"pgmint backup main --type full", "Everything once more."},
                    {"pgmint backup --type logical --database shop", "A dump of one database."},

@@ -89,14 +89,18 @@ void answer(Context& context, const logical::LoadReport& report, const std::stri
                 {"backup", backup},
                 {"tables", report.tables},
                 {"rows", report.rows},
+                {"uncounted_tables", report.uncounted},
                 {"took_s", std::chrono::duration<double>(report.took).count()},
                 {"ready_s", std::move(ready)},
                 {"kept_as", report.kept_as.empty() ? Json(nullptr) : Json(report.kept_as)},
                 {"differences", report.differences},
                 {"warnings", report.warnings}});
   out.line(fmt::format("database {} is restored from {}", report.database, backup));
-  out.line(fmt::format("  took {}; {}, {}{}", human(report.took), counted(report.tables, "table"), counted(report.rows, "row"),
-                       report.differences.empty() ? ", as many as were dumped" : ""));
+  out.line(fmt::format("  took {}; {}", human(report.took), counted(report.tables, "table")));
+  if (report.uncounted < report.tables)
+    out.line(fmt::format("  {}{}", counted(report.rows, "row"), report.differences.empty() ? ", as many as were dumped" : ""));
+  if (report.uncounted != 0)
+    out.line(fmt::format("  the rows of {} could not be held against the dump: they were not counted in it", counted(report.uncounted, "table")));
   if (report.ready.size() > 1)
     for (const auto& [stage, after] : report.ready) out.line(fmt::format("  tables of class {} could be used after {}", stage, human(after)));
   if (!report.kept_as.empty())
@@ -176,7 +180,9 @@ const CommandSpec& restore_db_command() {
                       "Where the configuration has [recovery] with high and medium, the schema comes first, then the tables of class high with their "
                       "indexes and constraints; that they can be used is told at once, and a swap takes place then. The others follow.",
                       "With --table or --schema only these are loaded, into the database that is there; they must not be there themselves.",
-                      "In the end the rows of each table are counted and held against what was dumped."},
+                      "The rows of each table are counted and held against what was dumped, before a class of tables is said to be usable and before a "
+                      "swap. A database with other rows is not swapped in: the one that is there stays as it is, and the exit status is 8. Of files that "
+                      "pgmint import took in compressed, the rows are not known; the answer says of how many tables."},
       .positionals = {},
       .options = {{.name = "--list", .value = "", .text = "Show the dumps. With --db only those of that database."},
                   {.name = "--host", .value = "HOST", .text = "The server, or the directory of its socket. Default: as configured."},
@@ -194,7 +200,7 @@ const CommandSpec& restore_db_command() {
                   {.name = "--cluster", .value = "NAME", .text = "Where several clusters have a backup of that name.", .completes = Completes::Cluster}},
       .exits = {{1, "There is no such backup, or nothing to list."},
                 {4, "A role is missing, the server is older than the dump, or the like; nothing was changed."},
-                {8, "A dump is damaged, or the rows in the end are not those that were dumped."},
+                {8, "A dump is damaged, or other rows were loaded than were dumped; nothing was swapped then."},
                 {9, "PostgreSQL could not be reached, or pg_restore failed; what was loaded beside is removed again."}},
       .examples = {{"restore-db --list", "What there is."},
                    {"restore-db --host db1 --db mint_replica --user restore --backup mint_replica_20240120_010000.sql.gz.enc", "One of them, as the runbook has it."},

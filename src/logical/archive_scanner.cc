@@ -18,8 +18,12 @@ constexpr std::size_t kEntryMin = 60;  ///< bytes, with four to an integer
 constexpr unsigned kFormatCustom = 1;
 constexpr unsigned kBlockData = 1, kBlockLargeObjects = 3;
 constexpr unsigned kVersionFirst = 14, kVersionCompressionByte = 15, kVersionRelkind = 16;
+/// Before the statement of data that another table takes in: which partition a row goes to is found out anew.
+constexpr std::string_view kThroughRoot = "-- load via partition root";
 /// What pg_dump writes behind a table's rows.
 constexpr std::string_view kCopyEnd = "\\.\n\n\n";
+
+using DataKind = ArchiveScanner::DataKind;
 
 Error damage(std::string what) { return Error(Errc::Corruption, "dump: " + what); }
 
@@ -32,7 +36,7 @@ class ContentsReader {
   bool incomplete() const { return incomplete_; }
   std::uint8_t integer_size() const { return integer_size_; }
 
-  Result<DumpContents> read(std::vector<bool>& is_copy) {
+  Result<DumpContents> read(std::vector<DataKind>& kinds) {
     DumpContents contents;
     if (as_text(TRY(raw(5))) != "PGDMP") return damage("it is not a pg_dump archive in the custom format");
     const unsigned major = TRY(byte()), minor = TRY(byte()), revision = TRY(byte());
@@ -53,9 +57,7 @@ class ContentsReader {
     const auto count = TRY(integer());
     if (count < 0 || static_cast<std::uint64_t>(count) > kContentsMax / kEntryMin) return damage("impossible number of entries");
     for (std::int64_t i = 0; i < count; ++i) {
-      bool copy = false;
-      contents.entries.push_back(TRY(entry(minor, offset_size, copy, contents.create_database)));
-      is_copy.push_back(copy);
+      contents.entries.push_back(TRY(entry(minor, offset_size, kinds.emplace_back(), contents.create_database)));
     }
     return contents;
   }
@@ -86,21 +88,23 @@ class ContentsReader {
     return std::optional<std::string>(as_text(TRY(raw(static_cast<std::size_t>(length)))));
   }
 
-  Result<DumpEntry> entry(unsigned minor, std::size_t offset_size, bool& copy, std::string& create_database) {
+  Result<DumpEntry> entry(unsigned minor, std::size_t offset_size, DataKind& data, std::string& create_database) {
     DumpEntry e;
     e.id = TRY(integer());
-    TRY(integer());  // whether it has data: the offset's state says so too
-    TRY(text());     // catalog's oid
-    TRY(text());     // its own oid
+    const bool has_data = TRY(integer()) != 0;
+    TRY(text());  // catalog's oid
+    TRY(text());  // its own oid
     e.name = TRY(text()).value_or("");
     e.kind = TRY(text()).value_or("");
     const auto section = TRY(integer());
     if (section < 1 || section > 4) return damage("unknown section");
     e.section = static_cast<DumpSection>(section);
     auto made = TRY(text());
+    const bool through_root = made && made->starts_with(kThroughRoot);
     if (e.kind == "DATABASE") create_database = std::move(made).value_or("");
     TRY(text());  // how it is dropped
-    copy = TRY(text()).value_or("").starts_with("COPY ");
+    const bool is_copy = TRY(text()).value_or("").starts_with("COPY ");
+    data = !has_data ? DataKind::None : is_copy && !through_root ? DataKind::Rows : DataKind::Other;
     e.schema = TRY(text()).value_or("");
     TRY(text());  // tablespace
     TRY(text());  // table access method
@@ -143,8 +147,8 @@ std::size_t DumpContents::tables() const {
 
 Status ArchiveScanner::take_contents() {
   ContentsReader reader(head_);
-  std::vector<bool> is_copy;
-  auto contents = reader.read(is_copy);
+  std::vector<DataKind> kinds;
+  auto contents = reader.read(kinds);
   if (!contents) {
     if (!reader.incomplete()) return std::move(contents).failure();
     if (head_.size() >= kContentsMax) return damage("its table of contents is too long");
@@ -152,7 +156,7 @@ Status ArchiveScanner::take_contents() {
     return ok();
   }
   contents_ = std::move(*contents);
-  is_copy_ = std::move(is_copy);
+  kinds_ = std::move(kinds);
   contents_.data_start = at_ = reader.position();
   integer_size_ = reader.integer_size();
   state_ = State::BlockType;
@@ -179,7 +183,8 @@ Status ArchiveScanner::begin_block(std::int64_t id) {
   block_ = &*found;
   if (block_->length != 0) return damage("an entry has data twice");
   block_->offset = block_start_;
-  counts_ = !contents_.compressed && block_type_ == kBlockData && is_copy_[static_cast<std::size_t>(found - contents_.entries.begin())];
+  const auto kind = kinds_[static_cast<std::size_t>(found - contents_.entries.begin())];
+  counts_ = !contents_.compressed && block_type_ == kBlockData && kind == DataKind::Rows;
   newlines_ = 0;
   tail_.clear();
   return ok();
@@ -266,6 +271,10 @@ Result<DumpContents> ArchiveScanner::finish() && {
     if (state_ == State::Contents) return damage("its table of contents is cut off");
   }
   if (state_ != State::BlockType) return damage("its data is cut off");
+  for (std::size_t i = 0; i < kinds_.size(); ++i) {
+    const auto& entry = contents_.entries[i];
+    if (kinds_[i] != DataKind::None && entry.length == 0) return damage(fmt::format("it is cut off: {} {} has no data", entry.kind, entry.name));
+  }
   contents_.length = at_;
   return std::move(contents_);
 }

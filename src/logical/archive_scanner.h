@@ -26,7 +26,7 @@ struct DumpEntry {
   std::vector<std::int64_t> needs;   ///< ids that come before it
   std::uint64_t offset = 0;          ///< of its data in the archive, block header included
   std::uint64_t length = 0;          ///< 0: it has no data
-  std::optional<std::uint64_t> rows; ///< of a table's data as COPY writes it
+  std::optional<std::uint64_t> rows; ///< of data as COPY writes it, which goes into the table of that name; nullopt: not counted
 };
 
 /// What one archive contains.
@@ -40,18 +40,21 @@ struct DumpContents {
   std::vector<DumpEntry> entries; ///< in the archive's order
 
   const DumpEntry* find_data(std::string_view schema, std::string_view table) const;
-  std::uint64_t rows() const;
+  std::uint64_t rows() const;     ///< that were counted
   std::size_t tables() const;     ///< with data
 };
 
 /// Takes an archive in pieces of any size. Not thread-safe.
 class ArchiveScanner {
  public:
+  /// What an archive's table of contents promises of an entry's data.
+  enum class DataKind : std::uint8_t { None, Rows, Other };
+
   /// @errors Corruption: not an archive in the custom format of a known version
   Status take(ByteView data);
   /// Which database it is of, once enough has come to know.
   std::optional<std::string> database() const;
-  /// After the last byte. @errors Corruption: it is cut off
+  /// After the last byte. @errors Corruption: it is cut off, or lacks data that its table of contents promises
   Result<DumpContents> finish() &&;
 
  private:
@@ -76,7 +79,7 @@ class ArchiveScanner {
   std::uint64_t newlines_ = 0;
   Bytes tail_;                       ///< the block's last bytes
   std::uint64_t piece_left_ = 0;
-  std::vector<bool> is_copy_;        ///< per entry
+  std::vector<DataKind> kinds_;      ///< per entry
 };
 
 }  // namespace pgmint::logical

@@ -62,11 +62,13 @@ class Run {
 
   Status take() {
     ask_server();
-    for (const auto name : kDataDirectoryFiles)
-      if (!request_.data_directory.empty()) wanted_.insert((request_.data_directory / name).lexically_normal());
     for (const auto& pattern : request_.paths) find(pattern);
-    // A directory's files come with it, and those that its files were named beside.
-    for (const auto& path : wanted_) TRY(take_path(path));
+    for (const auto& path : wanted_) TRY(take_named(path));
+    for (const auto name : kDataDirectoryFiles) {
+      if (request_.data_directory.empty()) break;
+      const auto path = (request_.data_directory / name).lexically_normal();
+      if (const auto there = stat_if_exists(path); !there || *there) TRY(take_named(path));
+    }
     for (const auto& [name, text] : made_) TRY(backup_->store(name, text));
     TRY(take_globals());
     StreamBackupFacts facts;
@@ -77,7 +79,8 @@ class Run {
   }
 
   ConfigReport report() const {
-    return {backup_->name(), backup_->parent(), backup_->id(), backup_->begun(), backup_->finished(), files_, backup_->total_bytes(), backup_->stored_bytes(), backup_->warnings()};
+    return {backup_->name(), backup_->parent(), backup_->id(), backup_->begun(), backup_->finished(), files_, backup_->total_bytes(), backup_->stored_bytes(),
+            backup_->warnings(), server_answered_, has_all_files_};
   }
 
  private:
@@ -91,7 +94,7 @@ class Run {
       for (const auto& path : facts.included_files)
         if (path.starts_with('/')) wanted_.insert(fs::path(path).lexically_normal());
       settings_ = {{"server_version", facts.version_text}, {"server_version_num", std::to_string(facts.version_num)},
-                   {"system_identifier", std::to_string(facts.system_identifier.value())}};
+                   {std::string(repository::kSystemIdentifierSetting), std::to_string(facts.system_identifier.value())}};
       made_.emplace(kSettingsFile, TRY(table(connection, "SELECT name, setting, unit, source, boot_val, sourcefile, pending_restart FROM pg_catalog.pg_settings ORDER BY name")));
       std::string extensions = "{";
       for (const auto& database : facts.databases) {
@@ -106,7 +109,16 @@ class Run {
       made_.emplace(kExtensionsFile, extensions + "}\n");
       return ok();
     }();
-    if (!asked) backup_->warn(fmt::format("the server could not be asked for its settings: {}", asked.failure().describe()));
+    if (!asked) lacks_of_server(fmt::format("the server could not be asked for its settings: {}", asked.failure().describe()));
+  }
+
+  void lacks_of_server(std::string what) {
+    server_answered_ = false;
+    backup_->warn(std::move(what));
+  }
+  void lacks_file(std::string what) {
+    has_all_files_ = false;
+    backup_->warn(std::move(what));
   }
 
   /// Rows as a list of objects, one a line, so that a difference is a line.
@@ -124,17 +136,28 @@ class Run {
   void find(const std::string& pattern) {
     glob_t found{};
     const int status = ::glob(pattern.c_str(), 0, nullptr, &found);
-    if (status != 0) backup_->warn(fmt::format("{} names nothing that is there", pattern));
+    if (status != 0) lacks_file(fmt::format("{} names nothing that is there", pattern));
     for (std::size_t i = 0; status == 0 && i < found.gl_pathc; ++i) wanted_.insert(fs::absolute(found.gl_pathv[i]).lexically_normal());
     ::globfree(&found);
   }
 
+  /// What is named must be there; a link comes with the file that it leads to.
+  Status take_named(const fs::path& path) {
+    std::error_code error, ignored;
+    const auto meant = fs::canonical(path, error);
+    const bool is_link = fs::is_symlink(path, ignored);
+    if (error) TRY(unreadable(path, errno_error(error.value(), path.string())));
+    else if (is_link && fs::is_regular_file(meant, ignored)) TRY(take_path(meant));
+    return error && !is_link ? ok() : take_path(path);
+  }
+
+  /// What is gone meanwhile is no loss.
   Status take_path(const fs::path& path) {
     if (request_.cancel != nullptr) TRY(request_.cancel->check());
     if (!taken_.insert(path).second) return ok();
     const auto status = stat_if_exists(path);
     if (!status) return unreadable(path, status.failure());
-    if (!*status) return ok();  // of what a data directory may have
+    if (!*status) return ok();
     auto entry = entry_of(path, **status);
     if (S_ISLNK((*status)->st_mode)) {
       std::error_code error;
@@ -177,7 +200,7 @@ class Run {
 
   Status unreadable(const fs::path& path, const Error& error) {
     if (error.code() == Errc::Cancelled) return error;
-    backup_->warn(fmt::format("{} is not in this backup: {}", path.string(), error.describe()));
+    lacks_file(fmt::format("{} is not in this backup: {}", path.string(), error.describe()));
     return ok();
   }
 
@@ -197,7 +220,7 @@ class Run {
     }();
     if (taken) return ok();
     if (taken.failure().code() != Errc::Postgres && taken.failure().code() != Errc::Precondition) return std::move(taken).failure();
-    backup_->warn(fmt::format("roles and tablespaces are not in this backup: {}", taken.failure().describe()));
+    lacks_of_server(fmt::format("roles and tablespaces are not in this backup: {}", taken.failure().describe()));
     return ok();
   }
 
@@ -208,6 +231,7 @@ class Run {
   std::vector<std::pair<std::string, std::string>> settings_;
   int major_ = 0;
   std::size_t files_ = 0;
+  bool server_answered_ = true, has_all_files_ = true;
 };
 
 }  // namespace

@@ -18,7 +18,7 @@ struct ConfigRequest {
   repository::Cluster& cluster;
   postgres::ConnectOptions connect;
   fs::path data_directory{};
-  std::vector<std::string> paths{};  ///< of further files and directories; '*', '?' and [...] as the shell has them
+  std::vector<std::string> paths{};  ///< of further files and directories; '*', '?' and [...] as the shell has them. Each names something
   fs::path bin_directory{};
   std::string note{};
   codec::CodecChoice codec{};
@@ -31,10 +31,12 @@ struct ConfigReport {
   TimePoint started{}, finished{};
   std::size_t files = 0;
   std::uint64_t total_bytes = 0, stored_bytes = 0;
-  std::vector<std::string> warnings;  ///< among them what could not be read
+  std::vector<std::string> warnings;
+  bool server_answered = true;  ///< false: its settings, extensions, roles or tablespaces are not in the backup; `warnings` say what
+  bool has_all_files = true;    ///< false: likewise a file that is there to be had
 };
 
-/// A server that does not answer is a warning: its files are taken all the same. @errors Storage, Key, Cancelled
+/// What cannot be had is left out, and the report says so: the rest is taken all the same. @errors Storage, Key, Cancelled
 Result<ConfigReport> back_up_config(const ConfigRequest& request);
 
 /// Files of area 3, made from what the server said.

@@ -26,7 +26,7 @@ class Run {
     auto add = [&](std::string_view name, std::string value) { facts_.settings.emplace_back(std::string(name), std::move(value)); };
     add("server_version", TRY(connection.value("SELECT version()")));
     add("server_version_num", std::to_string(connection.server_version_num()));
-    add("system_identifier", TRY(connection.value("SELECT system_identifier::text FROM pg_catalog.pg_control_system()")));
+    add(repository::kSystemIdentifierSetting, TRY(connection.value("SELECT system_identifier::text FROM pg_catalog.pg_control_system()")));
     add("dump_program", fmt::format("pg_dump {}", programs_.major));
     for (const auto& schema : request_.schemas) add("dumped_schema", schema);
     for (const auto& table : request_.tables) add("dumped_table", table);
@@ -88,20 +88,14 @@ class Run {
     arguments.insert(arguments.end(), options.begin(), options.end());
     auto child = TRY(ChildProcess::start(
         {.arguments = std::move(arguments), .environment = std::move(client.environment), .pipe_output = true, .cancel = request_.cancel}));
-    bool ended = false;
-    auto counts = session_->store(
+    const auto counts = TRY(session_->store(
         path,
         [&](MutableByteView out) -> Result<std::size_t> {
           const auto got = TRY(child->read(out));
-          if (got != 0) return got;
-          ended = true;
-          TRY(succeeded(*child, program));  // before anything counts as whole
+          if (got == 0) TRY(succeeded(*child, program));  // before anything counts as whole
           return got;
         },
-        look);
-    // Half an archive is no wonder when the program has failed: its own words say more than what was found wrong with it.
-    if (!counts && !ended && counts.failure().code() == Errc::Corruption) TRY(succeeded(*child, program));
-    if (!counts) return counts;
+        look));
     if (const auto said = one_line(child->errors()); !said.empty()) session_->warn(said);
     return counts;
   }

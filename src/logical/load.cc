@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
 #include <set>
+#include <span>
 #include <thread>
 
 #include "base/log.h"
@@ -20,7 +22,7 @@ using repository::FileEntry;
 using repository::FileKind;
 
 constexpr std::size_t kContentsMax = std::size_t{1} << 30;
-constexpr std::size_t kRolesNamed = 10;
+constexpr std::size_t kNamed = 10;  ///< in a message
 constexpr int kRenameTries = 100;
 constexpr auto kRenameWait = std::chrono::milliseconds(100);
 constexpr std::string_view kObjectInUse = "55006";
@@ -32,6 +34,11 @@ std::string sql_name(std::string_view name) {
 }
 
 std::string table_name(const DumpEntry& entry) { return entry.schema.empty() ? entry.name : fmt::format("{}.{}", entry.schema, entry.name); }
+
+std::string some_of(const std::vector<std::string>& names) {
+  const auto shown = std::span(names).first(std::min(names.size(), kNamed));
+  return fmt::format("{}{}", fmt::join(shown, ", "), names.size() > kNamed ? ", ..." : "");
+}
 
 /// What holds for the whole of one load.
 class Run {
@@ -67,6 +74,7 @@ class Run {
     const auto archive = dump_.files.find(database_directory(source_) + "/" + std::string(kArchiveFile));
     if (archive == dump_.files.end() || archive->second.kind != FileKind::Stream) return Error(Errc::Corruption, fmt::format("the dump of {} is not in the backup", source_));
     Restorer restorer({request_.cluster, std::get<repository::RecordLocation>(archive->second.content), contents_, programs_, options, request_.no_owner, request_.cancel});
+    if (request_.choice.data_only) TRY(count_before());
     restorer_ = &restorer;
     tell(LoadStep::Schema);
     TRY(restorer.run(plan_.schema));
@@ -74,7 +82,6 @@ class Run {
     tell(LoadStep::Analyze);
     TRY(in_filled("ANALYZE"));
     TRY(swap());
-    TRY(check_rows());
     report_.took = clock_.now() - started_;
     return ok();
   }
@@ -111,10 +118,8 @@ class Run {
     const auto rows = TRY(server_->query("SELECT rolname FROM pg_catalog.pg_roles"));
     for (const auto& row : rows.rows) owners.erase(row.at(0).value_or(""));
     if (owners.empty()) return ok();
-    std::vector<std::string> names(owners.begin(), owners.end());
-    const auto count = names.size();
-    names.resize(std::min(count, kRolesNamed));
-    return Error(Errc::Precondition, fmt::format("the server lacks roles that objects of the dump belong to: {}{}", fmt::join(names, ", "), count > names.size() ? ", ..." : ""),
+    const std::vector<std::string> names(owners.begin(), owners.end());
+    return Error(Errc::Precondition, fmt::format("the server lacks roles that objects of the dump belong to: {}", some_of(names)),
                  Hint{"create them (globals.sql in the backup has their statements: pgmint export), or give everything to yourself: --no-owner"});
   }
 
@@ -148,7 +153,7 @@ class Run {
   Status make_database(const std::string& name) {
     // As the dump says it was made, under another name: encoding and collation decide what can be loaded.
     std::string how = " WITH TEMPLATE = template0";
-    if (const auto with = contents_.create_database.find(" WITH "); with != std::string::npos) {
+    if (const auto with = contents_.create_database.rfind(" WITH TEMPLATE"); with != std::string::npos) {
       how = contents_.create_database.substr(with);
       while (!how.empty() && (how.back() == ';' || how.back() == '\n')) how.pop_back();
     }
@@ -164,6 +169,7 @@ class Run {
     TRY(restorer_->run(stage.indexes, [&] { tell(LoadStep::Indexes, stage.name); }));
     tell(LoadStep::Constraints, stage.name);
     TRY(restorer_->run(stage.last));
+    TRY(check_rows(stage));
     // The service that waits for these tables needs them under their name, and plans that fit.
     const bool announces = plan_.stages.size() > 1 && &stage != &plan_.stages.back();
     if (announces) {
@@ -173,16 +179,16 @@ class Run {
     report_.ready.emplace_back(stage.name, clock_.now() - started_);
     LoadEvent event{.step = LoadStep::Constraints, .stage = stage.name, .stage_ready = true, .tables = {}};
     for (const auto* table : stage.tables) event.tables.push_back(table_name(*table));
-    if (announces) give(std::move(event));
+    if (announces && report_.differences.empty()) give(std::move(event));
     return ok();
   }
 
-  Status in_filled(const std::string& sql) {
+  Result<postgres::Connection> open_filled() const {
     auto options = request_.connect;
     options.database = filled_;
-    auto connection = TRY(postgres::Connection::open(options, request_.cancel));
-    return connection.execute(sql);
+    return postgres::Connection::open(options, request_.cancel);
   }
+  Status in_filled(const std::string& sql) { return TRY(open_filled()).execute(sql); }
 
   /// The loaded database takes the name of the one that is there, which is kept under another.
   Status swap() {
@@ -215,22 +221,39 @@ class Run {
     return ok();
   }
 
-  /// As many rows as were dumped?
-  Status check_rows() {
-    tell(LoadStep::Check);
-    auto options = request_.connect;
-    options.database = filled_;
-    auto connection = TRY(postgres::Connection::open(options, request_.cancel));
+  /// Of the table alone: a parent's own rows, not its children's.
+  static Result<std::uint64_t> count_rows(postgres::Connection& connection, const DumpEntry& table) {
+    const auto rows = TRY(connection.value(fmt::format("SELECT count(*) FROM ONLY {}.{}", sql_name(table.schema), sql_name(table.name))));
+    return std::strtoull(rows.c_str(), nullptr, 10);
+  }
+
+  /// Tables that are there may have rows.
+  Status count_before() {
+    auto connection = TRY(open_filled());
     for (const auto& stage : plan_.stages)
-      for (const auto* table : stage.tables) {
-        ++report_.tables;
-        if (!table->rows) continue;
-        // Of the table alone: a parent's own rows, not its children's.
-        const auto rows = TRY(connection.value(fmt::format("SELECT count(*) FROM ONLY {}.{}", sql_name(table->schema), sql_name(table->name))));
-        report_.rows += *table->rows;
-        if (rows != std::to_string(*table->rows)) report_.differences.push_back(fmt::format("{}: {} rows, {} were dumped", table_name(*table), rows, *table->rows));
-      }
+      for (const auto* table : stage.tables) before_[table] = TRY(count_rows(connection, *table));
     return ok();
+  }
+
+  /// As many rows as were dumped? A database that holds others does not take the place of one that is there.
+  Status check_rows(const LoadStage& stage) {
+    tell(LoadStep::Check, stage.name);
+    auto connection = TRY(open_filled());
+    for (const auto* table : stage.tables) {
+      ++report_.tables;
+      if (!table->rows) {
+        ++report_.uncounted;
+        continue;
+      }
+      const auto rows = TRY(count_rows(connection, *table)), before = before_[table];
+      report_.rows += rows - std::min(rows, before);
+      if (rows == before + *table->rows) continue;
+      report_.differences.push_back(fmt::format("{}: {} rows, {} were dumped{}", table_name(*table), rows, *table->rows,
+                                                before != 0 ? fmt::format(", and it had {}", before) : ""));
+    }
+    if (!swaps_ || report_.differences.empty()) return ok();
+    return Error(Errc::Corruption, fmt::format("other rows were loaded than were dumped: {}", some_of(report_.differences)),
+                 Hint{fmt::format("database {} is as it was; to look at what was loaded, restore into another one: --from-db {} --db NAME", target_, source_)});
   }
 
   void tell(LoadStep step, const std::string& stage = "") { give({.step = step, .stage = stage, .tables = {}}); }
@@ -256,6 +279,7 @@ class Run {
   bool made_ = false;    ///< it was made here, and is not yet what it is to be
   bool swaps_ = false;   ///< it takes the name of another in the end
   std::uint64_t bytes_total_ = 0;
+  std::map<const DumpEntry*, std::uint64_t> before_;  ///< rows that were there
 };
 
 }  // namespace

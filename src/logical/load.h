@@ -53,7 +53,8 @@ struct LoadReport {
   std::string database;
   std::string kept_as;                    ///< the database that was there before, under its new name; empty: none
   std::size_t tables = 0;
-  std::uint64_t rows = 0;
+  std::size_t uncounted = 0;              ///< tables of which the dump does not know the rows
+  std::uint64_t rows = 0;                 ///< as the others have
   std::chrono::microseconds took{};
   /// When each stage's tables could be used, from the start.
   std::vector<std::pair<std::string, std::chrono::microseconds>> ready;
@@ -63,9 +64,11 @@ struct LoadReport {
 };
 
 /// A database that is there and holds something is left as it is: the dump is loaded beside it, then they are swapped by rename, and the old one is
-/// kept under another name. With tables chosen, they are loaded into the database that is there, where they must not be.
+/// kept under another name. With tables chosen, they are loaded into the database that is there, where they must not be. The rows of each class of
+/// tables are counted before anybody is told that they can be used, and before a swap.
 /// @errors Precondition (nothing was changed: a role is missing, an older server, no space, ...), Postgres (pg_restore's own words; what was
-///         loaded beside is removed again), NotFound, Corruption, Storage, Key, Cancelled
+///         loaded beside is removed again), Corruption (damage, or other rows than were dumped where the databases were to be swapped), NotFound,
+///         Storage, Key, Cancelled
 Result<LoadReport> load(const LoadRequest& request);
 
 }  // namespace pgmint::logical

@@ -21,15 +21,16 @@ class TestingArchive {
     text("15.5");
   }
   void entries(int count) { integer(count); }
-  void entry(int id, const std::string& name, const std::string& kind, int section, bool copy = false, const std::vector<int>& needs = {}) {
+  void entry(int id, const std::string& name, const std::string& kind, int section, bool copy = false, const std::vector<int>& needs = {}, const std::string& made = "CREATE ...") {
+    const bool has_data = copy || kind == "BLOBS";
     integer(id);
-    integer(copy ? 1 : 0);
+    integer(has_data ? 1 : 0);
     text("1259");
     text("16384");
     text(name);
     text(kind);
     integer(section);
-    text("CREATE ...");
+    text(made);
     text("DROP ...");
     if (copy) text("COPY public." + name + " (a) FROM stdin;\n");
     else none();
@@ -41,7 +42,7 @@ class TestingArchive {
     text("false");
     for (const int need : needs) text(std::to_string(need));
     none();
-    byte(copy ? 1 : 3);
+    byte(has_data ? 1 : 3);
     for (int i = 0; i < 8; ++i) byte(0);
   }
   void data(int id, const std::vector<std::string>& pieces) {

@@ -53,6 +53,8 @@ struct BadPage {
   std::uint8_t reason = 0;
 };
 
+/// A setting of a backup that is of no data directory: the server's identifier in decimal, where one was asked.
+inline constexpr std::string_view kSystemIdentifierSetting = "system_identifier";
 /// A setting of a standby's backup: start of the last WAL record that it needs, as "0/5000060".
 inline constexpr std::string_view kConsistentAfterSetting = "consistent_after";
 

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "repository/layout.h"
-#include "repository/segment_map.h"
 
 namespace pgmint::repository {
 namespace {
@@ -219,6 +219,7 @@ class Rebuild {
       if (known->second.snap.root_sha256 != hash) return Error(Errc::Corruption, fmt::format("{} is not the one that was published", name));
       return known->second.snap;
     }
+    note_server(root);
     SnapEntry snap;
     snap.session = id;
     snap.root_sha256 = hash;
@@ -245,30 +246,25 @@ class Rebuild {
     return snap;
   }
 
-  /// Every pack that a root, the tree below it, its bundles and its maps refer to.
+  /// A backup that is of no data directory may say which server it asked.
+  void note_server(const ManifestRoot& root) {
+    const auto found = std::ranges::find(root.settings, kSystemIdentifierSetting, &std::pair<std::string, std::string>::first);
+    if (found == root.settings.end() || root.started < server_asked_) return;
+    std::uint64_t value = 0;
+    const auto& text = found->second;
+    if (const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value); error != std::errc() || end != text.data() + text.size()) return;
+    server_asked_ = root.started;
+    server_ = value;
+  }
+
+  /// Every pack that a root and all below it refer to.
   Result<std::set<PackId>> packs_of(const ManifestRoot& root) {
+    RecordOpener opener(cluster_.context(), cluster_.keys());
+    const auto use = TRY(measure_pack_use(cluster_.store(), cluster_.context(), opener, root));
     std::set<PackId> packs;
+    for (const auto& [pack, bytes] : use.packs()) packs.insert(pack);
     if (root.account)
       for (const auto& piece : *root.account) packs.insert(piece.pack);
-    auto& store = cluster_.store();
-    RecordOpener opener(cluster_.context(), cluster_.keys());
-    TRY(walk_manifest(
-        store, cluster_.context(), opener, root,
-        [&](const FileEntry& file) -> Status {
-          if (const auto* member = std::get_if<BundleMember>(&file.content)) packs.insert(member->bundle.pack);
-          const auto* location = std::get_if<RecordLocation>(&file.content);
-          if (location == nullptr) return ok();
-          packs.insert(location->pack);
-          const auto map = TRY(parse_segment_map(TRY(read_record(store, cluster_.context(), opener, *location))));
-          for (const auto& extent : map.extents)
-            if (extent.location) packs.insert(extent.location->pack);
-          for (const auto& delta : map.deltas) packs.insert(delta.location.pack);
-          return ok();
-        },
-        [&](const RecordLocation& node) -> Status {
-          packs.insert(node.pack);
-          return ok();
-        }));
     return packs;
   }
 
@@ -279,19 +275,23 @@ class Rebuild {
       if (!names.insert(known.snap.name).second) known.snap.name += "-" + id.hex().substr(0, 8);
   }
 
-  /// Which PostgreSQL cluster this is, by its newest backup.
-  static void identify(Facts& facts) {
+  /// Which PostgreSQL cluster this is: by its newest backup of a data directory; without any, by the server that the newest dump is of.
+  void identify(Facts& facts) const {
     for (const auto& [id, known] : facts.live) {
+      if (known.snap.system_id == 0) continue;
       if (facts.system_id != 0 && known.snap.incarnation < facts.incarnation) continue;
       facts.system_id = known.snap.system_id;
       facts.incarnation = known.snap.incarnation;
     }
+    if (facts.system_id == 0) facts.system_id = server_;
   }
 
   Repository& repository_;
   Cluster& cluster_;
   std::map<PackId, std::uint64_t> packs_;           ///< sizes of those that are there
   std::map<std::uint32_t, std::uint64_t> seen_;     ///< log objects by generation
+  TimePoint server_asked_{};
+  std::uint64_t server_ = 0;
   RebuildReport report_;
 };
 

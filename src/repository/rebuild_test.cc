@@ -4,6 +4,7 @@
 
 #include "repository/collect.h"
 #include "repository/repository_fixture.h"
+#include "repository/stream_map.h"
 #include "repository/verify.h"
 
 namespace pgmint::repository {
@@ -16,6 +17,10 @@ class RebuildTest : public testing::Test, public RepositoryFixture {
  protected:
   std::string slot(std::uint64_t seq) { return log_entry_name(cluster->id(), 0, seq); }
   void lose(const std::string& name) { ASSERT_TRUE(memory->remove(name)); }
+  void lose_log() {
+    const auto entries = storage::list_all(*memory, log_prefix(cluster->id())).value();
+    for (const auto& blob : entries) lose(blob.name);
+  }
   /// As `pgmint repair` does, in a process of its own.
   Result<RebuildReport> rebuild(const std::string& name = "") {
     auto other = reopened();
@@ -36,6 +41,41 @@ class RebuildTest : public testing::Test, public RepositoryFixture {
     auto read = o.cluster->log().refresh();
     EXPECT_TRUE(read) << read.failure().describe();
     return o;
+  }
+  /// As a dump is: one stream, whose chunk, part, index and tree stand in a pack each, and which is of no data directory.
+  Result<std::set<PackId>> stream_backup(const std::string& name) {
+    auto session = TRY(WriteSession::begin(*cluster, std::nullopt));
+    RecordSealer sealer(cluster->context(), cluster->keys(), {codec::CodecId::Zstd, 1}, random);
+    std::set<PackId> packs;
+    const auto store_alone = [&](PackKind kind, RecordType type, ByteView bytes) -> Result<RecordLocation> {
+      PackWriter pack(cluster->context(), session->next_pack(), kind, cluster->keys().newest_epoch(), sealer, cluster->keys().maintenance_key, random);
+      const auto location = TRY(pack.append(type, bytes));
+      packs.insert(location.pack);
+      TRY(session->upload(std::move(pack).finish()));
+      return location;
+    };
+    const Bytes chunk(512, std::byte{7});
+    const auto part = encode_stream_part({{512, ChunkSummer(cluster->keys().mac_key).sum(chunk), 0, TRY(store_alone(PackKind::Base, RecordType::StreamChunk, chunk)), {}}});
+    StreamIndex index{512, 1, {{TRY(store_alone(PackKind::Map, RecordType::StreamPart, part)), 512, 1, {}}}};
+    index.parts[0].fingerprint = sealer.fingerprint(index.parts[0].location.nonce, part);
+    FileEntry file;
+    file.area = FileArea::Made;
+    file.path = "shop/archive.dump";
+    file.kind = FileKind::Stream;
+    file.size = 512;
+    file.content = TRY(store_alone(PackKind::Map, RecordType::StreamIndex, encode_stream_index(index)));
+    ManifestTreeWriter tree([&](ByteView node) { return store_alone(PackKind::Map, RecordType::ManifestNode, node); });
+    TRY(tree.add(std::move(file)));
+    ManifestRoot root;
+    root.session = session->id();
+    root.name = name;
+    root.type = BackupType::Logical;
+    root.tree = TRY(std::move(tree).finish()).root;
+    root.file_count = 1;
+    root.started = clock.now();
+    root.settings.emplace_back(std::string(kSystemIdentifierSetting), "8");
+    TRY(session->commit(root, {}));
+    return packs;
   }
   static std::set<std::string> names(const LogState& state) {
     std::set<std::string> set;
@@ -78,10 +118,49 @@ TEST_F(RebuildTest, ABackupWhoseSnapRottedComesBackThroughItsRoot) {
   expect_undamaged(*now.cluster);
 }
 
+/// Backups of every kind, and the whole log is lost: nothing but roots says what there was.
+TEST_F(RebuildTest, DumpsComeBackWithAllTheirPacksAndSayNothingOfTheCluster) {
+  ASSERT_TRUE(backup("a"));
+  const auto packs = stream_backup("dump");
+  ASSERT_TRUE(packs) << packs.failure().describe();
+  lose_log();
+  const auto report = rebuilt("main");
+  EXPECT_EQ(report.recovered, (std::vector<std::string>{"a", "dump"}));
+  EXPECT_TRUE(report.unreadable.empty() && report.incomplete.empty());
+  auto now = opened();
+  EXPECT_EQ(now.cluster->state().system_id(), kSystemId);
+  const auto* dump = now.cluster->state().find("dump");
+  ASSERT_NE(dump, nullptr);
+  std::set<PackId> known;
+  for (const auto& pack : now.cluster->state().packs_of(*dump)) known.insert(pack.id);
+  EXPECT_EQ(known, *packs);
+  expect_undamaged(*now.cluster);
+}
+
+TEST_F(RebuildTest, WithoutABackupOfItsDataDirectoryDumpsSayWhichServerItIs) {
+  ASSERT_TRUE(stream_backup("dump"));
+  lose_log();
+  rebuilt("main");
+  EXPECT_EQ(opened().cluster->state().system_id(), 8U);
+}
+
+class RebuildWithoutOnePack : public RebuildTest, public testing::WithParamInterface<int> {};
+INSTANTIATE_TEST_SUITE_P(OfADump, RebuildWithoutOnePack, testing::Range(0, 4));
+
+TEST_P(RebuildWithoutOnePack, ADumpIsLeftOutAndNamed) {
+  const auto packs = stream_backup("dump");
+  ASSERT_TRUE(packs) << packs.failure().describe();
+  ASSERT_EQ(packs->size(), 4U) << "of chunk, part, index and tree";
+  lose(pack_name(cluster->id(), *std::next(packs->begin(), GetParam())));
+  lose_log();
+  const auto report = rebuilt("main");
+  EXPECT_TRUE(report.recovered.empty());
+  EXPECT_EQ(report.unreadable.size() + report.incomplete.size(), 1U);
+}
+
 TEST_F(RebuildTest, AfterTheWholeLogIsLostTheNameMustBeGiven) {
   ASSERT_TRUE(backup("a"));
-  const auto entries = *storage::list_all(*memory, log_prefix(cluster->id()));
-  for (const auto& blob : entries) lose(blob.name);
+  lose_log();
   const auto nameless = rebuild();
   ASSERT_FALSE(nameless);
   EXPECT_EQ(nameless.failure().code(), Errc::Precondition);

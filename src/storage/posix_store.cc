@@ -269,16 +269,13 @@ Status PosixStore::remove_from(const std::string& directory, std::span<const std
     if (fd.failure().code() != Errc::NotFound) return fd.failure();
     return check_root();
   }
-  bool any = false;
   for (const auto* name : names) {
-    if (::unlinkat(fd->get(), leaf_of(*name).c_str(), 0) == 0) {
-      any = true;
-    } else if (errno != EISDIR) {  // else no object has that name
-      if (!is_absence(errno)) return posix_error(errno, fmt::format("remove {}", shown(*name)));
-      TRY(check_root());
-    }
+    if (::unlinkat(fd->get(), leaf_of(*name).c_str(), 0) == 0 || errno == EISDIR) continue;  // a directory's name is no object's
+    if (!is_absence(errno)) return posix_error(errno, fmt::format("remove {}", shown(*name)));
+    TRY(check_root());
   }
-  if (any && sync(fd->get()) != 0)
+  // Also where nothing was there: who removed it may have been killed before this.
+  if (sync(fd->get()) != 0)
     return posix_error(errno, fmt::format("fsync directory of {}", shown(*names.front()))).with_code(Errc::Unknown);
   return ok();
 }

@@ -25,19 +25,24 @@ def host(make):
     tool = make.pgmint()
     tool.add(cluster, bin_directory=cluster.bin).write()
     # Lists are not what the harness writes.
-    tool.write(tool.config.read_text() + f'config_paths = ["{application}", "{application.parent}/nothing*"]\n')
+    tool.write(tool.config.read_text() + f'config_paths = ["{application}", "{application}/*.yml"]\n')
     return cluster, tool.init(), application
 
 
-def take(tool):
-    return tool.run("backup", "--type", "config", "--json").json
+def take(tool, code=0):
+    return tool.run("backup", "--type", "config", "--json", code=code).json
+
+
+def name_paths(tool, old, *new):
+    """Other files than the fixture names."""
+    tool.write(tool.config.read_text().replace(f'["{old}"', "[" + ", ".join(f'"{path}"' for path in new)))
 
 
 def test_what_is_taken_comes_out_as_it_was(host, make):
     cluster, tool, application = host
     cluster.sql("alter system set work_mem = '7MB'")
     taken = take(tool)
-    assert taken["type"] == "config" and any("nothing*" in warning for warning in taken["warnings"])
+    assert taken["type"] == "config" and taken["warnings"] == []
     out = make.folder("out") / "tree"
     tool.run("export", taken["name"], "--to", out)
     below = out / str(application).lstrip("/")
@@ -85,12 +90,47 @@ def test_two_backups_are_compared_and_the_second_stores_what_changed(host):
 def test_without_the_server_its_files_are_taken_all_the_same(host, make):
     cluster, tool, application = host
     cluster.stop()
-    taken = take(tool)
+    taken = take(tool, code=9)
     assert any("could not be asked" in warning for warning in taken["warnings"])
+    assert taken["name"] in tool.names()
     out = make.folder("out") / "tree"
     tool.run("export", taken["name"], "--to", out)
     assert (out / str(cluster.data).lstrip("/") / "postgresql.conf").exists()
     assert not (out / "settings.json").exists()
+
+
+@pytest.mark.parametrize("what", ["pattern", "absent", "unreadable", "dangling", "folder"])
+def test_what_cannot_be_had_is_named_and_the_rest_is_kept(host, make, what):
+    """No exit 0 where something that was asked for is missing."""
+    cluster, tool, application = host
+    lost = {"pattern": application / "*.nothing", "absent": application / "gone.yml", "dangling": application / "link"}.get(what, application / "closed")
+    named = application
+    if what == "dangling":
+        lost.symlink_to("nowhere")
+    elif what in ("unreadable", "folder"):
+        lost.mkdir() if what == "folder" else lost.write_text("secret")
+        lost.chmod(0)
+    name_paths(tool, application, named, lost)
+    answer = tool.run("backup", "--type", "config", "--json", code=6)
+    assert lost.name in "".join(answer.json["warnings"]) and lost.name in answer.err
+    out = make.folder("out") / "tree"
+    tool.run("export", answer.json["name"], "--to", out)
+    assert (out / str(application).lstrip("/") / "app.yml").exists()
+
+
+def test_a_link_that_is_named_comes_with_its_file(host, make):
+    cluster, tool, application = host
+    elsewhere = make.folder("elsewhere")
+    (elsewhere / "real.conf").write_text("shared = yes\n")
+    (cluster.data / "pg_ident.conf").rename(elsewhere / "pg_ident.conf")
+    (cluster.data / "pg_ident.conf").symlink_to(elsewhere / "pg_ident.conf")
+    (application / "real.conf").symlink_to(elsewhere / "real.conf")
+    name_paths(tool, application, application / "real.conf")
+    out = make.folder("out") / "tree"
+    tool.run("export", take(tool)["name"], "--to", out)
+    for path in (elsewhere / "real.conf", elsewhere / "pg_ident.conf"):
+        assert (out / str(path).lstrip("/")).read_text() == path.read_text()
+    assert os.readlink(out / str(application / "real.conf").lstrip("/")) == str(elsewhere / "real.conf")
 
 
 def test_refusals(host):

@@ -171,6 +171,75 @@ def test_one_table_alone(shop):
     tool.refuses("restore-db", "--db", "shop", "--backup", "latest", "--table", "nothing*", code=1, naming=["nothing*"])
 
 
+def test_other_rows_than_were_dumped_are_never_swapped_in_nor_called_usable(shop):
+    cluster, tool = shop
+    # An index whose expression takes rows from another table: once here, and once more wherever it is built.
+    cluster.sql("create function app.take(text) returns text language plpgsql as $$ begin delete from app.audit_logs_1 where id = (select min(id) from app.audit_logs_1); return $1; end $$", database="shop")
+    cluster.sql("create function app.taken(text) returns text immutable language plpgsql as $$ begin return app.take($1); end $$", database="shop")
+    cluster.sql("create index on app.files (app.taken(name))", database="shop")
+    tool.write(tool.config.read_text() + '\n[recovery]\nhigh = ["audit_logs*", "files"]\n')
+    taken = dump(tool)
+    before, databases = digest(cluster, "shop"), cluster.sql("select datname from pg_database order by 1")
+    refused = tool.refuses("restore-db", "--db", "shop", "--backup", "latest", code=8, naming=["audit_logs_1", "dumped", "as it was"])
+    assert "can start" not in refused.err and "can be used" not in refused.err
+    assert digest(cluster, "shop") == before and cluster.sql("select datname from pg_database order by 1") == databases
+    looked = tool.run("restore-db", "--db", "look", "--from-db", "shop", "--backup", taken["name"], "--json", code=8)
+    assert len(looked.json["differences"]) == 1 and "audit_logs_1" in looked.json["differences"][0]
+    assert "can start" not in looked.err and "as many as" not in looked.text
+    assert cluster.one("select count(*) from app.users", database="look") == 2000
+
+
+def test_data_alone_comes_to_the_rows_that_are_there(shop):
+    cluster, tool = shop
+    cluster.sql("create table app.log (line text); insert into app.log select i from generate_series(1, 10) i", database="shop")
+    dump(tool)
+    answer = load(tool, "shop", "--backup", "latest", "--table", "app.log", "--data-only")
+    assert answer["rows"] == 10 and answer["differences"] == []
+    assert cluster.one("select count(*) from app.log", database="shop") == 20
+
+
+def test_rows_that_go_in_through_the_partitions_root_are_not_held_against_one_of_them(shop):
+    cluster, tool = shop
+    cluster.sql("create table app.moods (mood app.mood, n int) partition by hash (mood)", database="shop")
+    for i in range(2):
+        cluster.sql(f"create table app.moods_{i} partition of app.moods for values with (modulus 2, remainder {i})", database="shop")
+    cluster.sql("insert into app.moods select case when i % 2 = 0 then 'good' else 'bad' end::app.mood, i from generate_series(1, 100) i", database="shop")
+    dump(tool)
+    answer = load(tool, "copy", "--from-db", "shop", "--backup", "latest")
+    assert answer["uncounted_tables"] == 2
+    assert cluster.one("select count(*) from app.moods", database="copy") == 100
+
+
+def test_names_that_look_like_sql(shop):
+    cluster, tool = shop
+    name = 'a WITH TEMPLATE = "b'
+    cluster.sql("create database " + '"' + name.replace('"', '""') + '"')
+    cluster.sql('create table "t WITH ""x" as select 1 as a', database=name)
+    tool.run("backup", "--type", "logical", "--database", name)
+    for target in (name + "2", name):  # made, and swapped
+        load(tool, target, "--from-db", name, "--backup", "latest")
+        assert cluster.one('select a from "t WITH ""x"', database=target) == 1
+
+
+def test_dumps_come_back_when_the_log_is_rebuilt(shop):
+    cluster, tool = shop
+    first = dump(tool)
+    cluster.sql("update app.transactions set amount = amount + 1 where id % 100 = 7", database="shop")
+    second = dump(tool)
+    configuration = tool.run("backup", "--type", "config", "--json").json
+    names = [first["name"], second["name"], configuration["name"]]
+    for path in tool.objects_of("log"):
+        path.unlink()
+    tool.run("repair", "--rebuild-log", "main", "--yes")
+    assert tool.names() == names
+    tool.run("collect")
+    tool.run("verify", "--decompress")
+    cluster.sql("refresh materialized view app.daily", database="shop")  # as loading does
+    load(tool, "copy", "--from-db", "shop", "--backup", second["name"])
+    assert digest(cluster, "copy") == digest(cluster, "shop")
+    assert dump(tool)["parent"] == second["name"]
+
+
 def test_a_restore_that_fails_changes_nothing(shop):
     cluster, tool = shop
     dump(tool)
@@ -325,8 +394,12 @@ def test_files_of_the_old_scripts_come_in(shop, make, openssl, compress):
     tool.refuses("import", folder / name, code=7, naming=["encrypted", "--passphrase-file"])
     assert tool.run("import", folder / name, "--passphrase-file", secret, "--json").json["dump"] == name
     assert [row.split(" | ")[2] for row in tool.run("restore-db", "--list").out.splitlines()] == [name]
-    load(tool, "copy", "--from-db", "shop", "--backup", name)
+    loaded = load(tool, "copy", "--from-db", "shop", "--backup", name)
     assert digest(cluster, "copy") == before
+    # No rows are counted inside compressed data, and the answer does not say that they were.
+    assert loaded["uncounted_tables"] == (loaded["tables"] if compress == "-Z6" else 0)
+    told = tool.run("restore-db", "--db", "again", "--from-db", "shop", "--backup", name).out
+    assert ("as many as were dumped" in told) == (compress == "-Z0") and ("not counted" in told) == (compress == "-Z6")
 
 
 def test_what_is_no_dump_or_is_cut_off_does_not_come_in(shop, make):
