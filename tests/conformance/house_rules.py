@@ -41,7 +41,7 @@ LIBRARIES = [
     ("spdlog", re.compile(r"spdlog/"), {"base"}, set()),
     ("CLI11", re.compile(r"CLI/"), {"cli"}, set()),
     ("nlohmann-json", re.compile(r"nlohmann/json\.hpp"), set(LAYERS), set()),
-    ("toml++", re.compile(r"toml\+\+"), set(LAYERS), set()),
+    ("toml++", re.compile(r"toml\+\+"), set(LAYERS), {"src/cli/config_value.h"}),
 ]
 
 VAGUE_NAMES = re.compile(r"(^|_)(utils?|helpers?|managers?|common|misc)(_|$)")

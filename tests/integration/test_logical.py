@@ -335,10 +335,12 @@ def test_a_password_is_never_seen(shop, make):
     cluster, tool = shop
     tool.clusters["main"]["connection"] = cluster.connection + " password=sesame42"
     tool.write()
-    cluster.sql("insert into app.transactions (account_id, amount, note) select 1 + i % 4000, i, md5(i::text) from generate_series(1, 300000) i", database="shop")
-    process = tool.start("backup", "--type", "logical", "--database", "shop", "--progress", "json", "--log-level", "debug")
-    wait_for_phase(process, "dump")
+    holder = cluster.connect("shop")
+    holder.cursor().execute("begin; lock table app.users")  # pg_dump waits for it, with all of its arguments there to be read
+    process = tool.start("backup", "--type", "logical", "--database", "shop", "--log-level", "debug")
+    wait_until(lambda: cluster.one("select count(*) from pg_stat_activity where application_name = 'pg_dump' and wait_event_type = 'Lock'") == 1, "pg_dump waits for the lock")
     arguments = subprocess.run(["ps", "-eo", "args"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    holder.close()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "pg_dump" in arguments and "sesame42" not in arguments + out + err

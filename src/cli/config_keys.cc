@@ -1,0 +1,334 @@
+// Every table of the configuration file with its keys: how each is read, and what the manual says of it.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "cli/config_value.h"
+#include "codec/compression.h"
+
+namespace pgmint::cli {
+namespace {
+
+const std::vector<Key<EncryptionSettings>>& encryption_keys() {
+  using T = EncryptionSettings;
+  static const std::vector<Key<T>> keys = {
+      {"key_file", "path", "The key file. init makes it with mode 0600 when it is absent.",
+       [](T& t, const Value& v) { return assign(t.key_file, v.absolute_path()); }},
+      {"passphrase_file", "path", "A file whose first line is the passphrase of a passphrase slot.",
+       [](T& t, const Value& v) { return assign(t.passphrase_file, v.absolute_path()); }},
+      {"recovery_key_file", "path", "A file that holds the recovery key that init printed.",
+       [](T& t, const Value& v) { return assign(t.recovery_key_file, v.absolute_path()); }},
+      {"export_passphrase_file", "path", "A file whose first line is the passphrase of files that export writes and import reads. It opens nothing in the repository.",
+       [](T& t, const Value& v) { return assign(t.export_passphrase_file, v.absolute_path()); }},
+  };
+  return keys;
+}
+
+const std::vector<Key<S3Settings>>& s3_keys() {
+  using T = S3Settings;
+  static const std::vector<Key<T>> keys = {
+      {"endpoint", "URL", "Where the service listens; absent: AWS.",
+       [](T& t, const Value& v) { return assign(t.endpoint, v.text()); }},
+      {"region", "text", "The region to sign for.", [](T& t, const Value& v) { return assign(t.region, v.text()); }},
+      {"path_style", "true or false", "Bucket names in the path instead of the host name.",
+       [](T& t, const Value& v) { return assign(t.path_style, v.boolean()); }},
+      {"ca_file", "path", "Certificates to trust, in PEM.",
+       [](T& t, const Value& v) { return assign(t.ca_file, v.absolute_path()); }},
+      {"access_key_id", "text", "Absent: the usual chain of environment, profile, web identity, metadata.",
+       [](T& t, const Value& v) { return assign(t.access_key_id, v.text()); }},
+      {"secret_access_key", "text", "Belongs to access_key_id.",
+       [](T& t, const Value& v) { return assign(t.secret_access_key, v.text()); }},
+  };
+  return keys;
+}
+
+Status read_encryption(EncryptionSettings& target, const Value& value, std::string name) {
+  return read_table(*TRY(value.table()), target, encryption_keys(), {value.place.source, std::move(name)});
+}
+
+Status read_s3(S3Settings& target, const Value& value, std::string name) {
+  return read_table(*TRY(value.table()), target, s3_keys(), {value.place.source, std::move(name)});
+}
+
+Status check_compression(std::optional<std::string>& target, const Value& value) {
+  auto text = TRY(value.text());
+  if (auto codec = codec::parse_codec(text); !codec) return value.wrong(codec.error().message());
+  target = std::move(text);
+  return ok();
+}
+
+Status check_word(std::optional<std::string>& target, const Value& value, const std::vector<std::string>& words) {
+  auto text = TRY(value.text());
+  if (std::ranges::find(words, text) == words.end())
+    return value.wrong(fmt::format("must be one of {}, not \"{}\"", fmt::join(words, ", "), text));
+  target = std::move(text);
+  return ok();
+}
+
+const std::vector<Key<RepositorySettings>>& repository_keys() {
+  using T = RepositorySettings;
+  static const std::vector<Key<T>> keys = {
+      {"name", "text", "How messages and PGMINT_REPOSITORY name it.",
+       [](T& t, const Value& v) { return assign(t.name, v.text()); }},
+      {"url", "path or URL", "A directory, or s3://bucket/prefix.",
+       [](T& t, const Value& v) { return assign(t.url, v.text()); }},
+      {"compression", "text", "Takes the place of the general setting.",
+       [](T& t, const Value& v) { return check_compression(t.compression, v); }},
+      {"s3", "table", "Takes the place of [s3].",
+       [](T& t, const Value& v) { return read_s3(t.s3, v, "[repository.s3]"); }},
+      {"encryption", "table", "Takes the place of [encryption].",
+       [](T& t, const Value& v) { return read_encryption(t.encryption, v, "[repository.encryption]"); }},
+  };
+  return keys;
+}
+
+Status read_environment(ClusterSettings& target, const Value& value) {
+  const auto text = TRY(value.text());
+  for (auto kind : {EnvironmentKind::Production, EnvironmentKind::Staging, EnvironmentKind::Development})
+    if (text == environment_name(kind)) {
+      target.environment = kind;
+      return ok();
+    }
+  return value.wrong(fmt::format("must be \"production\", \"staging\" or \"development\", not \"{}\"", text));
+}
+
+Result<policy::Period> read_period(const Value& value) {
+  const auto text = TRY(value.text());
+  auto period = policy::parse_period(text);
+  if (!period) return value.wrong(fmt::format("is wrong: {}", period.error().message()));
+  return *period;
+}
+
+Status read_rule(std::optional<policy::Period>& target, const Value& value) {
+  const auto* text = value.node.as_string();
+  if (text != nullptr && text->get() == "none") {
+    target.reset();
+    return ok();
+  }
+  return assign(target, read_period(value));
+}
+
+const std::vector<Key<RetentionSettings>>& retention_keys() {
+  using T = RetentionSettings;
+  static const std::vector<Key<T>> keys = {
+      {"daily", "period",
+       "How long the newest backup of each day stays: a number and d, w, mo or y, or \"none\". Default: \"30d\".",
+       [](T& t, const Value& v) { return read_rule(t.rules.daily, v); }},
+      {"weekly", "period", "The same of each week, from Monday to Sunday. Default: \"90d\".",
+       [](T& t, const Value& v) { return read_rule(t.rules.weekly, v); }},
+      {"monthly", "period", "The same of each month. Default: \"365d\".",
+       [](T& t, const Value& v) { return read_rule(t.rules.monthly, v); }},
+      {"yearly", "period", "The same of each year. Default: \"7y\".",
+       [](T& t, const Value& v) { return read_rule(t.rules.yearly, v); }},
+      {"window", "period", "Beside these: every backup of the last so many days stays. Default: \"none\".",
+       [](T& t, const Value& v) { return read_rule(t.rules.window, v); }},
+      {"count", "number", "Beside these: the newest so many backups stay. Default: none.",
+       [](T& t, const Value& v) { return assign(t.rules.count, v.number(1, 100'000)); }},
+      {"minimum", "number", "The newest so many backups stay however old they are. Default: 1.",
+       [](T& t, const Value& v) { return assign(t.rules.minimum, v.number(1, 100'000)); }},
+      {"wal", "period",
+       "How far back any moment can be recovered: WAL older than that goes, but for what older backups need to become "
+       "consistent. Default: \"30d\".",
+       [](T& t, const Value& v) { return assign(t.wal, read_period(v)); }},
+      {"timezone", "text", "Whose days these are, such as \"Europe/Berlin\". Default: the system's local time.",
+       [](T& t, const Value& v) { return assign(t.timezone, v.text()); }},
+  };
+  return keys;
+}
+
+const std::vector<Key<ClusterSettings>>& cluster_keys() {
+  using T = ClusterSettings;
+  static const std::vector<Key<T>> keys = {
+      {"data_directory", "path", "The server's data directory, as SHOW data_directory says.",
+       [](T& t, const Value& v) { return assign(t.data_directory, v.absolute_path()); }},
+      {"connection", "text",
+       "How to connect: libpq's key=value pairs or a URI. Better no password here: a ~/.pgpass, or peer "
+       "authentication.",
+       [](T& t, const Value& v) { return assign(t.connection, v.text()); }},
+      {"bin_directory", "path",
+       "Where pg_dump, pg_dumpall and pg_restore are. Default: where packages put those of the server's major version, or of the next newer one.",
+       [](T& t, const Value& v) -> Status {
+         t.bin_directory = TRY(v.absolute_path());
+         return ok();
+       }},
+      {"config_paths", "list of paths",
+       "What backup --type config takes beside the server's own files: files and directories, such as \"/etc/mint-replica\" or \"/etc/nginx/*.conf\".",
+       [](T& t, const Value& v) -> Status {
+         t.config_paths = TRY(v.texts());
+         for (const auto& path : t.config_paths)
+           if (!path.starts_with('/')) return v.wrong(fmt::format("must hold absolute paths, not \"{}\"", path));
+         return ok();
+       }},
+      {"environment", "text",
+       "What the data is to the business: \"production\" (at most 1 h of changes may be lost; the default), "
+       "\"staging\" (24 h), \"development\" (48 h). "
+       "status exits 10 when more could be lost now.",
+       [](T& t, const Value& v) { return read_environment(t, v); }},
+      {"retention", "table", "",
+       [](T& t, const Value& v) -> Status {
+         return read_table(*TRY(v.table()), t.retention, retention_keys(),
+                           {v.place.source, fmt::format("[cluster.{}.retention]", t.name)});
+       }},
+  };
+  return keys;
+}
+
+const std::vector<Key<RecoverySettings>>& recovery_keys() {
+  using T = RecoverySettings;
+  static const std::vector<Key<T>> keys = {
+      {"high", "list of tables",
+       "What the service cannot do without: restore-db loads these tables first, with their indexes and constraints, and tells when they can be "
+       "used. A name, or schema.name; '*' stands for any characters.",
+       [](T& t, const Value& v) { return assign(t.high, v.texts()); }},
+      {"medium", "list of tables", "What comes next. Everything else follows.",
+       [](T& t, const Value& v) { return assign(t.medium, v.texts()); }},
+  };
+  return keys;
+}
+
+const std::vector<Key<WalSettings>>& wal_keys() {
+  using T = WalSettings;
+  static const std::vector<Key<T>> keys = {
+      {"batch", "number", "How many ready segments one wal push may send beside the one it was asked for; 0: none.",
+       [](T& t, const Value& v) { return assign(t.batch, v.number(0, 4096)); }},
+      {"prefetch", "number", "How many segments one wal get may fetch ahead; 0: none.",
+       [](T& t, const Value& v) { return assign(t.prefetch, v.number(0, 1024)); }},
+      {"on_error", "text",
+       "What wal get answers a standby when the repository still cannot be read after standby_retry: \"stop\" (exit "
+       "200, the server ends; the default) or "
+       "\"absent\" (exit 1, the standby goes on and asks again). Elsewhere it is always \"stop\".",
+       [](T& t, const Value& v) {
+         return check_word(t.on_error, v, {"stop", "absent"});
+       }},
+      {"standby_retry", "seconds", "How long wal get tries again on a standby. Default: 60.",
+       [](T& t, const Value& v) -> Status {
+         t.standby_retry = std::chrono::seconds(TRY(v.number(0, 7U * 86400)));
+         return ok();
+       }},
+  };
+  return keys;
+}
+
+bool valid_cluster_name(std::string_view name) {
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+           c == '-';
+  };
+  return !name.empty() && name.size() <= 63 && name[0] != '.' && name[0] != '-' && std::ranges::all_of(name, allowed);
+}
+
+Status read_clusters(Configuration& target, const Value& value) {
+  const auto* table = TRY(value.table());
+  for (const auto& [key, node] : *table) {
+    ClusterSettings cluster;
+    cluster.name = std::string(key.str());
+    const Value named{node, value.place, key.str()};
+    if (!valid_cluster_name(cluster.name))
+      return config_error(
+          value.place, node,
+          fmt::format("\"{}\" is no name for a cluster: letters, digits, '.', '_' and '-', at most 63", cluster.name));
+    const Place place{value.place.source, fmt::format("[cluster.{}]", cluster.name)};
+    TRY(read_table(*TRY(named.table()), cluster, cluster_keys(), place));
+    if (cluster.data_directory.empty())
+      return config_error(value.place, node, fmt::format("{} lacks \"data_directory\"", place.table));
+    for (const auto& other : target.clusters)
+      if (other.data_directory == cluster.data_directory)
+        return config_error(value.place, node,
+                            fmt::format("{} and [cluster.{}] have the same data_directory", place.table, other.name));
+    target.clusters.push_back(std::move(cluster));
+  }
+  return ok();
+}
+
+Status read_repositories(Configuration& target, const Value& value) {
+  if (value.node.is_string()) {
+    RepositorySettings repository;
+    repository.name = "default";
+    repository.url = TRY(value.text());
+    target.repositories.push_back(std::move(repository));
+    return ok();
+  }
+  const auto* array = value.node.as_array();
+  if (array == nullptr) return value.wrong("must be a text, or tables [[repository]]");
+  for (const auto& node : *array) {
+    const auto* table = node.as_table();
+    if (table == nullptr) return value.wrong("must be a text, or tables [[repository]]");
+    RepositorySettings repository;
+    TRY(read_table(*table, repository, repository_keys(), {value.place.source, "[[repository]]"}));
+    if (repository.name.empty()) return config_error(value.place, node, "[[repository]] lacks \"name\"");
+    if (repository.url.empty()) return config_error(value.place, node, "[[repository]] lacks \"url\"");
+    for (const auto& other : target.repositories)
+      if (other.name == repository.name)
+        return config_error(value.place, node, fmt::format("two repositories are named \"{}\"", other.name));
+    target.repositories.push_back(std::move(repository));
+  }
+  if (target.repositories.empty()) return value.wrong("names no repository");
+  return ok();
+}
+
+const std::vector<Key<Configuration>>& top_keys() {
+  using T = Configuration;
+  static const std::vector<Key<T>> keys = {
+      {"repository", "path or URL", "Where backups go: a directory, or tables [[repository]] with name and url.",
+       [](T& t, const Value& v) { return read_repositories(t, v); }},
+      {"state_directory", "path",
+       "What pgmint remembers on this host, such as the newest log entry seen. Default: $XDG_STATE_HOME/pgmint, else "
+       "~/.local/state/pgmint.",
+       [](T& t, const Value& v) -> Status {
+         t.state_directory = TRY(v.absolute_path());
+         return ok();
+       }},
+      {"compression", "text",
+       "Of what is stored from now on: \"balanced\" (default: PostgreSQL's pages are taken apart, then zstd level 1), \"fast\" (then lz4), "
+       "\"small\" (then zstd level 5; \"small:LEVEL\"), \"none\"; or \"zstd:LEVEL\" or \"lz4\" alone.",
+       [](T& t, const Value& v) { return check_compression(t.compression, v); }},
+      {"compression_check", "boolean",
+       "Put pages and WAL that were taken apart together again and compare, before they are stored; a difference would be a defect of pgmint's, and the "
+       "they would be stored by zstd or lz4 alone. Costs about a tenth of a backup's processor time. Default: true.",
+       [](T& t, const Value& v) { return assign(t.compression_check, v.boolean()); }},
+      {"jobs", "number", "Threads of backup, restore and verify. Default: the machine's cores.",
+       [](T& t, const Value& v) { return assign(t.jobs, v.number(1, 256)); }},
+      {"log_level", "text",
+       "\"debug\", \"info\", \"warning\" or \"error\". Default: \"info\", \"warning\" for wal push and wal get.",
+       [](T& t, const Value& v) {
+         return check_word(t.log_level, v, {"debug", "info", "warning", "error"});
+       }},
+      {"progress", "text", "\"auto\" (a bar on a terminal, else lines; the default), \"plain\", \"json\" or \"none\".",
+       [](T& t, const Value& v) {
+         return check_word(t.progress, v, {"auto", "plain", "json", "none"});
+       }},
+      {"encryption", "table", "",
+       [](T& t, const Value& v) { return read_encryption(t.encryption, v, "[encryption]"); }},
+      {"cluster", "tables", "", [](T& t, const Value& v) { return read_clusters(t, v); }},
+      {"s3", "table", "", [](T& t, const Value& v) { return read_s3(t.s3, v, "[s3]"); }},
+      {"wal", "table", "",
+       [](T& t, const Value& v) -> Status {
+         return read_table(*TRY(v.table()), t.wal, wal_keys(), {v.place.source, "[wal]"});
+       }},
+      {"recovery", "table", "",
+       [](T& t, const Value& v) -> Status {
+         return read_table(*TRY(v.table()), t.recovery, recovery_keys(), {v.place.source, "[recovery]"});
+       }},
+  };
+  return keys;
+}
+
+}  // namespace
+
+Status read_top_level(const toml::table& table, Configuration& target, std::string_view source) {
+  return read_table(table, target, top_keys(), {source, "the top level"});
+}
+
+std::vector<KeyDocumentation> documented_keys() {
+  std::vector<KeyDocumentation> out;
+  document(out, "", top_keys());
+  document(out, "[encryption]", encryption_keys());
+  document(out, "[cluster.NAME]", cluster_keys());
+  document(out, "[cluster.NAME.retention]", retention_keys());
+  document(out, "[wal]", wal_keys());
+  document(out, "[recovery]", recovery_keys());
+  document(out, "[s3]", s3_keys());
+  document(out, "[[repository]]", repository_keys());
+  return out;
+}
+
+}  // namespace pgmint::cli

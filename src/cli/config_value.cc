@@ -1,0 +1,79 @@
+#include "cli/config_value.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "cli/nearest.h"
+
+namespace pgmint::cli {
+namespace {
+
+/// The table where an unknown key would have been right, if there is such a key.
+std::optional<std::string> right_table(std::string_view key) {
+  for (const auto& known : documented_keys())
+    if (known.key == key) return known.table.empty() ? "the top level, before the first table" : known.table;
+  return std::nullopt;
+}
+
+}  // namespace
+
+Error config_error(const Place& place, const toml::node& node, std::string message) {
+  return Error(Errc::Configuration, fmt::format("{}:{}: {}", place.source, node.source().begin.line, message));
+}
+
+Error unknown_key(const Place& place, const toml::key& key, const std::vector<std::string>& known) {
+  std::string advice = fmt::format("known are {}", fmt::join(known, ", "));
+  if (const auto table = right_table(key.str()))
+    advice = fmt::format("it belongs in {}", *table);
+  else if (const auto meant = nearest(key.str(), known))
+    advice = fmt::format("the nearest known one is \"{}\"", *meant);
+  return Error(Errc::Configuration,
+               fmt::format("{}:{}: unknown key \"{}\" in {}: {}", place.source, key.source().begin.line, key.str(), place.table, advice),
+               Hint{"man pgmint.toml lists every key"});
+}
+
+Error Value::wrong(std::string_view what) const {
+  return config_error(place, node, fmt::format("\"{}\" in {} {}", key, place.table, what));
+}
+
+Result<std::string> Value::text() const {
+  const auto* value = node.as_string();
+  if (value == nullptr) return wrong("must be a text in quotes");
+  if (value->get().empty()) return wrong("is empty");
+  if (value->get().find('\0') != std::string::npos) return wrong("holds a zero byte");
+  return value->get();
+}
+
+Result<std::string> Value::absolute_path() const {
+  auto value = TRY(text());
+  if (!value.starts_with('/')) return wrong(fmt::format("must be an absolute path, not \"{}\"", value));
+  return value;
+}
+
+Result<bool> Value::boolean() const {
+  const auto* value = node.as_boolean();
+  if (value == nullptr) return wrong("must be true or false");
+  return value->get();
+}
+
+Result<unsigned> Value::number(unsigned least, unsigned most) const {
+  const auto* value = node.as_integer();
+  if (value == nullptr) return wrong("must be a whole number");
+  if (value->get() < least || value->get() > most) return wrong(fmt::format("must be from {} to {}", least, most));
+  return static_cast<unsigned>(value->get());
+}
+
+Result<std::vector<std::string>> Value::texts() const {
+  const auto* array = node.as_array();
+  if (array == nullptr) return wrong("must be a list of texts: [\"a\", \"b\"]");
+  std::vector<std::string> all;
+  for (const auto& one : *array) all.push_back(TRY(Value{one, place, key}.text()));
+  return all;
+}
+
+Result<const toml::table*> Value::table() const {
+  if (const auto* value = node.as_table()) return value;
+  return wrong("must be a table");
+}
+
+}  // namespace pgmint::cli
