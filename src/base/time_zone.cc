@@ -182,6 +182,10 @@ std::optional<Counts> read_header(ByteView tzif, std::uint64_t at) {
   return Counts{count(0), count(1), count(2), count(3), count(4), count(5)};
 }
 
+Seconds clamped(TimePoint time) {
+  return std::clamp<Seconds>(std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count(), kFirstSecond, kLastSecond);
+}
+
 bool is_name(std::string_view name) {
   return !name.empty() && name[0] != '/' && name.find("..") == std::string_view::npos && name.find('\0') == std::string_view::npos;
 }
@@ -255,9 +259,8 @@ Result<TimeZone> TimeZone::parse(std::string name, ByteView tzif) {
   return TimeZone(std::move(name), Kind::Named, std::move(rules));
 }
 
-local_days TimeZone::day_of(TimePoint time) const {
-  const Seconds seconds =
-      std::clamp<Seconds>(std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count(), kFirstSecond, kLastSecond);
+std::chrono::seconds TimeZone::offset_at(TimePoint time) const {
+  const Seconds seconds = clamped(time);
   Seconds offset = 0;
   if (kind_ == Kind::System) {
     const std::time_t at = seconds;
@@ -266,7 +269,11 @@ local_days TimeZone::day_of(TimePoint time) const {
   } else if (kind_ == Kind::Named) {
     offset = rules_->offset_at(seconds);
   }
-  return local_days(std::chrono::floor<std::chrono::days>(std::chrono::seconds(seconds + offset)));
+  return std::chrono::seconds(offset);
+}
+
+local_days TimeZone::day_of(TimePoint time) const {
+  return local_days(std::chrono::floor<std::chrono::days>(std::chrono::seconds(clamped(time)) + offset_at(time)));
 }
 
 }  // namespace pgmint

@@ -26,6 +26,8 @@ class TimeZone {
   const std::string& name() const { return name_; }
   /// The calendar day that clocks on the wall show at that moment.
   std::chrono::local_days day_of(TimePoint time) const;
+  /// How far these clocks are ahead of UTC at that moment.
+  std::chrono::seconds offset_at(TimePoint time) const;
 
  private:
   struct Rules;

@@ -92,6 +92,7 @@ TEST(TimeZone, DaysAreThoseThatTheSystemsLibraryTells) {
       if (i % 2 == 0) seconds = seconds / 900 * 900 - static_cast<std::int64_t>(random.below(2));
       const TimePoint time{std::chrono::seconds(seconds)};
       ASSERT_EQ(zone->day_of(time), system.day_of(time)) << name << " at " << format_rfc3339(time);
+      ASSERT_EQ(zone->offset_at(time), system.offset_at(time)) << name << " at " << format_rfc3339(time);
     }
   }
 }
