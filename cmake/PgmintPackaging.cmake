@@ -20,7 +20,7 @@ foreach(name backup-db restore-db)
 endforeach()
 install(DIRECTORY "${manual_dir}/man1" "${manual_dir}/man5" DESTINATION "${CMAKE_INSTALL_MANDIR}")
 install(FILES "${manual_dir}/pgmint.bash" DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions" RENAME pgmint)
-install(FILES README.md packaging/pgmint.toml.example docs/manual/exit-codes.md docs/manual/logical-backups.md docs/manual/retention.md "${manual_dir}/changelog.gz" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(FILES README.md packaging/pgmint.toml.example packaging/recovery-plan.example.toml docs/manual/emergency.md docs/manual/exit-codes.md docs/manual/logical-backups.md docs/manual/retention.md "${manual_dir}/changelog.gz" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}" RENAME copyright)
 
 set(CPACK_PACKAGE_NAME pgmint)
@@ -32,7 +32,7 @@ set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION database)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)      # dependencies as the dynamic linker sees them
-set(CPACK_DEBIAN_PACKAGE_DEPENDS "libpq5")  # loaded at run time (src/postgres/connection.cc), so the linker does not see it
+set(CPACK_DEBIAN_PACKAGE_DEPENDS "libpq5, libcurl4")  # loaded at run time (src/postgres/connection.cc, src/service/http_probe.cc), so the linker does not see them
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "tzdata")  # for [cluster.NAME.retention] timezone
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "postgresql")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)

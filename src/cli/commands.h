@@ -25,6 +25,7 @@ const CommandSpec& expire_command();
 const CommandSpec& collect_command();
 const CommandSpec& hold_command();
 const CommandSpec& release_command();
+const CommandSpec& recover_command();
 const CommandSpec& repair_command();
 const CommandSpec& key_list_command();
 const CommandSpec& key_add_command();

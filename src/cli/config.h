@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "policy/retention.h"
+#include "service/contact.h"
 
 namespace pgmint::cli {
 
@@ -57,6 +58,7 @@ struct RetentionSettings {
 /// [recovery]: tables by how soon they are needed, as name, schema.name, with '*'.
 struct RecoverySettings {
   std::vector<std::string> high, medium;
+  std::optional<fs::path> plan;  ///< what pgmint recover runs when it is not told
 };
 
 struct ClusterSettings {
@@ -85,6 +87,7 @@ struct Configuration {
   std::vector<ClusterSettings> clusters;  ///< in the order of the file
   WalSettings wal;
   RecoverySettings recovery;
+  std::vector<service::Contact> contacts;
   std::optional<fs::path> state_directory;
   std::optional<std::string> compression;  ///< what codec::parse_codec() takes
   std::optional<bool> compression_check;

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "cli/config_value.h"
+#include "cli/contacts.h"
 #include "codec/compression.h"
 
 namespace pgmint::cli {
@@ -181,6 +182,11 @@ const std::vector<Key<RecoverySettings>>& recovery_keys() {
        [](T& t, const Value& v) { return assign(t.high, v.texts()); }},
       {"medium", "list of tables", "What comes next. Everything else follows.",
        [](T& t, const Value& v) { return assign(t.medium, v.texts()); }},
+      {"plan", "path", "The recovery plan: what recover runs when no plan is named, and what runbook shows.",
+       [](T& t, const Value& v) -> Status {
+         t.plan = TRY(v.absolute_path());
+         return ok();
+       }},
   };
   return keys;
 }
@@ -304,6 +310,7 @@ const std::vector<Key<Configuration>>& top_keys() {
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.wal, wal_keys(), {v.place.source, "[wal]"});
        }},
+      {"contact", "tables", "", [](T& t, const Value& v) { return read_contacts(t.contacts, v); }},
       {"recovery", "table", "",
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.recovery, recovery_keys(), {v.place.source, "[recovery]"});
@@ -326,6 +333,7 @@ std::vector<KeyDocumentation> documented_keys() {
   document(out, "[cluster.NAME.retention]", retention_keys());
   document(out, "[wal]", wal_keys());
   document(out, "[recovery]", recovery_keys());
+  document(out, "[[contact]]", contact_keys());
   document(out, "[s3]", s3_keys());
   document(out, "[[repository]]", repository_keys());
   return out;

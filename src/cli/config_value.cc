@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <array>
+#include <charconv>
+
 #include "cli/nearest.h"
 
 namespace pgmint::cli {
@@ -23,13 +26,13 @@ Error config_error(const Place& place, const toml::node& node, std::string messa
 
 Error unknown_key(const Place& place, const toml::key& key, const std::vector<std::string>& known) {
   std::string advice = fmt::format("known are {}", fmt::join(known, ", "));
-  if (const auto table = right_table(key.str()))
+  if (const auto table = place.other_file.empty() ? right_table(key.str()) : std::nullopt)
     advice = fmt::format("it belongs in {}", *table);
   else if (const auto meant = nearest(key.str(), known))
     advice = fmt::format("the nearest known one is \"{}\"", *meant);
   return Error(Errc::Configuration,
                fmt::format("{}:{}: unknown key \"{}\" in {}: {}", place.source, key.source().begin.line, key.str(), place.table, advice),
-               Hint{"man pgmint.toml lists every key"});
+               Hint{place.other_file.empty() ? "man pgmint.toml lists every key" : std::string(place.other_file)});
 }
 
 Error Value::wrong(std::string_view what) const {
@@ -63,6 +66,24 @@ Result<unsigned> Value::number(unsigned least, unsigned most) const {
   return static_cast<unsigned>(value->get());
 }
 
+Result<std::chrono::seconds> Value::duration(std::chrono::seconds least, std::chrono::seconds most) const {
+  std::int64_t count = 0;
+  if (const auto* seconds = node.as_integer()) {
+    count = seconds->get();
+  } else {
+    const auto written = node.is_string() ? TRY(text()) : "";
+    const auto* const end = written.data() + written.size();
+    const auto [unit, error] = std::from_chars(written.data(), end, count);
+    const std::string_view units = "smhd";
+    constexpr std::array<std::int64_t, 4> kSeconds = {1, 60, 3600, 86400};
+    const auto known = error == std::errc() && end - unit == 1 ? units.find(*unit) : std::string_view::npos;
+    if (known == std::string_view::npos) return wrong("must be a number of seconds, or a text such as \"90s\", \"10m\", \"2h\"");
+    count = count < 0 || count > most.count() ? most.count() + 1 : count * kSeconds[known];
+  }
+  if (count < least.count() || count > most.count()) return wrong(fmt::format("must be from {} s to {} s", least.count(), most.count()));
+  return std::chrono::seconds(count);
+}
+
 Result<std::vector<std::string>> Value::texts() const {
   const auto* array = node.as_array();
   if (array == nullptr) return wrong("must be a list of texts: [\"a\", \"b\"]");
@@ -74,6 +95,15 @@ Result<std::vector<std::string>> Value::texts() const {
 Result<const toml::table*> Value::table() const {
   if (const auto* value = node.as_table()) return value;
   return wrong("must be a table");
+}
+
+Result<std::vector<const toml::table*>> Value::tables() const {
+  const auto* array = node.as_array();
+  std::vector<const toml::table*> all;
+  if (array != nullptr)
+    for (const auto& one : *array) all.push_back(one.as_table());
+  if (array == nullptr || std::ranges::find(all, nullptr) != all.end()) return wrong(fmt::format("must be tables [[{}]]", key));
+  return all;
 }
 
 }  // namespace pgmint::cli

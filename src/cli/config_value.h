@@ -8,6 +8,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,7 @@ namespace pgmint::cli {
 struct Place {
   std::string_view source;
   std::string table;  ///< "[encryption]", or "the top level"
+  std::string_view other_file{};  ///< not the configuration: what tells its keys, such as "man pgmint.toml lists every key"
 };
 
 /// "pgmint.toml:12: message".
@@ -36,8 +38,10 @@ struct Value {
   Result<std::string> absolute_path() const;
   Result<bool> boolean() const;
   Result<unsigned> number(unsigned least, unsigned most) const;
+  Result<std::chrono::seconds> duration(std::chrono::seconds least, std::chrono::seconds most) const;  ///< whole seconds, or "90s", "10m", "2h", "1d"
   Result<std::vector<std::string>> texts() const;
   Result<const toml::table*> table() const;
+  Result<std::vector<const toml::table*>> tables() const;  ///< [[name]]
 };
 
 /// One key that a table may hold. Without a text it stands for a group of tables in the manual.

@@ -102,7 +102,7 @@ std::string man_overview() {
   out += exit_section({{1, "A negative answer: nothing was found."},
                        {5, "Busy: somebody else holds what is needed."},
                        {9, "PostgreSQL refused or went away."},
-                       {10, "An objective is breached (status)."}});
+                       {10, "An objective is breached (status), or a step of a recovery failed."}});
   out += ".SH ENVIRONMENT\n";
   for (const auto& variable : documented_variables()) out += tagged(variable.name, variable.text);
   out += ".SH FILES\n" + tagged(kDefaultConfigFile, "The configuration.") + ".SH SEE ALSO\n";

@@ -21,12 +21,9 @@ std::string absolute(const std::string& path) {
   return ignored ? path : full.string();
 }
 
-/// This program with the configuration that it was run with.
 std::string self(Context& context) {
-  std::string text = shell_quoted(own_path());
-  const auto configuration = context.configuration();
-  if (configuration && !(*configuration)->file.empty() && (*configuration)->file != kDefaultConfigFile)
-    text += " --config " + shell_quoted(absolute((*configuration)->file.string()));
+  std::string text;
+  for (const auto& word : own_command(context)) text += (text.empty() ? "" : " ") + shell_quoted(word);
   return text;
 }
 
@@ -41,6 +38,14 @@ std::string shell_quoted(std::string_view word) {
   std::string quoted = "'";
   for (char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return quoted + "'";
+}
+
+std::vector<std::string> own_command(Context& context) {
+  std::vector<std::string> words = {own_path()};
+  const auto configuration = context.configuration();
+  if (configuration && !(*configuration)->file.empty() && (*configuration)->file != kDefaultConfigFile)
+    words.insert(words.end(), {"--config", absolute((*configuration)->file.string())});
+  return words;
 }
 
 std::string archive_command_line(Context& context) {

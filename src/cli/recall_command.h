@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "cli/context.h"
 
@@ -9,6 +10,9 @@ namespace pgmint::cli {
 
 /// Quotes a word for /bin/sh where that is needed.
 std::string shell_quoted(std::string_view word);
+
+/// This program with the configuration that it was run with: {"/usr/bin/pgmint", "--config", FILE}.
+std::vector<std::string> own_command(Context& context);
 
 /// "/usr/bin/pgmint --config FILE wal push "%p"": this program, this configuration.
 std::string archive_command_line(Context& context);

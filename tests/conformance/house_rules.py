@@ -35,7 +35,7 @@ NO_SERVER = {"repository", "policy"}
 LIBRARIES = [
     ("OpenSSL", re.compile(r"openssl/"), {"crypto"}, {"src/crypto/openssl_handles.h"}),
     ("libpq", re.compile(r"(postgresql/)?libpq"), {"postgres"}, set()),
-    ("libcurl", re.compile(r"curl/"), {"storage"}, set()),
+    ("libcurl", re.compile(r"curl/"), {"storage", "service"}, set()),
     ("zstd", re.compile(r"zstd"), {"codec"}, set()),
     ("lz4", re.compile(r"lz4"), {"codec"}, set()),
     ("spdlog", re.compile(r"spdlog/"), {"base"}, set()),
