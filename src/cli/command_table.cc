@@ -13,7 +13,7 @@ namespace {
 
 /// Verbs that the command line is to have one day. Naming them is better than "unknown", and pretending would be worse.
 constexpr std::string_view kLaterVerbs[] = {"plan",    "roles",   "policy", "schedule",  "daemon",     "metrics",
-                                            "runbook", "report", "replicate", "wal receive"};
+                                            "report", "replicate", "wal receive"};
 
 Error later_version(std::string_view verb) {
   return Error(Errc::Precondition, fmt::format("{}: not in this version (pgmint {})", verb, PGMINT_VERSION),
@@ -31,7 +31,7 @@ const std::vector<const CommandSpec*>& all_commands() {
       &doctor_command(),     &hold_command(),         &release_command(),       &expire_command(),
       &collect_command(),    &repair_command(),       &key_list_command(),      &key_add_command(),
       &key_remove_command(), &key_rotate_command(),   &key_check_command(),     &audit_list_command(),
-      &audit_verify_command(), &cluster_adopt_command(), &recover_command(),
+      &audit_verify_command(), &cluster_adopt_command(), &recover_command(), &runbook_command(),
   };
   return commands;
 }

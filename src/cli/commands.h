@@ -26,6 +26,7 @@ const CommandSpec& collect_command();
 const CommandSpec& hold_command();
 const CommandSpec& release_command();
 const CommandSpec& recover_command();
+const CommandSpec& runbook_command();
 const CommandSpec& repair_command();
 const CommandSpec& key_list_command();
 const CommandSpec& key_add_command();
