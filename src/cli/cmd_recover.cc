@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
@@ -209,6 +210,8 @@ Result<int> run(Context& context) {
   for (const auto& step : loaded.plan.steps)
     for (const auto& problem : misgivings(step)) log_warning("step {}: {}", step.name, problem);
 
+  // A connection that drops must not cost three hours of restore: it goes on, and whoever comes back is told that it runs.
+  std::signal(SIGHUP, SIG_IGN);
   RecoveryOnHost world(context, loaded.plan, store, record);
   const auto ended = service::run_recovery(loaded.plan, record, options, world, system_clock(), context.cancel());
   log_incidents(context, store, record);

@@ -374,6 +374,19 @@ def test_two_at_once_are_refused(bare):
     assert end(running, signal.SIGTERM)[0] == 130
 
 
+def test_a_connection_that_drops_does_not_end_it(bare):
+    tool, plan = bare
+    started, released = plan.folder / "started", plan.folder / "released"
+    plan.step("waits", command=["sh", "-c", f"touch {started}; until [ -e {released} ]; do sleep 0.05; done"], check="none")
+    running = tool.start("recover", plan.path)
+    wait_until(started.exists, "it has begun")
+    os.killpg(running.pid, signal.SIGHUP)
+    tool.refuses("recover", plan.path, code=5, naming="another recovery")
+    released.touch()
+    running.communicate(timeout=30)
+    assert running.returncode == 0 and journal_of(incidents(tool)[0])["state"] == "ended"
+
+
 def test_from_begins_there(bare):
     tool, plan = bare
     for name in ("one", "two", "three"):
