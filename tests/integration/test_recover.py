@@ -236,10 +236,10 @@ def test_a_step_over_its_limit_is_ended_with_its_children_and_tried_again(bare):
     tool, plan = bare
     flag, pids = plan.folder / "flag", plan.folder / "pids"
     script = f"[ -e {flag} ] && exit 0; touch {flag}; (trap '' TERM; echo sub; sleep 600 & echo $! >> {pids}; wait) & echo $! >> {pids}; echo words; sleep 600"
-    plan.step("slow", command=["sh", "-c", script], check={"command": ["test", "-e", str(flag)]}, timeout="1s", retries=1, retry_after=0)
+    plan.step("slow", command=["sh", "-c", script], check={"command": ["test", "-e", str(flag)]}, timeout="2s", retries=1, retry_after=0)
     done = tool.run("recover", plan.path, "--json").json
     attempts = done["steps"][0]["attempts"]
-    assert "had not ended after 1.0 s" in attempts[0]["outcome"] and "words" in attempts[0]["outcome"]
+    assert "had not ended after 2.0 s" in attempts[0]["outcome"] and "words" in attempts[0]["outcome"]
     assert attempts[1]["outcome"] == "done"
     assert len(pids.read_text().split()) == 2 and all(gone(int(pid)) for pid in pids.read_text().split())
 
@@ -403,7 +403,7 @@ def test_whoever_waits_is_told_every_ten_seconds_what_the_service_says(bare):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         plan.step("page", check={"http": f"http://127.0.0.1:{server.server_port}/"}, timeout="30s")
-        plan.step("never", check={"http": f"http://127.0.0.1:{server.server_port}/", "status": 204}, timeout="1s")
+        plan.step("never", check={"http": f"http://127.0.0.1:{server.server_port}/", "status": 204}, timeout="3s")
         failed = tool.run("recover", plan.path, "--json", code=10).json
         assert failed["steps"][0]["state"] == "done" and next(answers, None) is None
         assert "answered 200 where 204 was expected" in failed["steps"][1]["attempts"][0]["outcome"]
@@ -428,7 +428,7 @@ def test_pages_are_looked_at_by_tls_13_and_a_certificate_that_is_trusted(bare):
     try:
         good, old = (f"https://localhost:{server.server_port}/" for server in servers)
         keys = {"timeout": "1s", "on_failure": "continue"}
-        plan.step("trusted", check={"http": good, "ca_file": certificate}, **keys)
+        plan.step("trusted", check={"http": good, "ca_file": certificate}, timeout="30s")
         plan.step("not trusted", check={"http": good}, **keys)
         plan.step("too old", check={"http": old, "ca_file": certificate}, **keys)
         plan.step("another name", check={"http": good.replace("localhost", "127.0.0.1"), "ca_file": certificate}, **keys)
