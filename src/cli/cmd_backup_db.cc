@@ -29,7 +29,7 @@ Result<int> run(Context& context) {
   const auto& configuration = *TRY(context.configuration());
   const auto* only = configuration.clusters.size() == 1 ? &configuration.clusters.front() : nullptr;
   DumpChoice choice;
-  choice.connect = connect_options(arguments, only != nullptr ? only->connection : "");
+  choice.connect = TRY(connect_options(arguments, only != nullptr ? only->connection : ""));
   choice.connect.database = *arguments.get("--db");
   choice.databases = {*arguments.get("--db")};
   choice.note = arguments.get("--note").value_or("");

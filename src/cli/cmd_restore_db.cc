@@ -131,7 +131,7 @@ Result<int> restore(Context& context) {
 
   ProgressDisplay display(progress_mode(context));
   logical::LoadRequest request{.cluster = *found.cluster, .session = found.session, .source = {}, .connect = {}, .target = *database};
-  request.connect = connect_options(arguments, settings != nullptr ? settings->connection : "");
+  request.connect = TRY(connect_options(arguments, settings != nullptr ? settings->connection : ""));
   request.connect.database = "postgres";  // never the one that is to be renamed
   if (*database == "postgres") request.connect.database = "template1";
   const auto overview = TRY(logical::read_overview(*found.cluster, found.session));

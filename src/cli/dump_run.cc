@@ -52,14 +52,19 @@ std::string conninfo_value(std::string_view value) {
 
 }  // namespace
 
-postgres::ConnectOptions connect_options(const Arguments& arguments, const std::string& configured) {
+Result<postgres::ConnectOptions> connect_options(const Arguments& arguments, const std::string& configured) {
   postgres::ConnectOptions options;
   const auto host = arguments.get("--host");
   // Another host's port and user are not the configured one's.
   if (!host) options.conninfo = configured;
   const bool is_uri = options.conninfo.find("://") != std::string::npos;
   for (const auto& [option, keyword] : {std::pair("--host", "host"), std::pair("--port", "port"), std::pair("--user", "user")})
-    if (const auto value = arguments.get(option); value && !is_uri) options.conninfo += fmt::format(" {}={}", keyword, conninfo_value(*value));
+    if (const auto value = arguments.get(option)) {
+      if (is_uri)
+        return Error(Errc::Usage, fmt::format("{} {} has no place: the configured connection is a URI, which says it itself", option, *value),
+                     Hint{"add --host, for another server; or write the connection as key=value pairs"});
+      options.conninfo += fmt::format(" {}={}", keyword, conninfo_value(*value));
+    }
   return options;
 }
 

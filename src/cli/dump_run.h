@@ -23,7 +23,7 @@ Result<postgres::SystemIdentifier> identifier_of(Context& context, const postgre
 /// @errors as logical::dump
 Result<int> run_dump(Context& context, const std::string& cluster, const DumpChoice& choice);
 
-/// --host, --port and --user over what is configured. @param configured  conninfo; may be empty
-postgres::ConnectOptions connect_options(const Arguments& arguments, const std::string& configured);
+/// --host, --port and --user over what is configured. @param configured  conninfo; may be empty. @errors Usage: --port or --user beside a URI
+Result<postgres::ConnectOptions> connect_options(const Arguments& arguments, const std::string& configured);
 
 }  // namespace pgmint::cli

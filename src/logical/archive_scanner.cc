@@ -57,7 +57,7 @@ class ContentsReader {
     const auto count = TRY(integer());
     if (count < 0 || static_cast<std::uint64_t>(count) > kContentsMax / kEntryMin) return damage("impossible number of entries");
     for (std::int64_t i = 0; i < count; ++i) {
-      contents.entries.push_back(TRY(entry(minor, offset_size, kinds.emplace_back(), contents.create_database)));
+      contents.entries.push_back(TRY(entry(minor, offset_size, kinds.emplace_back(), contents)));
     }
     return contents;
   }
@@ -88,7 +88,7 @@ class ContentsReader {
     return std::optional<std::string>(as_text(TRY(raw(static_cast<std::size_t>(length)))));
   }
 
-  Result<DumpEntry> entry(unsigned minor, std::size_t offset_size, DataKind& data, std::string& create_database) {
+  Result<DumpEntry> entry(unsigned minor, std::size_t offset_size, DataKind& data, DumpContents& contents) {
     DumpEntry e;
     e.id = TRY(integer());
     const bool has_data = TRY(integer()) != 0;
@@ -101,7 +101,8 @@ class ContentsReader {
     e.section = static_cast<DumpSection>(section);
     auto made = TRY(text());
     const bool through_root = made && made->starts_with(kThroughRoot);
-    if (e.kind == "DATABASE") create_database = std::move(made).value_or("");
+    if (e.kind == "DATABASE") contents.create_database = std::move(made).value_or("");
+    else if (e.kind == "DATABASE PROPERTIES" || e.name.starts_with("DATABASE ")) contents.database_sql += std::move(made).value_or("");
     TRY(text());  // how it is dropped
     const bool is_copy = TRY(text()).value_or("").starts_with("COPY ");
     data = !has_data ? DataKind::None : is_copy && !through_root ? DataKind::Rows : DataKind::Other;
@@ -129,6 +130,11 @@ class ContentsReader {
 };
 
 }  // namespace
+
+Result<DumpContents> read_table_of_contents(ByteView head) {
+  std::vector<DataKind> kinds;
+  return ContentsReader(head).read(kinds);
+}
 
 const DumpEntry* DumpContents::find_data(std::string_view schema, std::string_view table) const {
   const auto found = std::ranges::find_if(entries, [&](const DumpEntry& e) { return e.kind == "TABLE DATA" && e.schema == schema && e.name == table; });

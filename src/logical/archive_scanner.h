@@ -34,6 +34,7 @@ struct DumpContents {
   std::string database, server_version, dump_version;
   std::string archive_version;    ///< "1.14"
   std::string create_database;    ///< the statement that makes the database; empty: the archive has none
+  std::string database_sql;       ///< what it says of the database itself: settings, grants, comment; only read_table_of_contents() knows it
   bool compressed = false;        ///< the data of tables; their rows are not counted then
   std::uint64_t data_start = 0;   ///< header and table of contents lie before
   std::uint64_t length = 0;       ///< of the archive
@@ -43,6 +44,9 @@ struct DumpContents {
   std::uint64_t rows() const;     ///< that were counted
   std::size_t tables() const;     ///< with data
 };
+
+/// Of an archive's first `data_start` bytes; where data stands is not known from them. @errors Corruption
+Result<DumpContents> read_table_of_contents(ByteView head);
 
 /// Takes an archive in pieces of any size. Not thread-safe.
 class ArchiveScanner {

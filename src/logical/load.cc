@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "logical/client_programs.h"
+#include "logical/database_sql.h"
 #include "logical/restorer.h"
 #include "logical/stream_reader.h"
 
@@ -26,12 +27,6 @@ constexpr std::size_t kNamed = 10;  ///< in a message
 constexpr int kRenameTries = 100;
 constexpr auto kRenameWait = std::chrono::milliseconds(100);
 constexpr std::string_view kObjectInUse = "55006";
-
-std::string sql_name(std::string_view name) {
-  std::string text = "\"";
-  for (const char c : name) text += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return text + "\"";
-}
 
 std::string table_name(const DumpEntry& entry) { return entry.schema.empty() ? entry.name : fmt::format("{}.{}", entry.schema, entry.name); }
 
@@ -73,7 +68,8 @@ class Run {
     options.database = filled_;
     const auto archive = dump_.files.find(database_directory(source_) + "/" + std::string(kArchiveFile));
     if (archive == dump_.files.end() || archive->second.kind != FileKind::Stream) return Error(Errc::Corruption, fmt::format("the dump of {} is not in the backup", source_));
-    Restorer restorer({request_.cluster, std::get<repository::RecordLocation>(archive->second.content), contents_, programs_, options, request_.no_owner, request_.cancel});
+    archive_ = std::get<repository::RecordLocation>(archive->second.content);
+    Restorer restorer({request_.cluster, archive_, contents_, programs_, options, request_.no_owner, request_.cancel});
     if (request_.choice.data_only) TRY(count_before());
     restorer_ = &restorer;
     tell(LoadStep::Schema);
@@ -81,7 +77,10 @@ class Run {
     for (const auto& stage : plan_.stages) TRY(take_stage(stage));
     tell(LoadStep::Analyze);
     TRY(in_filled("ANALYZE"));
+    TRY(describe_database());
     TRY(swap());
+    const auto said = restorer.warnings();
+    report_.warnings.insert(report_.warnings.end(), said.begin(), said.end());
     report_.took = clock_.now() - started_;
     return ok();
   }
@@ -159,6 +158,30 @@ class Run {
     }
     TRY(server_->execute(fmt::format("CREATE DATABASE {}{}", sql_name(name), how)).context(fmt::format("create database {}", name)));
     made_ = true;
+    // Before anything is loaded: what belongs to its owner may need his rights on schema public.
+    const auto entry = std::ranges::find(contents_.entries, "DATABASE", &DumpEntry::kind);
+    if (request_.no_owner || entry == contents_.entries.end() || entry->owner.empty()) return ok();
+    auto owned = server_->execute(fmt::format("ALTER DATABASE {} OWNER TO {}", sql_name(name), sql_name(entry->owner)));
+    if (!owned) return std::move(owned).failure().with_hint(Hint{fmt::format("restore as a superuser or a member of {}, or give everything to yourself: --no-owner", entry->owner)});
+    return ok();
+  }
+
+  /// Settings, grants and comment of a database that was made here; pg_restore leaves them to who makes it.
+  Status describe_database() {
+    if (!made_ || described_) return ok();
+    described_ = true;
+    auto reader = TRY(StreamReader::open(request_.cluster, archive_, 1, request_.cancel));
+    Bytes head;
+    TRY(reader.read({{0, contents_.data_start}}, [&](ByteView bytes) -> Result<bool> {
+      append(head, bytes);
+      return true;
+    }));
+    const auto contents = TRY(read_table_of_contents(head));
+    for (const auto& statement : database_statements(contents.database_sql, contents.database, filled_)) {
+      if (request_.no_owner && is_about_roles(statement)) continue;
+      // The rows are there and whole: one that is left out is told, and ends nothing.
+      if (auto done = server_->execute(statement); !done) report_.warnings.push_back(fmt::format("not restored: {}: {}", statement, done.failure().describe()));
+    }
     return ok();
   }
 
@@ -193,6 +216,7 @@ class Run {
   /// The loaded database takes the name of the one that is there, which is kept under another.
   Status swap() {
     if (!swaps_) return ok();
+    TRY(describe_database());
     tell(LoadStep::Swap);
     const auto kept = fmt::format("{}_before_{}", target_, format_compact(started_));
     TRY(server_->execute(fmt::format("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", sql_name(target_))));
@@ -270,6 +294,7 @@ class Run {
   LoadReport report_;
   DumpOverview dump_;
   DumpContents contents_;
+  repository::RecordLocation archive_;  ///< the stream's index
   LoadPlan plan_;
   ClientPrograms programs_;
   std::optional<postgres::Connection> server_;
@@ -277,6 +302,7 @@ class Run {
   std::string source_, target_;
   std::string filled_;   ///< the database that is being filled
   bool made_ = false;    ///< it was made here, and is not yet what it is to be
+  bool described_ = false;
   bool swaps_ = false;   ///< it takes the name of another in the end
   std::uint64_t bytes_total_ = 0;
   std::map<const DumpEntry*, std::uint64_t> before_;  ///< rows that were there

@@ -60,7 +60,7 @@ struct LoadReport {
   std::vector<std::pair<std::string, std::chrono::microseconds>> ready;
   /// Tables whose rows are not as many as were dumped: "public.orders: 10 rows, 12 were dumped".
   std::vector<std::string> differences;
-  std::vector<std::string> warnings;
+  std::vector<std::string> warnings;      ///< pg_restore's words where it succeeded
 };
 
 /// A database that is there and holds something is left as it is: the dump is loaded beside it, then they are swapped by rename, and the old one is

@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/child_process.h"
 #include "base/task_group.h"
 
@@ -53,7 +55,13 @@ Status Restorer::run(const LoadTask& task) {
   if (status != 0)
     return Error(Errc::Postgres, fmt::format("pg_restore failed with status {}: {}", status, one_line(child->errors())),
                  Hint{"see also the server's log; --no-owner restores without roles and grants"});
+  if (auto said = one_line(child->errors()); !said.empty()) keep_warning(std::move(said));
   return fed;
+}
+
+void Restorer::keep_warning(std::string text) {
+  const std::lock_guard lock(mutex_);
+  if (std::ranges::find(warnings_, text) == warnings_.end()) warnings_.push_back(std::move(text));
 }
 
 Status Restorer::run(const std::vector<LoadTask>& tasks, const std::function<void()>& tick) {

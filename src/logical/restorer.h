@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <mutex>
 
 #include "logical/client_programs.h"
 #include "logical/load_plan.h"
@@ -28,13 +29,19 @@ class Restorer {
   Status run(const LoadTask& task);
   /// Several at once; `tick` is called from this thread a few times a second meanwhile. @errors of the first that failed
   Status run(const std::vector<LoadTask>& tasks, const std::function<void()>& tick);
+  /// What pg_restore said and yet succeeded, once each. Call when nothing runs.
+  std::vector<std::string> warnings() const { return warnings_; }
   std::uint64_t bytes_done() const { return bytes_done_.load(); }
   /// Its connections go to another database from now on.
   void set_database(std::string database) { settings_.connect.database = std::move(database); }
 
  private:
+  void keep_warning(std::string text);
+
   Settings settings_;
   std::atomic<std::uint64_t> bytes_done_{0};
+  std::mutex mutex_;
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace pgmint::logical

@@ -221,6 +221,37 @@ def test_names_that_look_like_sql(shop):
         assert cluster.one('select a from "t WITH ""x"', database=target) == 1
 
 
+def test_a_restored_database_belongs_to_whom_it_did_with_its_settings_and_grants(shop):
+    cluster, tool = shop
+    cluster.sql("create role mint_app; create role reader")
+    for statement in ("alter database shop owner to mint_app", "alter database shop set search_path to app, public", "alter database shop connection limit 40",
+                      "alter role reader in database shop set work_mem to '7MB'", "revoke connect on database shop from public", "grant connect on database shop to reader",
+                      "comment on database shop is 'DATABASE shop; it''s here'", "alter database shop set my.note to 'a; DATABASE shop \\ b'"):
+        cluster.sql(statement)
+
+    def described(name):
+        return cluster.sql("select pg_get_userbyid(datdba), datconnlimit, (select array_agg(x::text order by x::text) from unnest(datacl) x), shobj_description(oid, 'pg_database'), "
+                           "(select array_agg(setrole::regrole::text || array_to_string(setconfig, '|') order by setrole) from pg_db_role_setting where setdatabase = d.oid) "
+                           "from pg_database d where datname = %s", name)
+
+    original = described("shop")
+    assert original[0][0] == "mint_app" and original[0][1] == 40
+    dump(tool)
+    assert load(tool, "copy", "--from-db", "shop", "--backup", "latest")["warnings"] == []
+    assert described("copy") == original
+    load(tool, "shop", "--backup", "latest")  # swapped
+    assert described("shop") == original
+    load(tool, "mine", "--from-db", "shop", "--backup", "latest", "--no-owner")
+    mine = described("mine")
+    assert mine[0][0] == "postgres" and mine[0][1] == 40 and mine[0][2] is None and "reader" not in str(mine[0][4])
+    # What cannot be had is told; the rows are there all the same.
+    for (database,) in cluster.sql("select datname from pg_database where datname <> 'mine' and not datistemplate and datname <> 'postgres'"):
+        cluster.sql(f'revoke all on database "{database}" from reader; alter role reader in database "{database}" reset all')
+    cluster.sql("drop role reader")
+    told = load(tool, "later", "--from-db", "shop", "--backup", "latest")["warnings"]
+    assert len(told) == 2 and all("reader" in warning for warning in told), told
+
+
 def test_dumps_come_back_when_the_log_is_rebuilt(shop):
     cluster, tool = shop
     first = dump(tool)
