@@ -6,6 +6,7 @@
 #include "cli/cluster_choice.h"
 #include "cli/commands.h"
 #include "repository/collect.h"
+#include "storage/posix_store.h"
 
 namespace pgmint::cli {
 namespace {
@@ -14,6 +15,9 @@ Result<int> run(Context& context) {
   const bool dry_run = context.arguments().has("--dry-run");
   auto clusters = TRY(clusters_to_show(context, context.arguments().get("--cluster")));
   std::uint64_t objects = 0, bytes = 0;
+  const auto root = TRY(TRY(context.place())->settings.directory());
+  const auto old = system_clock().now() - storage::kTemporaryFilesStay;
+  const auto left = TRY(dry_run ? storage::find_temporary_files(root, old) : storage::sweep_temporary_files(root, old));
   Json each = Json::array();
   for (const auto& cluster : clusters) {
     TRY(context.cancel().check());
@@ -42,8 +46,15 @@ Result<int> run(Context& context) {
           "cluster {}: {} objects ({}) belong to no session that the log knows; they are never removed by themselves",
           name, done.unknown.size(), human(ByteCount(done.unknown_bytes))));
   }
-  context.output().document(
-      {{"dry_run", dry_run}, {"objects", objects}, {"size_bytes", bytes}, {"clusters", std::move(each)}});
+  if (left.files > 0)
+    context.output().line(fmt::format("{} {} that writers which died had left, {}", dry_run ? "would remove" : "removed", counted(left.files, "temporary file"),
+                                      human(ByteCount(left.bytes))));
+  context.output().document({{"dry_run", dry_run},
+                             {"objects", objects},
+                             {"size_bytes", bytes},
+                             {"temporary_files", left.files},
+                             {"temporary_bytes", left.bytes},
+                             {"clusters", std::move(each)}});
   return 0;
 }
 
@@ -55,7 +66,7 @@ const CommandSpec& collect_command() {
       .summary = "remove what no backup needs",
       .description = {"Ends sessions whose lease has passed, such as that of a backup whose host died, and removes the "
                       "objects that no backup, no hold and no running operation needs: what expire has let go, WAL among it. "
-                      "Nothing goes before the log says durably that it may."},
+                      "Nothing goes before the log says durably that it may. Temporary files that a writer left when it was killed go after a day."},
       .positionals = {},
       .options =
           {{.name = "--dry-run", .value = "", .text = "Show what would go; change nothing."},

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -12,12 +13,15 @@
 #include "cli/secrets.h"
 #include "cli/store_probe.h"
 #include "postgres/server_facts.h"
+#include "storage/posix_store.h"
 
 namespace pgmint::cli {
 namespace {
 
 constexpr auto kClockSkewMax = std::chrono::seconds(5);
 constexpr std::uint64_t kFreeSpaceMin = std::uint64_t{1} << 30;
+/// Where scripts of before put dumps, encrypted or not.
+constexpr const char* kWorkingFolders[] = {"/tmp/db-backups", "/tmp/db-restores"};
 
 enum class State { Ok, Warning, Failed };
 
@@ -113,7 +117,10 @@ class Examination {
       fail("repository create-if-absent", probed.error());
     else
       good("repository create-if-absent", "of 16 racers one succeeded, an existing object was refused");
-    if (const auto directory = (*place)->settings.directory()) examine_space(*directory);
+    if (const auto directory = (*place)->settings.directory()) {
+      examine_space(*directory);
+      examine_temporary_files(*directory);
+    }
     return true;
   }
 
@@ -140,6 +147,50 @@ class Examination {
            "make room, or set a larger file system");
     else
       good("repository space", fmt::format("{} free", human(ByteCount(*space))));
+  }
+
+  void examine_temporary_files(const fs::path& directory) {
+    const auto left = storage::find_temporary_files(directory, system_clock().now() - storage::kTemporaryFilesStay);
+    if (!left) return fail("temporary files", left.error());
+    if (left->files > 0)
+      warn("temporary files", fmt::format("{} that writers which died had left, {}", counted(left->files, "file"), human(ByteCount(left->bytes))), "pgmint collect");
+    else
+      good("temporary files", "none is left over");
+    for (const auto* folder : kWorkingFolders) {
+      std::size_t files = 0;
+      const auto listed = list_directory(folder, [&](const std::string&, unsigned char) -> Status {
+        ++files;
+        return ok();
+      });
+      if (listed && files > 0)
+        warn("temporary files", fmt::format("{} holds {}, of other scripts: pgmint never writes there by itself, and they may be readable", folder, counted(files, "file")),
+             fmt::format("look, import what is needed (pgmint import), then remove them: ls -la {}", folder));
+    }
+  }
+
+  /// What the role of `connection` needs for backups: a missing right is found here, not at 01:00.
+  template <class Name>
+  void examine_privileges(const Name& name, postgres::Connection& connection) {
+    const bool since_15 = connection.version().major >= 15;
+    const auto rights = connection.query(fmt::format(
+        "SELECT current_user, r.rolsuper, has_function_privilege('{}', 'EXECUTE'), has_function_privilege('pg_switch_wal()', 'EXECUTE'), "
+        "pg_has_role('pg_read_all_settings', 'USAGE') FROM pg_catalog.pg_roles r WHERE r.rolname = current_user",
+        since_15 ? "pg_backup_start(text,boolean)" : "pg_start_backup(text,boolean,boolean)"));
+    if (!rights) return fail(name("privileges"), rights.error());
+    if (rights->rows.size() != 1) return;
+    const auto& row = rights->rows.front();
+    const auto may = [&](std::size_t column) { return row.at(column) == "t"; };
+    const auto role = row.at(0).value_or("");
+    std::vector<std::string> lacks;
+    if (!may(2)) lacks.emplace_back("start a backup");
+    if (!may(3)) lacks.emplace_back("switch WAL");
+    if (!may(4)) lacks.emplace_back("see all settings");
+    if (may(1))
+      good(name("privileges"), fmt::format("{} is a superuser; less is enough (pgmint roles)", role));
+    else if (lacks.empty())
+      good(name("privileges"), fmt::format("{} may do what a backup needs", role));
+    else
+      warn(name("privileges"), fmt::format("{} may not {}: backups would fail", role, fmt::join(lacks, ", nor ")), "pgmint roles --role backup | psql -X -d postgres");
   }
 
   void examine_server(const ClusterSettings& settings) {
@@ -177,6 +228,7 @@ class Examination {
     else
       good(name("server"), fmt::format("PostgreSQL {}.{}{}", version.major, facts.version_num % 100,
                                        facts.in_recovery ? ", a standby" : ""));
+    examine_privileges(name, connection);
     examine_archiving(name, facts);
     if (!facts.data_checksums)
       warn(name("page checksums"), "off: damage in pages cannot be seen",
@@ -222,6 +274,18 @@ class Examination {
       good(std::move(name), "agrees with the server's");
   }
 
+  /// The key opens a slot; whether it also opens data is another question.
+  void examine_decryption(const ClusterHealth& health) {
+    if (health.backups.empty()) return;
+    const auto& newest = health.backups.back();
+    if (newest.root)
+      good(fmt::format("{}: decryption", health.name), fmt::format("the manifest of {} opens", newest.snap.name));
+    if (health.proofs.packs == 0)
+      warn(fmt::format("{}: last verified", health.name), "no stored byte was ever read back", fmt::format("pgmint verify {} --read-data", health.name));
+    else
+      good(fmt::format("{}: last verified", health.name), proofs_text(health.proofs));
+  }
+
   void examine_health() {
     const auto all = health_of_all(context_, std::nullopt);
     if (!all) return fail("backups", all.error());
@@ -237,6 +301,7 @@ class Examination {
           fail(fmt::format("{}: {}", health.name, problem.code), problem.message, problem.hint,
                problem.code == "wal-gap" ? Errc::Corruption : Errc::Objective);
       }
+      examine_decryption(health);
       if (fine)
         good(fmt::format("{}: backups", health.name), counted(health.backups.size(), "backup") + ", no WAL missing");
     }

@@ -190,10 +190,12 @@ Status list_temporaries(const DirectoryTree& tree, const std::string& directory,
   return ok();
 }
 
-Result<std::uint64_t> sweep_temporary_files(const fs::path& root, TimePoint older_than) {
+namespace {
+
+Result<TemporaryFiles> each_temporary(const fs::path& root, TimePoint older_than, bool remove) {
   Fd fd(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return posix_error(errno, fmt::format("open repository directory {}", root.string()));
-  std::uint64_t removed = 0;
+  TemporaryFiles found;
   TRY(list_temporaries({fd, root, ""}, "", [&](int directory_fd, const std::string& leaf) -> Status {
     struct stat st {};
     if (::fstatat(directory_fd, leaf.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
@@ -203,11 +205,20 @@ Result<std::uint64_t> sweep_temporary_files(const fs::path& root, TimePoint olde
     TimePoint changed{std::chrono::seconds(st.st_mtim.tv_sec) +
                       std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::nanoseconds(st.st_mtim.tv_nsec))};
     if (changed >= older_than) return ok();
-    if (::unlinkat(directory_fd, leaf.c_str(), 0) == 0) ++removed;
-    else if (errno != ENOENT) return posix_error(errno, fmt::format("remove {}", leaf));
+    if (remove && ::unlinkat(directory_fd, leaf.c_str(), 0) != 0) {
+      if (errno == ENOENT) return ok();
+      return posix_error(errno, fmt::format("remove {}", leaf));
+    }
+    ++found.files;
+    found.bytes += static_cast<std::uint64_t>(st.st_size);
     return ok();
   }));
-  return removed;
+  return found;
 }
+
+}  // namespace
+
+Result<TemporaryFiles> find_temporary_files(const fs::path& root, TimePoint older_than) { return each_temporary(root, older_than, false); }
+Result<TemporaryFiles> sweep_temporary_files(const fs::path& root, TimePoint older_than) { return each_temporary(root, older_than, true); }
 
 }  // namespace pgmint::storage

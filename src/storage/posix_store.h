@@ -29,8 +29,13 @@ struct PosixOptions {
 /// @errors Storage (root missing or not a directory), Key (denied)
 Result<std::unique_ptr<BlobStore>> open_posix_store(const fs::path& root, PosixOptions options);
 
-/// Removes what writers that died left behind: ".tmp-<16 hex digits>" files last changed before `older_than`. Give a day:
-/// a writer that lives loses its put, not its data. Returns how many went. @errors Storage, Key
-Result<std::uint64_t> sweep_temporary_files(const fs::path& root, TimePoint older_than);
+/// What writers that died left behind: ".tmp-<16 hex digits>" files.
+struct TemporaryFiles { std::uint64_t files = 0, bytes = 0; };
+/// Those last changed before `older_than`. @errors Storage, Key
+Result<TemporaryFiles> find_temporary_files(const fs::path& root, TimePoint older_than);
+/// Removes them, and says what went. Give a day: a writer that lives loses its put, not its data. @errors Storage, Key
+Result<TemporaryFiles> sweep_temporary_files(const fs::path& root, TimePoint older_than);
+/// Of a day ago: how old they are to be.
+inline constexpr auto kTemporaryFilesStay = std::chrono::hours(24);
 
 }  // namespace pgmint::storage

@@ -243,9 +243,18 @@ TEST(PosixStore, WhatADeadWriterLeftIsInvisibleAndSwept) {
 
   EXPECT_EQ(list_all(*store, "").value().size(), 1u);
   EXPECT_EQ(store->list_parts("a/").value(), std::vector<std::string>{"object"});
-  auto removed = sweep_temporary_files(at.path(), system_clock().now() - std::chrono::hours(24));
+  std::ofstream(old) << "12345";
+  fs::last_write_time(old, fs::file_time_type::clock::now() - std::chrono::hours(48));
+  const auto day_ago = system_clock().now() - kTemporaryFilesStay;
+  const auto found = find_temporary_files(at.path(), day_ago);
+  ASSERT_TRUE(found) << found.failure().describe();
+  EXPECT_EQ(found->files, 1u);
+  EXPECT_EQ(found->bytes, 5u);
+  EXPECT_TRUE(fs::exists(old));
+  auto removed = sweep_temporary_files(at.path(), day_ago);
   ASSERT_TRUE(removed) << removed.failure().describe();
-  EXPECT_EQ(*removed, 1u);
+  EXPECT_EQ(removed->files, 1u);
+  EXPECT_EQ(removed->bytes, 5u);
   EXPECT_FALSE(fs::exists(old));
   EXPECT_TRUE(fs::exists(fresh));
   EXPECT_TRUE(fs::exists(foreign));
