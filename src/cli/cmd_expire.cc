@@ -8,6 +8,7 @@
 #include "cli/backup_facts.h"
 #include "cli/cluster_choice.h"
 #include "cli/commands.h"
+#include "cli/retention_facts.h"
 #include "policy/wal_floors.h"
 #include "repository/collect.h"
 #include "repository/expire.h"
@@ -17,34 +18,6 @@ namespace {
 
 using repository::LogState;
 using repository::SessionId;
-
-policy::BackupKind kind_of(repository::BackupType type) {
-  switch (type) {
-    case repository::BackupType::Full:
-    case repository::BackupType::Incremental: break;
-    case repository::BackupType::Logical: return policy::BackupKind::Logical;
-    case repository::BackupType::Config: return policy::BackupKind::Configuration;
-  }
-  return policy::BackupKind::Cluster;
-}
-
-/// What manifests say beside the log. A backup that appears later has none yet, and is taken for sound.
-struct Manifests {
-  std::map<SessionId, BackupFacts> read;
-
-  bool sound(const SessionId& id) const {
-    const auto found = read.find(id);
-    if (found == read.end()) return true;
-    return found->second.problem.empty() && (!found->second.root || found->second.root->bad_pages.empty());
-  }
-  TimePoint published(const repository::LiveSnapshot& snapshot) const {
-    if (snapshot.seq != 0) return snapshot.committed;
-    // A rebuilt log brought it along and does not know when it was.
-    const auto found = read.find(snapshot.snap.session);
-    if (found == read.end()) return snapshot.committed;
-    return found->second.root ? found->second.root->finished : found->second.started();
-  }
-};
 
 struct Decided {
   std::vector<SessionId> sessions;
@@ -127,23 +100,9 @@ class Expiry {
  private:
   Decided decide(const LogState& state) const {
     Decided decided;
-    std::vector<const repository::LiveSnapshot*> live;
-    for (const auto& [id, snapshot] : state.snapshots()) live.push_back(&snapshot);
-    std::ranges::sort(live, {}, [&](const auto* s) { return std::tuple(s->seq, manifests_.published(*s), s->snap.name); });
-    for (const auto* snapshot : live) {
-      policy::BackupFact fact;
-      fact.name = snapshot->snap.name;
-      fact.time = manifests_.published(*snapshot);
-      fact.order = snapshot->seq;
-      fact.kind = kind_of(snapshot->snap.type);
-      fact.lineage = snapshot->snap.incarnation.value();
-      fact.sound = manifests_.sound(snapshot->snap.session);
-      fact.clock_was_behind = repository::clock_was_behind(*snapshot);
-      fact.hold = snapshot->hold;
-      fact.retain_until = snapshot->snap.retain_until;
-      decided.sessions.push_back(snapshot->snap.session);
-      decided.facts.push_back(std::move(fact));
-    }
+    auto facts = retention_facts(state, manifests_);
+    decided.sessions = std::move(facts.sessions);
+    decided.facts = std::move(facts.backups);
     decided.verdicts = policy::decide(decided.facts, settings_.rules, now_, zone_);
     if (context_.yes()) lift_minimum(decided);
     return decided;
@@ -215,7 +174,7 @@ class Expiry {
   const RetentionSettings& settings_;
   TimeZone zone_;
   TimePoint now_{};
-  Manifests manifests_;
+  ManifestFacts manifests_;
   Decided decided_;
   std::vector<policy::WalOfIdentity> wal_;
   std::set<SessionId> forgotten_;  ///< with --dry-run those that would be

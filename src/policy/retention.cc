@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
 #include <map>
 #include <tuple>
 
@@ -206,6 +207,34 @@ local_days later_by(local_days day, Period period) {
 std::vector<Verdict> decide(const std::vector<BackupFact>& backups, const RetentionRules& rules, TimePoint now,
                             const TimeZone& zone) {
   return Decision(backups, rules, now, zone).run();
+}
+
+std::vector<std::optional<std::chrono::local_days>> kept_until(const std::vector<BackupFact>& backups, const RetentionRules& rules, TimePoint now, const TimeZone& zone,
+                                                               std::chrono::days horizon) {
+  using std::chrono::days;
+  const auto kept_on = [&](int day) {
+    const auto verdicts = decide(backups, rules, now + days(day), zone);
+    std::vector<bool> kept;
+    for (const auto& verdict : verdicts) kept.push_back(verdict.keep);
+    return kept;
+  };
+  std::vector<std::optional<std::chrono::local_days>> until(backups.size());
+  // What stays on one day and goes on a later one goes once in between: halves in which nothing goes are not looked into.
+  const std::function<void(int, const std::vector<bool>&, int, const std::vector<bool>&)> look = [&](int from, const std::vector<bool>& before, int to, const std::vector<bool>& after) {
+    if (before == after) return;
+    if (to - from == 1) {
+      for (std::size_t i = 0; i < backups.size(); ++i)
+        if (before[i] && !after[i]) until[i] = zone.day_of(now + days(to));
+      return;
+    }
+    const int middle = from + (to - from) / 2;
+    const auto between = kept_on(middle);
+    look(from, before, middle, between);
+    look(middle, between, to, after);
+  };
+  const int last = static_cast<int>(horizon.count());
+  look(0, kept_on(0), last, kept_on(last));
+  return until;
 }
 
 }  // namespace pgmint::policy

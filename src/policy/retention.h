@@ -66,4 +66,9 @@ struct Verdict {
 std::vector<Verdict> decide(const std::vector<BackupFact>& backups, const RetentionRules& rules, TimePoint now,
                             const TimeZone& zone);
 
+/// The day of the zone on which `decide` would let each backup go, if nothing new came and no hold ended; nullopt: none within `horizon`, or it goes
+/// now. In the same order. A backup of a span that is not over may go earlier, when a newer one takes its place.
+std::vector<std::optional<std::chrono::local_days>> kept_until(const std::vector<BackupFact>& backups, const RetentionRules& rules, TimePoint now, const TimeZone& zone,
+                                                               std::chrono::days horizon);
+
 }  // namespace pgmint::policy

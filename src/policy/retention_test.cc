@@ -394,6 +394,30 @@ TEST(RetentionProperties, IsIdempotentMonotoneInTimeAndInRulesAndBlindToOrder) {
   }
 }
 
+TEST(RetentionProperties, KeptUntilIsTheFirstDayOnWhichItGoes) {
+  const auto first = test_seed();
+  for (std::uint64_t seed = first; seed < first + 20; ++seed) {
+    SCOPED_TRACE(fmt::format("PGMINT_TEST_SEED={}", seed));
+    Draw draw(seed);
+    const auto zone = draw.zone();
+    const auto rules = draw.rules();
+    const auto facts = draw.facts(1 + draw.below(25));
+    const auto now = facts.back().time + draw.step();
+    constexpr int kHorizon = 800;
+    const auto until = kept_until(facts, rules, now, zone, std::chrono::days(kHorizon));
+    ASSERT_EQ(until.size(), facts.size());
+    std::vector<std::optional<local_days>> expected(facts.size());
+    auto before = decide(facts, rules, now, zone);
+    for (int day = 1; day <= kHorizon; ++day) {
+      const auto after = decide(facts, rules, now + std::chrono::days(day), zone);
+      for (std::size_t i = 0; i < facts.size(); ++i)
+        if (before[i].keep && !after[i].keep) expected[i] = zone.day_of(now + std::chrono::days(day));
+      before = after;
+    }
+    EXPECT_EQ(until, expected);
+  }
+}
+
 TEST(RetentionProperties, ANewBackupCostsNoneOfASpanThatIsOver) {
   const auto first = test_seed();
   for (std::uint64_t seed = first; seed < first + 300; ++seed) {
