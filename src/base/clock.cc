@@ -76,6 +76,16 @@ std::string format_postgres(TimePoint time) {
                      unsigned(p.day.day()), p.hour, p.minute, p.second, fraction(p.micros));
 }
 
+std::string format_local(TimePoint time) {
+  const auto whole = std::chrono::floor<std::chrono::seconds>(time);
+  const std::time_t seconds = whole.time_since_epoch().count();
+  std::tm local{};
+  ::localtime_r(&seconds, &local);
+  const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(time - whole).count();
+  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:03}", local.tm_year + 1900, local.tm_mon + 1, local.tm_mday, local.tm_hour, local.tm_min,
+                     local.tm_sec, millis);
+}
+
 Result<TimePoint> parse_time(std::string_view text) {
   const std::string original(text);
   auto bad = [&](std::string_view why) {

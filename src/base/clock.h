@@ -41,6 +41,8 @@ std::string format_rfc3339(TimePoint time);
 std::string format_compact(TimePoint time);
 /// "2026-11-22 08:40:01.123456+00", as PostgreSQL reads it; always UTC, fraction only when not zero.
 std::string format_postgres(TimePoint time);
+/// "2026-11-22 08:41:19.005" in the local time zone, for logs.
+std::string format_local(TimePoint time);
 /// RFC 3339 or PostgreSQL's output: 'T' or blank between date and time, seconds and fraction optional, zone 'Z', 'UTC',
 /// +HH, +HH:MM, +HHMM; without a zone the local time zone (TZ). A date alone is midnight. @errors Usage
 Result<TimePoint> parse_time(std::string_view text);

@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +15,17 @@ enum class LogLevel { Debug, Info, Warning, Error };
 /// Lines below this level are dropped. Default Info. Thread-safe.
 void set_log_level(LogLevel level);
 bool log_enabled(LogLevel level);
+/// How lines look on standard error: as below; an object {"time", "level", "message"} a line; "<4>text", which journald takes for the priority.
+enum class LogFormat { Text, Json, Journal };
+/// Default Text. Call before threads start.
+void set_log_format(LogFormat format);
+/// Also told of every line that is not dropped, redacted. Call while no other thread logs; empty: nobody.
+using LogObserver = std::function<void(LogLevel, std::string_view)>;
+void set_log_observer(LogObserver observer);
+/// What a command says on standard error by itself, for the observer alone.
+void tell_observer(LogLevel level, std::string_view text);
+/// "DEBUG", "INFO", "WARNING", "ERROR".
+std::string_view level_name(LogLevel level);
 /// One line: "2026-11-22 08:41:19.005 INFO  text". Secrets of the form password=... are redacted. Thread-safe.
 void log_line(LogLevel level, std::string_view text);
 /// Replaces the value of password=, passphrase= and secret_access_key= (also as user:password@ in a URI) by ***.

@@ -55,7 +55,10 @@ struct Describe {
     return fmt::format("system identifier {}, incarnation {}: {}", e.system_id, e.incarnation.value(), e.reason);
   }
   std::string operator()(const repository::FloorEntry& e) const { return fmt::format("{} timelines", std::max(e.lines.size(), e.window_lines.size())); }
-  std::string operator()(const repository::AuditEntry& e) const { return fmt::format("{}: {}", e.event, e.detail); }
+  std::string operator()(const repository::AuditEntry& e) const {
+    if (e.run && e.event == "command") return fmt::format("{}: {} ({})", e.run->operation, e.detail, e.run->origin);
+    return fmt::format("{}: {}", e.event, e.detail);
+  }
 };
 
 }  // namespace

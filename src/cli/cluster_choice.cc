@@ -86,7 +86,10 @@ Result<const ClusterSettings*> configured_cluster(Context& context, const std::o
                                 configuration.clusters.front().name)});
 }
 
-Result<ClusterPtr> existing_cluster(Context& context, const std::optional<std::string>& name) {
+namespace {
+
+/// As existing_cluster().
+Result<ClusterPtr> choose_existing(Context& context, const std::optional<std::string>& name) {
   const auto& configuration = *TRY(context.configuration());
   auto& repository = *TRY(context.repository());
   std::optional<std::string> wanted = name;
@@ -113,11 +116,26 @@ Result<ClusterPtr> existing_cluster(Context& context, const std::optional<std::s
                Hint{fmt::format("name one: pgmint {} {}", context.arguments().command->verb, names.front())});
 }
 
-Result<std::vector<ClusterPtr>> clusters_to_show(Context& context, const std::optional<std::string>& name) {
+/// As clusters_to_show().
+Result<std::vector<ClusterPtr>> clusters_named(Context& context, const std::optional<std::string>& name) {
   if (!name) return TRY(context.repository())->clusters();
   std::vector<ClusterPtr> one;
-  one.push_back(TRY(existing_cluster(context, name)));
+  one.push_back(TRY(choose_existing(context, name)));
   return one;
+}
+
+}  // namespace
+
+Result<ClusterPtr> existing_cluster(Context& context, const std::optional<std::string>& name) {
+  auto cluster = TRY(choose_existing(context, name));
+  context.meet(cluster->id());
+  return cluster;
+}
+
+Result<std::vector<ClusterPtr>> clusters_to_show(Context& context, const std::optional<std::string>& name) {
+  auto clusters = TRY(clusters_named(context, name));
+  for (const auto& cluster : clusters) context.meet(cluster->id());
+  return clusters;
 }
 
 Result<ClusterPtr> cluster_without_log(Context& context, const std::optional<std::string>& name) {
@@ -170,8 +188,10 @@ Result<Fd> lock_repository(Context& context) {
   return directory;
 }
 
-Result<ClusterPtr> cluster_for_writing(Context& context, const std::string& name,
-                                       postgres::SystemIdentifier identifier) {
+namespace {
+
+/// As cluster_for_writing().
+Result<ClusterPtr> choose_for_writing(Context& context, const std::string& name, postgres::SystemIdentifier identifier) {
   auto& repository = *TRY(context.repository());
   const auto look = [&]() -> Result<ClusterPtr> {
     auto found = TRY(repository.find_cluster(name, identifier.value()));
@@ -197,9 +217,17 @@ Result<ClusterPtr> cluster_for_writing(Context& context, const std::string& name
   return repository.create_cluster(name, identifier.value());
 }
 
+}  // namespace
+
+Result<ClusterPtr> cluster_for_writing(Context& context, const std::string& name, postgres::SystemIdentifier identifier) {
+  auto cluster = TRY(choose_for_writing(context, name, identifier));
+  context.meet(cluster->id());
+  return cluster;
+}
+
 Result<FoundBackup> find_backup(Context& context, const std::string& backup,
                                 const std::optional<std::string>& cluster) {
-  auto clusters = TRY(clusters_to_show(context, cluster));
+  auto clusters = TRY(clusters_named(context, cluster));
   std::optional<FoundBackup> found;
   std::vector<std::string> names;
   for (auto& one : clusters) {
@@ -221,7 +249,10 @@ Result<FoundBackup> find_backup(Context& context, const std::string& backup,
     found = FoundBackup{nullptr, live->snap.session, database};
     found->cluster = std::move(one);
   }
-  if (found) return std::move(*found);
+  if (found) {
+    context.meet(found->cluster->id());
+    return std::move(*found);
+  }
   const auto meant = nearest(backup, names);
   return Error(Errc::NotFound,
                fmt::format("there is no backup {}{}", backup, meant ? fmt::format("; the nearest is {}", *meant) : ""),

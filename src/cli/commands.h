@@ -35,8 +35,10 @@ const CommandSpec& key_rotate_command();
 const CommandSpec& key_check_command();
 const CommandSpec& audit_list_command();
 const CommandSpec& audit_verify_command();
+const CommandSpec& audit_anchor_command();
 const CommandSpec& cluster_adopt_command();
 const CommandSpec& status_command();
+const CommandSpec& roles_command();
 const CommandSpec& doctor_command();
 
 }  // namespace pgmint::cli

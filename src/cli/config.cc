@@ -97,6 +97,12 @@ Result<fs::path> RepositorySettings::directory() const {
   return fs::path(path);
 }
 
+policy::Period LogSettings::keep(std::string_view book) const {
+  if (book == "restore") return restore;
+  if (book == "access") return access;
+  return book == "audit" ? audit : backup;
+}
+
 const ClusterSettings* Configuration::find_cluster(std::string_view name) const {
   const auto found = std::ranges::find(clusters, name, &ClusterSettings::name);
   return found == clusters.end() ? nullptr : &*found;

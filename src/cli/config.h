@@ -71,6 +71,15 @@ struct ClusterSettings {
   RetentionSettings retention;
 };
 
+/// [logs]: files on this host beside standard error.
+struct LogSettings {
+  std::optional<fs::path> directory;  ///< absent: no files
+  bool json = false;
+  policy::Period backup = policy::days(90), restore = policy::days(90), access = policy::days(365), audit = policy::years(7);
+  /// How long a book's files stay. @param book  "backup", "restore", "access", "audit"
+  policy::Period keep(std::string_view book) const;
+};
+
 struct WalSettings {
   std::optional<unsigned> batch;        ///< segments that one `wal push` may send ahead
   std::optional<unsigned> prefetch;     ///< segments that one `wal get` may fetch ahead
@@ -88,11 +97,13 @@ struct Configuration {
   WalSettings wal;
   RecoverySettings recovery;
   std::vector<service::Contact> contacts;
+  LogSettings logs;
   std::optional<fs::path> state_directory;
   std::optional<std::string> compression;  ///< what codec::parse_codec() takes
   std::optional<bool> compression_check;
   std::optional<unsigned> jobs;
   std::optional<std::string> log_level;
+  std::optional<std::string> log_format;  ///< "auto", "text", "json", "journal"
   std::optional<std::string> progress;
 
   const ClusterSettings* find_cluster(std::string_view name) const;

@@ -191,6 +191,35 @@ const std::vector<Key<RecoverySettings>>& recovery_keys() {
   return keys;
 }
 
+const std::vector<Key<LogSettings>>& log_keys() {
+  using T = LogSettings;
+  static const std::vector<Key<T>> keys = {
+      {"directory", "path",
+       "Where what commands tell is also kept, a file a day for each of backup, restore, access and audit: backup-2026-11-26.log, to which backup.log "
+       "leads. Absent: nowhere but on standard error.",
+       [](T& t, const Value& v) -> Status {
+         t.directory = TRY(v.absolute_path());
+         return ok();
+       }},
+      {"format", "text", "\"text\" (the default), or \"json\": one object a line.",
+       [](T& t, const Value& v) -> Status {
+         std::optional<std::string> word;
+         TRY(check_word(word, v, {"text", "json"}));
+         t.json = *word == "json";
+         return ok();
+       }},
+      {"backup", "period", "How long the files of backups stay, and of what else writes. Default: \"90d\".",
+       [](T& t, const Value& v) { return assign(t.backup, read_period(v)); }},
+      {"restore", "period", "Of restores, exports and validations. Default: \"90d\".",
+       [](T& t, const Value& v) { return assign(t.restore, read_period(v)); }},
+      {"access", "period", "Of commands that only read. Default: \"365d\".",
+       [](T& t, const Value& v) { return assign(t.access, read_period(v)); }},
+      {"audit", "period", "Of keys, holds, and of what is written into the repository's own audit log. Default: \"7y\".",
+       [](T& t, const Value& v) { return assign(t.audit, read_period(v)); }},
+  };
+  return keys;
+}
+
 const std::vector<Key<WalSettings>>& wal_keys() {
   using T = WalSettings;
   static const std::vector<Key<T>> keys = {
@@ -298,6 +327,12 @@ const std::vector<Key<Configuration>>& top_keys() {
        [](T& t, const Value& v) {
          return check_word(t.log_level, v, {"debug", "info", "warning", "error"});
        }},
+      {"log_format", "text",
+       "How diagnostics look on standard error: \"text\", \"json\" (one object a line), \"journal\" (with the priorities that journald reads), or \"auto\" "
+       "(the default: \"journal\" where standard error is the journal, else \"text\").",
+       [](T& t, const Value& v) {
+         return check_word(t.log_format, v, {"auto", "text", "json", "journal"});
+       }},
       {"progress", "text", "\"auto\" (a bar on a terminal, else lines; the default), \"plain\", \"json\" or \"none\".",
        [](T& t, const Value& v) {
          return check_word(t.progress, v, {"auto", "plain", "json", "none"});
@@ -311,6 +346,10 @@ const std::vector<Key<Configuration>>& top_keys() {
          return read_table(*TRY(v.table()), t.wal, wal_keys(), {v.place.source, "[wal]"});
        }},
       {"contact", "tables", "", [](T& t, const Value& v) { return read_contacts(t.contacts, v); }},
+      {"logs", "table", "",
+       [](T& t, const Value& v) -> Status {
+         return read_table(*TRY(v.table()), t.logs, log_keys(), {v.place.source, "[logs]"});
+       }},
       {"recovery", "table", "",
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.recovery, recovery_keys(), {v.place.source, "[recovery]"});
@@ -334,6 +373,7 @@ std::vector<KeyDocumentation> documented_keys() {
   document(out, "[wal]", wal_keys());
   document(out, "[recovery]", recovery_keys());
   document(out, "[[contact]]", contact_keys());
+  document(out, "[logs]", log_keys());
   document(out, "[s3]", s3_keys());
   document(out, "[[repository]]", repository_keys());
   return out;

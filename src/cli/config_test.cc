@@ -239,6 +239,24 @@ TEST(Configuration, StateDirectoryFollowsXdg) {
   EXPECT_EQ(*state_directory(configuration, variables({{"HOME", "/h"}})), "/var/lib/pgmint-state");
 }
 
+TEST(Configuration, LogFilesHaveTheirTimes) {
+  const auto defaults = parse_configuration("[logs]\ndirectory = \"/var/log/pgmint\"", "f");
+  ASSERT_TRUE(defaults);
+  EXPECT_EQ(defaults->logs.keep("backup"), policy::days(90));
+  EXPECT_EQ(defaults->logs.keep("restore"), policy::days(90));
+  EXPECT_EQ(defaults->logs.keep("access"), policy::days(365));
+  EXPECT_EQ(defaults->logs.keep("audit"), policy::years(7));
+  EXPECT_FALSE(defaults->logs.json);
+  const auto chosen = parse_configuration("[logs]\nformat = \"json\"\naudit = \"10y\"\nbackup = \"2w\"", "f");
+  ASSERT_TRUE(chosen);
+  EXPECT_TRUE(chosen->logs.json);
+  EXPECT_FALSE(chosen->logs.directory);
+  EXPECT_EQ(chosen->logs.keep("audit"), policy::years(10));
+  EXPECT_EQ(chosen->logs.keep("backup"), policy::days(14));
+  for (const auto* wrong : {"[logs]\ndirectory = \"logs\"", "[logs]\nformat = \"xml\"", "[logs]\naudit = \"ever\"", "[logs]\nfolder = \"/x\"", "log_format = \"colour\""})
+    EXPECT_EQ(parse_configuration(wrong, "f").error().code(), Errc::Configuration) << wrong;
+}
+
 TEST(Configuration, EveryKeyIsDocumented) {
   for (const auto& key : documented_keys()) EXPECT_FALSE(key.kind.empty()) << key.table << " " << key.key;
   EXPECT_GE(documented_keys().size(), 20U);

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,11 @@ class Context {
   Result<repository::Environment> environment(bool create = false);
   /// Opened at the first call. @errors Precondition (no repository there yet: pgmint init), Key, Configuration, Storage
   Result<repository::Repository*> repository();
+  /// Null: not yet opened.
+  repository::Repository* opened_repository() { return repository_.get(); }
+  /// For the audit log: the command is about this cluster.
+  void meet(const repository::ClusterId& cluster) { clusters_met_.insert(cluster); }
+  const std::set<repository::ClusterId>& clusters_met() const { return clusters_met_; }
   /// Threads for the operation: --jobs, else configured, else the cores. @errors Usage
   Result<unsigned> jobs();
 
@@ -57,6 +63,7 @@ class Context {
   CancelToken& cancel_;
   bool stop_at_next_request_ = false;
   std::optional<Configuration> configuration_;
+  std::set<repository::ClusterId> clusters_met_;
   std::unique_ptr<RepositoryPlace> place_;
   std::unique_ptr<repository::Repository> repository_;
 };

@@ -1,6 +1,9 @@
 // pgmint: takes the command line apart, runs one command, turns its Result into an exit code.
 #include <fmt/format.h>
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -8,6 +11,8 @@
 
 #include "base/log.h"
 #include "base/signals.h"
+#include "cli/audit_trail.h"
+#include "cli/command_logs.h"
 #include "cli/context.h"
 #include "cli/exit_rules.h"
 #include "cli/manual.h"
@@ -26,8 +31,22 @@ Status choose_log_level(Context& context) {
   return ok();
 }
 
-Result<int> run_command(Context& context) {
-  TRY(choose_log_level(context));
+/// The device and inode that systemd put there are those of standard error: so it is the journal that reads it.
+bool journal_reads_us() {
+  const auto stream = process_environment("JOURNAL_STREAM");
+  struct stat status{};
+  return stream && ::fstat(STDERR_FILENO, &status) == 0 && *stream == fmt::format("{}:{}", status.st_dev, status.st_ino);
+}
+
+void choose_log_format(Context& context) {
+  const auto configuration = context.configuration();
+  std::string format = configuration ? (*configuration)->log_format.value_or("auto") : "auto";
+  format = context.arguments().get("--log-format").value_or(format);
+  if (format == "auto") format = journal_reads_us() ? "journal" : "text";
+  set_log_format(format == "json" ? LogFormat::Json : format == "journal" ? LogFormat::Journal : LogFormat::Text);
+}
+
+Result<int> run_noted(Context& context) {
   const auto& command = *context.arguments().command;
   if (command.only_reads) context.stop_at_next_request();
   auto result = command.run(context);
@@ -35,6 +54,19 @@ Result<int> run_command(Context& context) {
   // pass for a whole one.
   if (command.only_reads) TRY(context.cancel().check());
   TRY(context.output().finish());
+  return result;
+}
+
+Result<int> run_command(Context& context) {
+  const auto began = system_clock().now();
+  TRY(choose_log_level(context));
+  choose_log_format(context);
+  // A file that cannot be written must not keep anybody from a backup, nor from a restore.
+  if (const auto opened = open_command_log(context); !opened) log_warning("[logs]: {}", opened.failure().describe());
+  auto result = run_noted(context);
+  note_command(context, result, began);
+  if (!result) tell_observer(LogLevel::Error, result.error().describe());
+  close_command_log(result, began);
   return result;
 }
 

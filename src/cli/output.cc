@@ -51,6 +51,7 @@ void print_error(const Error& error) {
 
 void print_warning(std::string_view text) {
   write(stderr, fmt::format("pgmint: warning: {}\n", redact(text)));
+  tell_observer(LogLevel::Warning, text);
 }
 
 Json error_document(const Error& error) {

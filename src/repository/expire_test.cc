@@ -39,6 +39,16 @@ TEST_F(ExpireTest, ItsOwnWorkDoesNotMoveTheTime) {
   EXPECT_EQ(*expire_time(*cluster), then);
 }
 
+TEST_F(ExpireTest, ThatACommandRanDoesNotMoveTheTime) {
+  ASSERT_TRUE(backup("a"));
+  const auto then = clock.now();
+  clock.sleep(24h * 3650);
+  AuditEntry listed{"command", "exit 0"};
+  listed.run = CommandRun{"list", "no login", 0, clock.now()};
+  ASSERT_TRUE(write(listed));
+  EXPECT_EQ(*expire_time(*cluster), then);
+}
+
 TEST_F(ExpireTest, ALogThatIsAheadStopsIt) {
   ASSERT_TRUE(backup("a"));
   clock.set(clock.now() - 61min);

@@ -17,6 +17,7 @@ constexpr std::uint64_t kActorLabelTag = 2;
 constexpr std::uint64_t kCommandTag = 4;
 constexpr std::uint64_t kWindowFloorTag = 6;  ///< of FLOOR and GENESIS
 constexpr std::uint64_t kPacksReadTag = 6;    ///< of AUDIT
+constexpr std::uint64_t kCommandRunTag = 8;   ///< of AUDIT
 
 // --- writing
 
@@ -150,6 +151,13 @@ void add_fields(Fields& fields, const AuditEntry& e) {
       out.u64(static_cast<std::uint64_t>(packs.read.time_since_epoch().count()));
       out.u64(packs.seen);
       write_pack_runs(out, packs.packs);
+    });
+  if (e.run)
+    fields.with(kCommandRunTag, [&](auto& out) {
+      out.text(shortened(e.run->operation));
+      out.text(shortened(e.run->origin));
+      out.u32(e.run->exit_code);
+      out.u64(static_cast<std::uint64_t>(e.run->began.time_since_epoch().count()));
     });
 }
 
@@ -376,13 +384,25 @@ Result<std::optional<PacksRead>> read_packs_read(ByteView value) {
   return std::optional(std::move(packs));
 }
 
+Result<CommandRun> read_command_run(ByteView value) {
+  codec::BinaryReader in(value, "command run of a log entry");
+  CommandRun run;
+  run.operation = TRY(in.text(kTextMax));
+  run.origin = TRY(in.text(kTextMax));
+  run.exit_code = TRY(in.u32());
+  run.began = time_of(TRY(in.u64()));
+  TRY(in.expect_end());
+  return run;
+}
+
 Result<AuditEntry> read_audit(ByteView list) {
-  const auto fields = TRY(fields_of(list, EntryKind::Audit, {1, 3, kPacksReadTag}));
+  const auto fields = TRY(fields_of(list, EntryKind::Audit, {1, 3, kPacksReadTag, kCommandRunTag}));
   AuditEntry e;  // member by member: a TRY that returns out of a braced list leaks what the list had made so far
   e.event = TRY(fields.text(1));
   e.detail = TRY(fields.text(3));
   for (auto value : fields.all(kPacksReadTag))
     if (auto packs = TRY(read_packs_read(value))) e.packs.push_back(std::move(*packs));
+  if (const auto runs = fields.all(kCommandRunTag); !runs.empty()) e.run = TRY(read_command_run(runs.back()));
   return e;
 }
 

@@ -67,9 +67,17 @@ struct FloorEntry {
   /// Before these positions only the WAL stays that a live snapshot needs to become consistent.
   std::vector<FloorLine> window_lines = {};
 };
+/// A command that has ended, however it ended.
+struct CommandRun {
+  std::string operation;  ///< "restore", "key add"
+  std::string origin;     ///< who had logged in, and from where, as far as the host knew
+  std::uint32_t exit_code = 0;
+  TimePoint began{};
+};
 struct AuditEntry {
   std::string event, detail;
   std::vector<PacksRead> packs = {};  ///< that a verification read
+  std::optional<CommandRun> run = {};
 };
 struct GenesisEntry {
   std::string cluster_name;

@@ -55,7 +55,7 @@ std::vector<EntryContent> one_of_each_kind() {
           PurgeEntry{{pack_id(1, 2), pack_id(3, 4)}}, AbortEntry{session_id(5)},
           EnrolEntry{public_key(4), 7, Role::Maintenance, "janitor"}, RevokeEntry{public_key(4)},
           AdoptEntry{8, Incarnation(2), "pg_upgrade"}, FloorEntry{{{7, Incarnation(1), 1, 100}}, {{7, Incarnation(1), 1, 300}}},
-          AuditEntry{"restore", "to /tmp", {{ProofDepth::Hashed, true, at_second(7), 3, {{session_id(1), 0, 4}}}}}};
+          AuditEntry{"restore", "to /tmp", {{ProofDepth::Hashed, true, at_second(7), 3, {{session_id(1), 0, 4}}}}, CommandRun{"restore", "ssh", 4, at_second(6)}}};
 }
 
 /// docs/format/log.md, byte for byte: kind, time, five fields.
@@ -84,6 +84,33 @@ TEST(LogContent, AFloorWithWindowsIsWrittenAsTheFormatSays) {
     wrong[at] = std::byte{static_cast<unsigned char>(std::to_integer<unsigned>(wrong[at]) - 1)};
     EXPECT_FALSE(parse_body(wrong, parsed));
   }
+}
+
+/// docs/format/log.md, byte for byte: kind, time, five fields.
+TEST(LogContent, ACommandRunIsWrittenAsTheFormatSays) {
+  const std::string golden =
+      "0f0000e025dafe5b0600" "05" "0107" "636f6d6d616e64" "0209" "7573657240686f7374" "0306" "657869742034"
+      "0414" "726573746f7265202d2d746f202f7372762f7067"
+      "0825" "07" "726573746f7265" "10" "7373682066726f6d203139322e302e32" "04000000" "00e025dafe5b0600";
+  LogEntry entry;
+  entry.time = TimePoint(std::chrono::microseconds(1'790'000'000'000'000));
+  entry.actor_label = "user@host";
+  entry.command = "restore --to /srv/pg";
+  entry.content = AuditEntry{"command", "exit 4", {}, CommandRun{"restore", "ssh from 192.0.2", 4, entry.time}};
+  const auto body = encode_body(entry);
+  EXPECT_EQ(to_hex(body), golden);
+  LogEntry parsed;
+  ASSERT_TRUE(parse_body(body, parsed));
+  const auto& run = std::get<AuditEntry>(parsed.content).run;
+  ASSERT_TRUE(run);
+  EXPECT_EQ(run->operation, "restore");
+  EXPECT_EQ(run->origin, "ssh from 192.0.2");
+  EXPECT_EQ(run->exit_code, 4u);
+  EXPECT_EQ(run->began, entry.time);
+  // A byte less in a text is damage.
+  auto changed = body;
+  changed[body.size() - 37] = std::byte{6};
+  EXPECT_FALSE(parse_body(changed, parsed));
 }
 
 /// docs/format/log.md, byte for byte: kind, time, six fields.

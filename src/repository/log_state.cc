@@ -37,9 +37,9 @@ void raise(std::vector<FloorLine>& lines, const FloorLine& to) {
   else found->lsn = std::max(found->lsn, to.lsn);
 }
 
-/// The work of `expire`, `collect` and `verify`.
+/// The work of `expire`, `collect` and `verify`, and notes that a command ran: what says nothing about the time to `expire`.
 bool is_upkeep(const EntryContent& content) {
-  if (const auto* audit = std::get_if<AuditEntry>(&content)) return !audit->packs.empty();
+  if (const auto* audit = std::get_if<AuditEntry>(&content)) return !audit->packs.empty() || audit->run;
   const auto kind = kind_of(content);
   return kind == EntryKind::Forget || kind == EntryKind::Floor || kind == EntryKind::Purge || kind == EntryKind::Abort;
 }

@@ -264,6 +264,19 @@ TEST(Golden, LogEntriesStillRead) {
   EXPECT_EQ(packs[1].packs[2].last, UINT32_MAX);
 }
 
+TEST(Golden, ACommandRunStillReads) {
+  const auto body = read_file(kLogFolder / "command-run", 1 << 20);
+  ASSERT_TRUE(body);
+  repository::LogEntry entry;
+  const auto parsed = repository::parse_body(*body, entry);
+  ASSERT_TRUE(parsed) << parsed.failure().describe();
+  EXPECT_EQ(repository::encode_body(entry), *body);
+  const auto& audit = std::get<repository::AuditEntry>(entry.content);
+  ASSERT_TRUE(audit.run);
+  EXPECT_EQ(audit.run->operation, "restore");
+  EXPECT_EQ(audit.run->exit_code, 4u);
+}
+
 TEST(Golden, Version1StillReadsAndVerifies) {
   auto store = storage::make_memory_store();
   auto loaded = load(*store);
