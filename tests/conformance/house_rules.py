@@ -323,6 +323,16 @@ def decisions_are_numbered_once(tree):
             seen[number.group(1)] = name
 
 
+def the_runbook_names_tests_that_exist(tree):
+    if "docs/runbook.md" not in tree.files:
+        return
+    for number, text in enumerate(tree.text("docs/runbook.md").splitlines(), 1):
+        for file, test in re.findall(r"`(test_\w+\.py)::(\w+)`", text):
+            name = f"tests/integration/{file}"
+            if name not in tree.files or not re.search(rf"^def {test}\(", tree.text(name), re.M):
+                yield "docs/runbook.md", number, f"there is no {file}::{test}"
+
+
 RULES = [
     layers,
     libraries_stay_behind_their_wrapper,
@@ -338,6 +348,7 @@ RULES = [
     files_hold_one_idea,
     nothing_points_outside,
     decisions_are_numbered_once,
+    the_runbook_names_tests_that_exist,
 ]
 
 

@@ -161,6 +161,11 @@ class HouseRules(unittest.TestCase):
         self.expect({"docs/adr/0001-two.md": "# Two\n"}, "number 0001 belongs to")
         self.expect({"docs/adr/Notes.md": "# N\n"}, "NNNN-title")
 
+    def test_the_runbook_names_tests_that_exist(self):
+        there = {"tests/integration/test_a.py": "def test_x(make):\n    pass\n"}
+        self.expect({"docs/runbook.md": "| `test_a.py::test_y` |\n", **there}, "no test_a.py::test_y")
+        self.expect({"docs/runbook.md": "| `test_b.py::test_x` |\n", **there}, "no test_b.py::test_x")
+
 
 if __name__ == "__main__":
     unittest.main()
