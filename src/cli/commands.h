@@ -39,6 +39,7 @@ const CommandSpec& audit_anchor_command();
 const CommandSpec& cluster_adopt_command();
 const CommandSpec& status_command();
 const CommandSpec& roles_command();
+const CommandSpec& report_command();
 const CommandSpec& doctor_command();
 
 }  // namespace pgmint::cli
