@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "cli/schedule_settings.h"
 #include "policy/retention.h"
 #include "service/contact.h"
 
@@ -69,6 +70,7 @@ struct ClusterSettings {
   std::vector<std::string> config_paths;  ///< further files of a configuration backup, with wildcards
   EnvironmentKind environment = EnvironmentKind::Production;
   RetentionSettings retention;
+  ScheduleSettings schedule;  ///< takes the place of the general one, key by key
 };
 
 /// [logs]: files on this host beside standard error.
@@ -98,6 +100,7 @@ struct Configuration {
   RecoverySettings recovery;
   std::vector<service::Contact> contacts;
   LogSettings logs;
+  ScheduleSettings schedule;
   std::optional<fs::path> state_directory;
   std::optional<std::string> compression;  ///< what codec::parse_codec() takes
   std::optional<bool> compression_check;

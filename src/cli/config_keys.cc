@@ -4,6 +4,7 @@
 
 #include "cli/config_value.h"
 #include "cli/contacts.h"
+#include "cli/schedule_keys.h"
 #include "codec/compression.h"
 
 namespace pgmint::cli {
@@ -169,6 +170,8 @@ const std::vector<Key<ClusterSettings>>& cluster_keys() {
          return read_table(*TRY(v.table()), t.retention, retention_keys(),
                            {v.place.source, fmt::format("[cluster.{}.retention]", t.name)});
        }},
+      {"schedule", "table", "",
+       [](T& t, const Value& v) { return read_schedule(t.schedule, v, fmt::format("[cluster.{}.schedule]", t.name)); }},
   };
   return keys;
 }
@@ -354,6 +357,7 @@ const std::vector<Key<Configuration>>& top_keys() {
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.recovery, recovery_keys(), {v.place.source, "[recovery]"});
        }},
+      {"schedule", "table", "", [](T& t, const Value& v) { return read_schedule(t.schedule, v, "[schedule]"); }},
   };
   return keys;
 }
@@ -370,6 +374,9 @@ std::vector<KeyDocumentation> documented_keys() {
   document(out, "[encryption]", encryption_keys());
   document(out, "[cluster.NAME]", cluster_keys());
   document(out, "[cluster.NAME.retention]", retention_keys());
+  document(out, "[schedule]", schedule_keys());
+  out.push_back({"[cluster.NAME.schedule]", "full, incremental, logical, config, expire, collect, verify, timezone, jitter", "as in [schedule]",
+                 "Take the place of [schedule] for this cluster, key by key."});
   document(out, "[wal]", wal_keys());
   document(out, "[recovery]", recovery_keys());
   document(out, "[[contact]]", contact_keys());

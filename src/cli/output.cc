@@ -54,6 +54,8 @@ void print_warning(std::string_view text) {
   tell_observer(LogLevel::Warning, text);
 }
 
+void print_next(std::string_view command) { write(stderr, fmt::format("next: {}\n", redact(command))); }
+
 Json error_document(const Error& error) {
   Json inner = {
       {"code", errc_name(error.code())}, {"exit_code", exit_code(error.code())}, {"message", redact(error.describe())}};

@@ -36,6 +36,8 @@ class Output {
 void print_error(const Error& error);
 /// "pgmint: warning: ..." on standard error.
 void print_warning(std::string_view text);
+/// "next: ..." on standard error.
+void print_next(std::string_view command);
 /// The document that --json answers with when a command fails before it has an answer.
 Json error_document(const Error& error);
 

@@ -11,7 +11,9 @@
 #include "cli/opened_slots.h"
 #include "cli/recall_command.h"
 #include "cli/recovery_plan_file.h"
+#include "cli/schedule_plan.h"
 #include "cli/slots_json.h"
+#include "service/unix_surroundings.h"
 
 namespace pgmint::cli {
 namespace {
@@ -123,6 +125,17 @@ void take_plan(Context& context, RunbookFacts& facts, const Configuration& confi
     if (std::ranges::find(facts.contacts, contact.name, &service::Contact::name) == facts.contacts.end()) facts.contacts.push_back(contact);
 }
 
+/// Only where a daemon does it: a plan that nobody carries out must not stand in a runbook.
+void take_schedule(RunbookFacts& facts, const Configuration& configuration) {
+  const auto daemon = service::running_daemon(facts.state_directory);
+  const auto jobs = scheduled_jobs(configuration, host_name());
+  if (!daemon || !*daemon || !jobs) return;
+  for (const auto& [job, source] : *jobs) {
+    const auto next = policy::next_planned({job.schedule, job.zone, job.delay}, facts.now);
+    if (next) facts.schedule.push_back({std::string(service::spec_of(job.kind).title), job.cluster, job.schedule.text(), wall_text(*next, job.zone)});
+  }
+}
+
 }  // namespace
 
 Result<RunbookFacts> runbook_facts(Context& context) {
@@ -148,6 +161,7 @@ Result<RunbookFacts> runbook_facts(Context& context) {
   facts.medium = configuration.recovery.medium;
   for (const auto& settings : configuration.clusters) take_settings(facts.clusters.emplace_back(), settings);
   take_plan(context, facts, configuration);
+  take_schedule(facts, configuration);
   auto read = take_repository(context, facts);
   TRY(context.cancel().check());
   if (!read) facts.repository_problem = read.error().describe();

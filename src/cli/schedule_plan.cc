@@ -1,0 +1,72 @@
+#include "cli/schedule_plan.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+
+namespace pgmint::cli {
+namespace {
+
+std::pair<policy::Schedule, ScheduleSource> schedule_for(const Configuration& configuration, const ClusterSettings& cluster, const service::JobSpec& spec) {
+  if (const auto own = cluster.schedule.jobs.find(spec.kind); own != cluster.schedule.jobs.end()) return {own->second, ScheduleSource::Cluster};
+  if (const auto general = configuration.schedule.jobs.find(spec.kind); general != configuration.schedule.jobs.end())
+    return {general->second, ScheduleSource::General};
+  auto standard = policy::Schedule::parse(spec.default_schedule);
+  PGMINT_ASSERT(standard.has_value());
+  return {std::move(*standard), ScheduleSource::Default};
+}
+
+}  // namespace
+
+std::string_view source_name(ScheduleSource source) {
+  switch (source) {
+    case ScheduleSource::Cluster: return "cluster";
+    case ScheduleSource::General: return "general";
+    case ScheduleSource::Default: return "default";
+  }
+  return "default";
+}
+
+Result<std::vector<ScheduledJob>> scheduled_jobs(const Configuration& configuration, const std::string& host) {
+  if (configuration.clusters.empty())
+    return Error(Errc::Configuration, "no cluster is configured: there is nothing to schedule",
+                 Hint{fmt::format("add [cluster.main] with its data_directory to {}", configuration.file.empty() ? std::string(kDefaultConfigFile) : configuration.file.string())});
+  std::vector<ScheduledJob> jobs;
+  for (const auto& cluster : configuration.clusters) {
+    const auto& zone_name = cluster.schedule.timezone ? cluster.schedule.timezone : configuration.schedule.timezone;
+    const auto zone = zone_name ? TRY(TimeZone::named(*zone_name).context("[schedule] timezone")) : TimeZone::of_system();
+    const auto jitter = cluster.schedule.jitter.value_or(configuration.schedule.jitter.value_or(kDefaultJitter));
+    // One delay for all jobs of a cluster: they stay in their order.
+    const auto delay = policy::delay_of(host + "/" + cluster.name, jitter);
+    for (const auto& spec : service::kJobs) {
+      auto [schedule, source] = schedule_for(configuration, cluster, spec);
+      jobs.push_back({{cluster.name, spec.kind, std::move(schedule), zone, delay}, source});
+    }
+  }
+  return jobs;
+}
+
+Result<service::Plan> plan_of(const Configuration& configuration, const std::string& host) {
+  service::Plan plan;
+  for (auto& scheduled : TRY(scheduled_jobs(configuration, host)))
+    if (!scheduled.job.schedule.is_never()) plan.jobs.push_back(std::move(scheduled.job));
+  return plan;
+}
+
+std::string host_name() {
+  std::array<char, 256> host{};
+  return ::gethostname(host.data(), host.size() - 1) == 0 ? host.data() : "localhost";
+}
+
+std::string wall_text(TimePoint time, const TimeZone& zone) {
+  const auto offset = zone.offset_at(time);
+  const auto minutes = std::abs(std::chrono::duration_cast<std::chrono::minutes>(offset).count());
+  auto text = format_rfc3339(std::chrono::floor<std::chrono::seconds>(time) + offset);
+  text.pop_back();  // its Z
+  text[10] = ' ';
+  return fmt::format("{}{}{:02}:{:02}", text, offset.count() < 0 ? '-' : '+', minutes / 60, minutes % 60);
+}
+
+}  // namespace pgmint::cli

@@ -1,0 +1,99 @@
+#include "cli/schedule_plan.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+namespace pgmint::cli {
+namespace {
+
+using service::JobKind;
+
+constexpr std::string_view kCluster = "[cluster.main]\ndata_directory = \"/d\"\n";
+
+Configuration read(const std::string& text) {
+  auto parsed = parse_configuration(text, "test.toml");
+  EXPECT_TRUE(parsed) << (parsed ? "" : parsed.error().describe());
+  return parsed ? *parsed : Configuration();
+}
+
+std::string refusal(const std::string& text) {
+  const auto parsed = parse_configuration(text, "test.toml");
+  if (parsed) return "accepted";
+  EXPECT_EQ(parsed.error().code(), Errc::Configuration);
+  return parsed.error().describe();
+}
+
+std::map<std::string, std::string> lines(const Configuration& configuration, const std::string& cluster) {
+  std::map<std::string, std::string> found;
+  const auto jobs = scheduled_jobs(configuration, "db1");
+  EXPECT_TRUE(jobs) << (jobs ? "" : jobs.error().describe());
+  if (jobs)
+    for (const auto& one : *jobs)
+      if (one.job.cluster == cluster) found[std::string(service::spec_of(one.job.kind).name)] = fmt::format("{} ({})", one.job.schedule.cron(), source_name(one.source));
+  return found;
+}
+
+TEST(SchedulePlan, TheDefaultIsThatOfTheRunbook) {
+  const std::map<std::string, std::string> expected = {
+      {"full", "0 1 * * * (default)"},       {"incremental", "0 */6 * * * (default)"}, {"logical", " (default)"}, {"config", "0 2 * * 0 (default)"},
+      {"expire", "30 4 * * * (default)"},    {"collect", "0 5 * * * (default)"},       {"verify", "30 5 * * 0 (default)"}};
+  EXPECT_EQ(lines(read(std::string(kCluster)), "main"), expected);
+  EXPECT_EQ(plan_of(read(std::string(kCluster)), "db1")->jobs.size(), 6U);
+}
+
+TEST(SchedulePlan, AClustersOwnScheduleBeatsTheGeneralOneKeyByKey) {
+  const auto configuration = read("[schedule]\nfull = \"weekly on Sunday at 01:00\"\nlogical = \"0 1 * * *\"\n[cluster.a]\ndata_directory = \"/a\"\n[cluster.a.schedule]\nfull = \"never\"\n"
+                                  "[cluster.b]\ndata_directory = \"/b\"\n");
+  auto own = lines(configuration, "a");
+  EXPECT_EQ(own["full"], " (cluster)");
+  EXPECT_EQ(own["logical"], "0 1 * * * (general)");
+  EXPECT_EQ(own["expire"], "30 4 * * * (default)");
+  EXPECT_EQ(lines(configuration, "b")["full"], "0 1 * * 0 (general)");
+}
+
+TEST(SchedulePlan, ZonesAndJitterAreTheClustersOwnOrTheGeneralOnes) {
+  const auto configuration = read("[schedule]\ntimezone = \"Europe/Berlin\"\njitter = \"1 h\"\n[cluster.a]\ndata_directory = \"/a\"\n[cluster.a.schedule]\ntimezone = \"Asia/Tokyo\"\njitter = \"0\"\n"
+                                  "[cluster.b]\ndata_directory = \"/b\"\n");
+  std::set<std::chrono::seconds> delays;
+  const auto jobs = scheduled_jobs(configuration, "db1"), others = scheduled_jobs(configuration, "db2");
+  ASSERT_TRUE(jobs && others);
+  for (const auto& one : *jobs) {
+    EXPECT_EQ(one.job.zone.name(), one.job.cluster == "a" ? "Asia/Tokyo" : "Europe/Berlin");
+    if (one.job.cluster == "b") delays.insert(one.job.delay);
+    EXPECT_TRUE(one.job.cluster == "b" || one.job.delay.count() == 0);
+  }
+  EXPECT_EQ(delays.size(), 1U) << "all jobs of a cluster by the same delay";
+  EXPECT_NE(*delays.begin(), others->back().job.delay);
+}
+
+TEST(SchedulePlan, WrongValuesSayWhatWouldBeRight) {
+  const std::pair<const char*, const char*> pairs[] = {
+      {"[schedule]\nfull = \"sometimes\"\n", "daily at 01:00"},       {"[schedule]\nfull = \"0 1 * *\"\n", "five fields"},
+      {"[schedule]\nfull = 1\n", "text in quotes"},                   {"[schedule]\nful = \"daily\"\n", "\"full\""},
+      {"[schedule]\njitter = \"5\"\n", "5 min"},                      {"[schedule]\njitter = \"2 d\"\n", "at most 12 h"},
+      {"[cluster.x]\ndata_directory = \"/d\"\n[cluster.x.schedule]\nverify = \"every 5 h\"\n", "come out even"},
+      {"schedule = \"daily\"\n", "must be a table"},
+  };
+  for (const auto& [text, expected] : pairs) {
+    EXPECT_NE(refusal(text).find(expected), std::string::npos) << text << refusal(text);
+    EXPECT_NE(refusal(text).find("test.toml:"), std::string::npos);
+  }
+  EXPECT_NE(refusal("[cluster.x]\ndata_directory = \"/d\"\n[cluster.x.schedule]\nfull = \"x\"\n").find("[cluster.x.schedule]"), std::string::npos);
+  const auto unknown_zone = scheduled_jobs(read("[schedule]\ntimezone = \"Europe/Atlantis\"\n" + std::string(kCluster)), "db1");
+  ASSERT_FALSE(unknown_zone);
+  EXPECT_EQ(unknown_zone.error().code(), Errc::Configuration);
+  EXPECT_EQ(scheduled_jobs(read(""), "db1").error().code(), Errc::Configuration);
+}
+
+TEST(SchedulePlan, TimesAreThoseOfTheWall) {
+  const auto time = *parse_time("2026-11-27 00:03:12.7Z");
+  EXPECT_EQ(wall_text(time, *TimeZone::named("Europe/Berlin")), "2026-11-27 01:03:12+01:00");
+  EXPECT_EQ(wall_text(time, *TimeZone::named("America/St_Johns")), "2026-11-26 20:33:12-03:30");
+  EXPECT_EQ(wall_text(time, TimeZone::utc()), "2026-11-27 00:03:12+00:00");
+}
+
+}  // namespace
+}  // namespace pgmint::cli

@@ -1,0 +1,25 @@
+// As whom the daemon runs, and where that user's pgmint remembers things.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+
+#include "cli/config.h"
+
+namespace pgmint::cli {
+
+struct ServiceUser {
+  std::string name;
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::string home;
+};
+
+/// The named user, else the owner of the first cluster's data directory. @errors Usage (no such user, or root), Precondition (cannot be told)
+Result<ServiceUser> service_user(const Configuration& configuration, const std::optional<std::string>& named);
+/// The state directory as that user's daemon has it, without this process's own variables. @errors Configuration
+Result<fs::path> state_directory_of(const Configuration& configuration, const ServiceUser& user);
+
+}  // namespace pgmint::cli

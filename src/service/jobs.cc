@@ -1,0 +1,35 @@
+#include "service/jobs.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace pgmint::service {
+
+const JobSpec& spec_of(JobKind kind) {
+  const auto found = std::ranges::find(kJobs, kind, &JobSpec::kind);
+  PGMINT_ASSERT(found != kJobs.end());
+  return *found;
+}
+
+std::optional<JobKind> find_job(std::string_view name) {
+  const auto found = std::ranges::find(kJobs, name, &JobSpec::name);
+  return found == kJobs.end() ? std::nullopt : std::optional(found->kind);
+}
+
+std::vector<std::string> job_arguments(JobKind kind, const std::string& cluster, bool is_first) {
+  const auto backup = [&](const char* type) { return std::vector<std::string>{"backup", cluster, "--type", type, "--progress", "none"}; };
+  switch (kind) {
+    case JobKind::Full: return backup(is_first ? "auto" : "full");
+    case JobKind::Incremental: return backup("incremental");
+    case JobKind::Logical: return backup("logical");
+    case JobKind::Config: return backup("config");
+    case JobKind::Expire: return {"expire", cluster, "--progress", "none"};
+    case JobKind::Collect: return {"collect", "--cluster", cluster, "--progress", "none"};
+    // New packs now, each of the others once in thirty days: what it reads does not grow with how often it runs.
+    case JobKind::Verify: return {"verify", cluster, "--read-data", "--older-than", "30d", "--progress", "none"};
+  }
+  return {};
+}
+
+}  // namespace pgmint::service

@@ -1,0 +1,190 @@
+#include "service/unix_surroundings.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+
+#include "base/log.h"
+
+extern char** environ;
+
+namespace pgmint::service {
+namespace {
+
+/// Clocks are set and machines sleep while nobody looks: so often the time is looked at.
+constexpr std::chrono::microseconds kLookMost = std::chrono::seconds(60);
+/// Where a child has its cluster's lock, which goes with it.
+constexpr int kLockFd = 3;
+constexpr std::size_t kPidMax = 32;
+
+sigset_t our_signals() {
+  sigset_t set{};
+  ::sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) ::sigaddset(&set, signal);
+  return set;
+}
+
+/// What posix_spawn() takes, released in the end.
+class SpawnActions {
+ public:
+  SpawnActions() {
+    ::posix_spawn_file_actions_init(&files_);
+    ::posix_spawnattr_init(&attributes_);
+    // A group of its own: what a job starts is ended with it, and a Ctrl-C at the daemon is the daemon's to tell.
+    ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+    sigset_t all{}, none{};
+    ::sigfillset(&all);
+    ::sigemptyset(&none);
+    ::posix_spawnattr_setsigdefault(&attributes_, &all);
+    ::posix_spawnattr_setsigmask(&attributes_, &none);
+    ::posix_spawn_file_actions_addopen(&files_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    ::posix_spawn_file_actions_adddup2(&files_, STDERR_FILENO, STDOUT_FILENO);
+  }
+  ~SpawnActions() {
+    ::posix_spawn_file_actions_destroy(&files_);
+    ::posix_spawnattr_destroy(&attributes_);
+  }
+  SpawnActions(const SpawnActions&) = delete;
+  SpawnActions& operator=(const SpawnActions&) = delete;
+  void give(const Fd& fd, int number) { ::posix_spawn_file_actions_adddup2(&files_, fd.get(), number); }
+  const posix_spawn_file_actions_t* files() const { return &files_; }
+  const posix_spawnattr_t* attributes() const { return &attributes_; }
+
+ private:
+  posix_spawn_file_actions_t files_{};
+  posix_spawnattr_t attributes_{};
+};
+
+}  // namespace
+
+Result<std::unique_ptr<UnixSurroundings>> UnixSurroundings::open(Clock& clock, UnixOptions options) {
+  std::unique_ptr<UnixSurroundings> world(new UnixSurroundings(clock, std::move(options)));
+  auto lock = TRY(try_lock(world->files_.daemon_lock()));
+  if (!lock) {
+    const auto other = read_text_file(world->files_.daemon_lock(), kPidMax).value_or("");
+    return Error(Errc::Busy, fmt::format("another daemon works with {}{}", world->options_.state_directory.string(), other.empty() ? "" : ": process " + other),
+                 Hint{"systemctl status pgmint says whether it is the service; one is enough for all clusters"});
+  }
+  world->lock_ = std::move(*lock);
+  if (::ftruncate(world->lock_.get(), 0) != 0) return errno_error(errno, "write the process id");
+  TRY(write_at(world->lock_, as_bytes(std::to_string(::getpid())), 0, "the process id"));
+
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  };
+  world->manager_ = TRY(ServiceManager::open(variable("NOTIFY_SOCKET").value_or(""), variable("WATCHDOG_USEC")));
+  for (const auto* name : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}) ::unsetenv(name);  // not our children's
+
+  const auto set = our_signals();
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  world->signals_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!world->signals_.valid()) return errno_error(errno, "signalfd");
+  return world;
+}
+
+UnixSurroundings::~UnixSurroundings() {
+  const auto set = our_signals();
+  ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
+RunMemory UnixSurroundings::recalled() const {
+  auto memory = load_memory(files_.memory());
+  if (memory) return std::move(*memory);
+  log_warning("what has run is not known: {}; backups are taken at once, everything else at its next time", memory.failure().describe());
+  return {};
+}
+
+Result<ChildId> UnixSurroundings::start(const std::vector<std::string>& arguments, const std::string& cluster) {
+  SpawnActions actions;
+  std::optional<Fd> lock;
+  if (!cluster.empty()) {
+    lock = TRY(try_lock(files_.cluster_lock(cluster)));
+    if (!lock) return Error(Errc::Busy, "a job of it that an earlier daemon began still runs");
+    actions.give(*lock, kLockFd);
+  }
+  auto words = options_.program;
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> pointers;
+  for (auto& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  pid_t pid = -1;
+  const int failed = ::posix_spawn(&pid, pointers[0], actions.files(), actions.attributes(), pointers.data(), environ);
+  if (failed != 0) return errno_error(failed, fmt::format("run {}", words[0]));
+  children_[pid] = ++last_child_;
+  return last_child_;
+}
+
+void UnixSurroundings::end(ChildId child, bool at_once) {
+  for (const auto& [pid, id] : children_)
+    if (id == child) ::kill(at_once ? -pid : pid, at_once ? SIGKILL : SIGTERM);
+}
+
+void UnixSurroundings::reap() {
+  // Each by its number: children of others in this process are theirs to wait for.
+  for (auto one = children_.begin(); one != children_.end();) {
+    int status = 0;
+    const auto waited = ::waitpid(one->first, &status, WNOHANG);
+    if (waited == 0 || (waited < 0 && errno == EINTR)) {
+      ++one;
+      continue;
+    }
+    const int code = waited < 0 ? 128 : WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    events_.push_back({Event::Kind::Ended, one->second, code});
+    one = children_.erase(one);
+  }
+}
+
+void UnixSurroundings::read_signals() {
+  signalfd_siginfo info{};
+  while (::read(signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+    switch (info.ssi_signo) {
+      case SIGHUP: events_.push_back({Event::Kind::Reload, 0, 0}); break;
+      case SIGTERM:
+      case SIGINT:
+        events_.push_back({was_told_to_stop_ ? Event::Kind::StopNow : Event::Kind::Stop, 0, 0});
+        was_told_to_stop_ = true;
+        break;
+      default: break;  // SIGCHLD: reap() looks at all of them
+    }
+  }
+}
+
+Event UnixSurroundings::wait(TimePoint until) {
+  if (manager_.watchdog()) manager_.tell("WATCHDOG=1");
+  if (events_.empty()) {
+    auto patience = std::clamp<std::chrono::microseconds>(until - clock_.now(), {}, kLookMost);
+    if (manager_.watchdog()) patience = std::min(patience, *manager_.watchdog());
+    std::vector<pollfd> fds = {{signals_.get(), POLLIN, 0}};
+    for (const auto& one : options_.watched) fds.push_back({one.fd, POLLIN, 0});
+    // Rounded up: a moment too early would be looked at again and again.
+    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(patience).count();
+    if (::poll(fds.data(), fds.size(), static_cast<int>(ms)) > 0)
+      for (std::size_t i = 1; i < fds.size(); ++i)
+        if (fds[i].revents != 0) options_.watched[i - 1].ready();
+    read_signals();
+    reap();
+  }
+  if (events_.empty()) return {};
+  const auto event = events_.front();
+  events_.pop_front();
+  return event;
+}
+
+Result<std::optional<int>> running_daemon(const fs::path& state_directory) {
+  const auto file = ServiceFiles(state_directory).daemon_lock();
+  if (!TRY(is_locked(file))) return std::optional<int>();
+  return std::optional(std::atoi(read_text_file(file, kPidMax).value_or("0").c_str()));
+}
+
+}  // namespace pgmint::service
