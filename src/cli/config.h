@@ -10,8 +10,10 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "cli/health_limits.h"
 #include "policy/retention.h"
 #include "service/contact.h"
+#include "service/channel.h"
 
 namespace pgmint::cli {
 
@@ -98,6 +100,9 @@ struct Configuration {
   RecoverySettings recovery;
   std::vector<service::Contact> contacts;
   LogSettings logs;
+  HealthLimits health;
+  std::vector<service::Channel> alerts;  ///< in the order of the file
+  std::optional<std::string> metrics_listen;  ///< of this host alone (service::ListenAddress)
   std::optional<fs::path> state_directory;
   std::optional<std::string> compression;  ///< what codec::parse_codec() takes
   std::optional<bool> compression_check;

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "cli/config_value.h"
 #include "cli/contacts.h"
+#include "cli/service_keys.h"
 #include "codec/compression.h"
 
 namespace pgmint::cli {
@@ -354,6 +354,9 @@ const std::vector<Key<Configuration>>& top_keys() {
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.recovery, recovery_keys(), {v.place.source, "[recovery]"});
        }},
+      {"health", "table", "", [](T& t, const Value& v) { return read_health(t.health, v); }},
+      {"alert", "tables", "", [](T& t, const Value& v) { return read_alerts(t.alerts, v); }},
+      {"metrics", "table", "", [](T& t, const Value& v) { return read_metrics(t, v); }},
   };
   return keys;
 }
@@ -374,6 +377,7 @@ std::vector<KeyDocumentation> documented_keys() {
   document(out, "[recovery]", recovery_keys());
   document(out, "[[contact]]", contact_keys());
   document(out, "[logs]", log_keys());
+  document_service(out);
   document(out, "[s3]", s3_keys());
   document(out, "[[repository]]", repository_keys());
   return out;
