@@ -63,7 +63,8 @@ TEST_F(MetricsServerTest, ServesThePageAsPrometheusWantsIt) {
 
 TEST_F(MetricsServerTest, ThePageIsAlwaysTheNewest) {
   get(server->port(), "/metrics");
-  page = std::string(1 << 20, '#') + "\n";
+  page.assign(std::size_t{1} << 20U, '#');
+  page += '\n';
   EXPECT_TRUE(get(server->port(), "/metrics").ends_with(page)) << "also when it is larger than what a socket takes at once";
 }
 

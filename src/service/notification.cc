@@ -43,12 +43,12 @@ std::string flat(std::string_view text) {
   return out;
 }
 
-/// RFC 2047 where the text is not plain ASCII: words of at most 75 characters, cut between characters.
+/// RFC 2047 where the text is not plain ASCII: lines of at most 76 characters, cut between characters.
 std::string header_text(const std::string& text) {
   if (std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; })) return text;
   std::string out;
   for (std::string_view rest = text; !rest.empty();) {
-    std::size_t cut = std::min<std::size_t>(rest.size(), 45);
+    std::size_t cut = std::min<std::size_t>(rest.size(), 39);  // 73 characters with "Subject: "
     while (cut < rest.size() && (static_cast<unsigned char>(rest[cut]) & 0xC0U) == 0x80U) --cut;
     if (!out.empty()) out += "\r\n ";
     out += "=?UTF-8?B?" + base64(rest.substr(0, cut), 0) + "?=";

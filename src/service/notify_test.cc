@@ -1,7 +1,9 @@
 #include "service/notify.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <nlohmann/json.hpp>
 
 #include "storage/temporary_directory.h"
@@ -42,6 +44,7 @@ struct FakeTransport final : Transport {
 class NotifierTest : public ::testing::Test {
  protected:
   NotifierTest() {
+    std::signal(SIGPIPE, SIG_IGN);  // as the program does
     hook.rules.name = "hook";
     hook.type = ChannelType::Webhook;
     hook.url = "https://hooks.example.com/";

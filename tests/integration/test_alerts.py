@@ -130,6 +130,8 @@ def test_a_gap_a_breach_and_a_failing_archiver_are_one_message(healthy):
 
 def test_reminders_come_after_four_hours_and_then_daily(healthy):
     cluster, pgmint = healthy
+    pgmint.clusters["main"]["environment"] = "development"  # in two days nothing else comes up, which would bring the reminder along
+    pgmint.write()
     cluster.stop()
     pgmint.run("backup", code=9)
     cluster.start()
@@ -141,7 +143,7 @@ def test_reminders_come_after_four_hours_and_then_daily(healthy):
         alerts.later(f"+{hours}h")
         if any(p["code"] == "run-failed" for m in messages()[before:] for p in m["problems"]):
             told.append(hours)
-    assert told == [0, 5, 27] or told == [0, 5, 30], told
+    assert told == [0, 5, 30], told
 
 
 def test_a_repository_that_cannot_be_read_ends_nothing(healthy):
@@ -276,14 +278,13 @@ def test_a_mail_server_without_tls_gets_neither_password_nor_mail(healthy, sinks
     mail = sinks(MailSink, login=("backup", "secret of the mail"))
     table = {"name": "mail", "type": "smtp", "server": mail.server, "from": "a@b.example", "to": ["ops@example.com"], "ca_file": str(certificates.ca),
              "user": "backup", "password_file": secret_file(pgmint, "mail.password", "secret of the mail")}
-    outcome = pgmint.run
-    Alerts(pgmint).channels(table)
-    refused = outcome("alert", "test", code=6)
+    alerts = Alerts(pgmint).channels(table)
+    refused = pgmint.run("alert", "test", code=6)
     assert mail.logins == [] and mail.mails == []
     assert "secret of the mail" not in refused.text
     table["password_file"] = secret_file(pgmint, "open.password", "x")
     os.chmod(table["password_file"], 0o644)
-    Alerts(pgmint).channels(table)
+    alerts.channels(table)
     assert "chmod" in pgmint.run("alert", "test", code=6).text, "a password that others can read is none"
 
 

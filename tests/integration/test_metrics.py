@@ -130,6 +130,8 @@ def test_a_textfile_is_replaced_whole_and_a_repository_that_is_gone_leaves_no_ol
     assert not [name for name, _ in gone if name == "pgmint_last_backup_timestamp_seconds"], "what was true once is not told as if it were now"
     pgmint.refuses("metrics", "--textfile", folder / "pgmint.txt", code=2, naming=".prom")
     pgmint.refuses("metrics", "--json", code=2, naming="status")
+    pgmint.refuses("metrics", "--listen", "0.0.0.0:9891", code=2, naming="this host alone")
+    pgmint.refuses("metrics", "--listen", "127.0.0.1:0", "--textfile", file, code=2, naming="one of both")
 
 
 def test_a_nearly_full_disk_an_old_key_and_missing_dumps_are_problems(make):
