@@ -22,6 +22,8 @@ install(DIRECTORY "${manual_dir}/man1" "${manual_dir}/man5" DESTINATION "${CMAKE
 install(FILES "${manual_dir}/pgmint.bash" DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions" RENAME pgmint)
 install(FILES README.md packaging/pgmint.toml.example packaging/recovery-plan.example.toml "${manual_dir}/changelog.gz" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 install(DIRECTORY docs/manual/ DESTINATION "${CMAKE_INSTALL_DOCDIR}" FILES_MATCHING PATTERN "*.md")
+install(FILES packaging/prometheus/pgmint.rules.yml packaging/prometheus/pgmint.rules.test.yml packaging/prometheus/pgmint.rules.days.test.yml packaging/prometheus/alertmanager.example.yml
+        packaging/grafana/pgmint.json DESTINATION "${CMAKE_INSTALL_DOCDIR}/monitoring")
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}" RENAME copyright)
 
 set(CPACK_PACKAGE_NAME pgmint)
@@ -33,8 +35,9 @@ set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION database)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)      # dependencies as the dynamic linker sees them
-set(CPACK_DEBIAN_PACKAGE_DEPENDS "libpq5, libcurl4")  # loaded at run time (src/postgres/connection.cc, src/service/http_probe.cc), so the linker does not see them
-set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "tzdata")  # for [cluster.NAME.retention] timezone
+# Loaded at run time (src/postgres/connection.cc, src/service/http_probe.cc, http_transport.cc), so the linker does not see them.
+set(CPACK_DEBIAN_PACKAGE_DEPENDS "libpq5, libcurl4")
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "ca-certificates, tzdata")  # for [[alert]] channels, and [cluster.NAME.retention] timezone
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "postgresql")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)

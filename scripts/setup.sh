@@ -36,7 +36,16 @@ drop_in=/etc/postgresql-common/createcluster.d/pgmint-setup.conf
 "${as_root[@]}" mkdir -p "${drop_in%/*}"
 echo "create_main_cluster = false" | "${as_root[@]}" tee "$drop_in" >/dev/null
 log=$(mktemp)
-trap '"${as_root[@]}" rm -f "$drop_in"; rm -f "$log"' EXIT
+trap '"${as_root[@]}" rm -f "$drop_in" ${policy:+"$policy"}; rm -f "$log"' EXIT
+
+# Nor would the monitoring programs that tests start by themselves be services here. A machine that has a policy keeps it.
+policy=/usr/sbin/policy-rc.d
+if [ -e "$policy" ]; then
+  policy=
+else
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+  "${as_root[@]}" chmod 755 "$policy"
+fi
 
 if ! { "${apt[@]}" update && "${apt[@]}" install "${missing[@]}"; } >"$log" 2>&1 </dev/null; then
   tail -n 30 "$log" >&2

@@ -123,12 +123,12 @@ void ChildProcess::end() {
   in_ = Fd();
   out_ = Fd();
   if (pid_ > 0 && status_ < 0) {
-    ::kill(pid_, SIGTERM);
+    ::kill(-pid_, SIGTERM);  // with all that it started: it leads a group of its own
     const auto until = std::chrono::steady_clock::now() + kPatience;
     int status = 0;
     while (::waitpid(pid_, &status, WNOHANG) == 0) {
       if (std::chrono::steady_clock::now() >= until) {
-        ::kill(pid_, SIGKILL);
+        ::kill(-pid_, SIGKILL);
         while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {}
         break;
       }
@@ -136,12 +136,19 @@ void ChildProcess::end() {
     }
     status_ = status;
   }
+  ended_ = true;
   if (collector_.joinable()) collector_.join();
 }
 
 void ChildProcess::collect_errors() {
   std::array<char, 4096> buffer{};
   for (;;) {
+    // What the program wrote is in the pipe when it ends; what it left running may hold the pipe open for ever.
+    const bool is_last = ended_;
+    pollfd one{err_.get(), POLLIN, 0};
+    const int n = ::poll(&one, 1, is_last ? 0 : kPollMs);
+    if (n == 0 && is_last) return;
+    if (n == 0 || (n < 0 && errno == EINTR)) continue;
     const auto got = ::read(err_.get(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return;
@@ -199,6 +206,7 @@ Result<int> ChildProcess::wait() {
       std::this_thread::sleep_for(kStep);
     }
   }
+  ended_ = true;
   if (collector_.joinable()) collector_.join();
   return WIFSIGNALED(status_) ? 128 + WTERMSIG(status_) : WEXITSTATUS(status_);
 }

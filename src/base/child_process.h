@@ -1,6 +1,7 @@
 // A program run beside this one: its arguments, its standard streams as pipes, what it says on standard error.
 #pragma once
 
+#include <atomic>
 #include <string>
 #include <thread>
 #include <utility>
@@ -13,7 +14,7 @@
 namespace pgmint {
 
 /// One child. Not thread-safe, but reading and writing may happen in two threads. Destroying one that still runs ends it
-/// (SIGTERM, after five seconds SIGKILL).
+/// and all that it started (SIGTERM, after five seconds SIGKILL).
 class ChildProcess {
  public:
   struct Options {
@@ -46,6 +47,7 @@ class ChildProcess {
   const CancelToken* cancel_;
   int pid_ = -1;
   int status_ = -1;  ///< once it has been waited for
+  std::atomic<bool> ended_{false};
   Fd in_, out_, err_;
   std::thread collector_;
   Guarded<std::string> errors_;

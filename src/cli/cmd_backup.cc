@@ -221,6 +221,7 @@ const CommandSpec& backup_command() {
                    {"pgmint backup --type logical --database shop", "A dump of one database."},
                    {"pgmint backup main --note \"before the upgrade\" --max-rate 50MiB", "With a note, and gently."}},
       .see_also = {"list", "restore", "restore-db", "wal push", "verify"},
+      .leaves_note = true,
       .run = run,
   };
   return command;

@@ -74,6 +74,7 @@ const CommandSpec& collect_command() {
       .exits = {},
       .examples = {{"pgmint collect --dry-run", "What a run would free."}},
       .see_also = {"expire", "list", "audit list"},
+      .leaves_note = true,
       .run = run,
   };
   return command;

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "cli/alert_look.h"
 #include "cli/commands.h"
 #include "cli/health.h"
 #include "cli/recall_command.h"
@@ -19,9 +20,9 @@ namespace pgmint::cli {
 namespace {
 
 constexpr auto kClockSkewMax = std::chrono::seconds(5);
-constexpr std::uint64_t kFreeSpaceMin = std::uint64_t{1} << 30;
 /// Where scripts of before put dumps, encrypted or not.
 constexpr const char* kWorkingFolders[] = {"/tmp/db-backups", "/tmp/db-restores"};
+constexpr auto kAlertCheckMax = std::chrono::hours(1);
 
 enum class State { Ok, Warning, Failed };
 
@@ -51,6 +52,7 @@ class Examination {
       examine_server(settings);
     }
     if (opened) examine_health();
+    examine_alerts();
     return ok();
   }
 
@@ -139,14 +141,12 @@ class Examination {
            "pgmint key rotate --root");
   }
 
+  /// What is too little is told with the other warnings.
   void examine_space(const fs::path& directory) {
-    const auto space = free_space(directory);
+    const auto space = space_of(directory);
     if (!space) return fail("repository space", space.error());
-    if (*space < kFreeSpaceMin)
-      warn("repository space", fmt::format("only {} are free", human(ByteCount(*space))),
-           "make room, or set a larger file system");
-    else
-      good("repository space", fmt::format("{} free", human(ByteCount(*space))));
+    if (fullness(*space, (*context_.configuration())->health.disk_free) == Fullness::Fine)
+      good("repository space", fmt::format("{} free", human(ByteCount(space->free))));
   }
 
   void examine_temporary_files(const fs::path& directory) {
@@ -308,6 +308,29 @@ class Examination {
     const auto warnings = repository_warnings(context_);
     if (!warnings) return fail("keys", warnings.error());
     for (const auto& warning : *warnings) warn(warning.code, warning.message, warning.hint);
+  }
+
+  /// By what was last sent: an examination does not write to people.
+  void examine_alerts() {
+    const auto& channels = (*context_.configuration())->alerts;
+    if (channels.empty()) return;
+    const auto store = alert_store(context_);
+    if (!store) return fail("alerts", store.error());
+    const auto book = store->load();
+    for (const auto& channel : channels) {
+      const auto name = fmt::format("alert channel {} delivers", channel.rules.name);
+      const auto hint = fmt::format("pgmint alert test {}", channel.rules.name);
+      const auto known = book.channels().find(channel.rules.name);
+      if (known == book.channels().end() || (!known->second.delivered && !known->second.failing_since))
+        warn(name, fmt::format("nothing was sent yet: {}", channel.describe()), hint);
+      else if (known->second.failing_since)
+        fail(name, fmt::format("since {}: {}", readable_time(*known->second.failing_since), known->second.error), hint, Errc::Io);
+      else
+        good(name, fmt::format("{}, last {}", channel.describe(), ago(*known->second.delivered)));
+    }
+    if (book.saved() == TimePoint{} || system_clock().now() - book.saved() > kAlertCheckMax)
+      warn("alert check", book.saved() == TimePoint{} ? std::string("never ran on this host") : fmt::format("last ran {}", ago(book.saved())),
+           "run the daemon, or pgmint alert check every five minutes from cron");
   }
 
   Context& context_;

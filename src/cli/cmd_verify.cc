@@ -261,6 +261,7 @@ const CommandSpec& verify_command() {
                    {"pgmint verify --read-data --sample 5%", "A twentieth each night, however much there is."}},
       .see_also = {"audit verify", "repair", "status"},
       .only_reads = true,
+      .leaves_note = true,
       .run = run,
   };
   return command;

@@ -44,5 +44,9 @@ const CommandSpec& status_command();
 const CommandSpec& roles_command();
 const CommandSpec& report_command();
 const CommandSpec& doctor_command();
+const CommandSpec& metrics_command();
+const CommandSpec& alert_check_command();
+const CommandSpec& alert_test_command();
+const CommandSpec& alert_list_command();
 
 }  // namespace pgmint::cli

@@ -10,8 +10,10 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "cli/health_limits.h"
 #include "cli/schedule_settings.h"
 #include "policy/retention.h"
+#include "service/channel.h"
 #include "service/contact.h"
 
 namespace pgmint::cli {
@@ -101,6 +103,9 @@ struct Configuration {
   std::vector<service::Contact> contacts;
   LogSettings logs;
   ScheduleSettings schedule;
+  HealthLimits health;
+  std::vector<service::Channel> alerts;  ///< in the order of the file
+  std::optional<std::string> metrics_listen;  ///< of this host alone (service::ListenAddress)
   std::optional<fs::path> state_directory;
   std::optional<std::string> compression;  ///< what codec::parse_codec() takes
   std::optional<bool> compression_check;

@@ -2,9 +2,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "cli/config_value.h"
 #include "cli/contacts.h"
 #include "cli/schedule_keys.h"
+#include "cli/service_keys.h"
 #include "codec/compression.h"
 
 namespace pgmint::cli {
@@ -358,6 +358,9 @@ const std::vector<Key<Configuration>>& top_keys() {
          return read_table(*TRY(v.table()), t.recovery, recovery_keys(), {v.place.source, "[recovery]"});
        }},
       {"schedule", "table", "", [](T& t, const Value& v) { return read_schedule(t.schedule, v, "[schedule]"); }},
+      {"health", "table", "", [](T& t, const Value& v) { return read_health(t.health, v); }},
+      {"alert", "tables", "", [](T& t, const Value& v) { return read_alerts(t.alerts, v); }},
+      {"metrics", "table", "", [](T& t, const Value& v) { return read_metrics(t, v); }},
   };
   return keys;
 }
@@ -381,6 +384,7 @@ std::vector<KeyDocumentation> documented_keys() {
   document(out, "[recovery]", recovery_keys());
   document(out, "[[contact]]", contact_keys());
   document(out, "[logs]", log_keys());
+  document_service(out);
   document(out, "[s3]", s3_keys());
   document(out, "[[repository]]", repository_keys());
   return out;

@@ -16,11 +16,15 @@
 
 namespace pgmint::cli {
 
-std::string actor_label() {
+std::string host_name() {
   std::array<char, 256> host{};
   if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = '?';
+  return host.data();
+}
+
+std::string actor_label() {
   const auto* user = ::getpwuid(::geteuid());
-  return fmt::format("{}@{}", user != nullptr ? user->pw_name : std::to_string(::geteuid()), host.data());
+  return fmt::format("{}@{}", user != nullptr ? user->pw_name : std::to_string(::geteuid()), host_name());
 }
 
 Context::Context(Arguments arguments, CancelToken& cancel)

@@ -70,5 +70,7 @@ class Context {
 
 /// "postgres@db1", for log entries.
 std::string actor_label();
+/// "db1", in messages to others.
+std::string host_name();
 
 }  // namespace pgmint::cli

@@ -15,6 +15,7 @@ using std::chrono::seconds;
 
 /// Backups are for weeks, WAL for minutes: a newest backup older than this makes every restore long.
 constexpr auto kBackupAgeMax = std::chrono::hours(8 * 24);
+constexpr std::size_t kSegmentNameSize = 24;
 
 seconds age(TimePoint then) {
   return std::max(seconds(0), std::chrono::duration_cast<seconds>(system_clock().now() - then));
@@ -54,7 +55,7 @@ void judge_backups(ClusterHealth& health) {
   for (const auto& backup : health.backups)
     if (!backup.problem.empty())
       health.problems.push_back(
-          {"manifest-damaged", fmt::format("{}: {}", backup.snap.name, backup.problem), "pgmint verify --read-data"});
+          {"manifest-damaged", fmt::format("{}: {}", backup.snap.name, backup.problem), "pgmint verify --read-data", true, backup.snap.name});
   if (health.proofs.damaged_packs > 0)
     health.problems.push_back({"damage-found", fmt::format("verify found {} damaged", counted(health.proofs.damaged_packs, "pack")),
                                fmt::format("pgmint verify {} --read-data --older-than 30d names the backups, and looks again", health.name), false});
@@ -68,7 +69,9 @@ void judge_wal(ClusterHealth& health, const AskedServer& server) {
     health.problems.push_back(
         {"wal-gap",
          fmt::format("WAL is missing: {}", repository::describe(gap, health.recovery.inventory.segment_size())),
-         fmt::format("take a backup, so that a new recovery window begins: pgmint backup {}", health.name)});
+         fmt::format("take a backup, so that a new recovery window begins: pgmint backup {}", health.name), true,
+         repository::describe(gap, health.recovery.inventory.segment_size()).substr(0, kSegmentNameSize)});
+  if (server.wal) health.archiver_failing = server.wal->failing();
   if (server.wal && server.wal->failing())
     health.problems.push_back({"archiver-failing",
                                fmt::format("the server's archiver fails on {}", server.wal->last_failed),
@@ -84,6 +87,48 @@ void judge_wal(ClusterHealth& health, const AskedServer& server) {
          fmt::format("changes of the last {} could be lost; the objective is {}", human(*health.exposure),
                      human(health.objective)),
          server.wal ? "set archive_timeout = 60 on the server, and look after its archiver" : "pgmint doctor"});
+}
+
+std::string space_text(const Space& space) {
+  return fmt::format("{} of {} are free ({:.1f} %)", human(ByteCount(space.free)), human(ByteCount(space.total)),
+                     space.total == 0 ? 0.0 : 100.0 * static_cast<double>(space.free) / static_cast<double>(space.total));
+}
+
+/// WAL that cannot be archived piles up there, until the server stops.
+void judge_space(ClusterHealth& health, const SpaceLimit& limit) {
+  for (const auto& path : {health.settings->data_directory, health.settings->data_directory / "pg_wal"}) {
+    const auto space = space_of(path);
+    if (!space) {
+      health.unjudged.emplace_back("data-space");
+      continue;
+    }
+    if (!health.data_space || space->free < health.data_space->free) health.data_space = *space;
+  }
+  if (!health.data_space) return;
+  if (const auto full = fullness(*health.data_space, limit); full != Fullness::Fine)
+    health.problems.push_back({"data-space", fmt::format("the file system of {} is nearly full: {}", health.settings->data_directory.string(), space_text(*health.data_space)),
+                               "make room; when WAL piles up in pg_wal: pgmint doctor says why", false, "", full == Fullness::Critical});
+}
+
+void judge_proofs(ClusterHealth& health, std::chrono::hours limit) {
+  const auto& proofs = health.proofs;
+  if (proofs.packs + proofs.unproven_packs == 0 || health.backups.empty()) return;
+  const std::string hint = fmt::format("pgmint verify {} --read-data --older-than 30d", health.name);
+  if (proofs.oldest && age(*proofs.oldest) > limit)
+    health.problems.push_back({"verify-old", fmt::format("some of what backups refer to was last read {}", ago(*proofs.oldest)), hint, false});
+  else if (proofs.unproven_packs > 0 && age(health.backups.front().started()) > limit && (!proofs.newest || age(*proofs.newest) > limit))
+    health.problems.push_back({"verify-old", proofs.newest ? fmt::format("backups were last verified {}", ago(*proofs.newest)) : "no backup was ever verified", hint, false});
+}
+
+void judge_kind(ClusterHealth& health, repository::BackupType type, std::string_view code, const std::optional<std::chrono::hours>& limit) {
+  if (!limit || health.settings == nullptr) return;
+  const auto newest = std::ranges::find_if(health.backups.rbegin(), health.backups.rend(), [&](const BackupFacts& backup) { return backup.snap.type == type; });
+  const auto name = repository::backup_type_name(type);
+  const auto hint = fmt::format("pgmint backup {} --type {}", health.name, name);
+  if (newest == health.backups.rend())
+    health.problems.push_back({std::string(code), fmt::format("there is no {} backup", name), hint, false});
+  else if (age(newest->started()) > *limit)
+    health.problems.push_back({std::string(code), fmt::format("the newest {} backup began {}", name, ago(newest->started())), hint, false});
 }
 
 }  // namespace
@@ -134,6 +179,14 @@ Result<ClusterHealth> health_of(Context& context, const std::string& name, repos
   }
   judge_backups(health);
   judge_wal(health, server);
+  const auto& limits = TRY(context.configuration())->health;
+  judge_proofs(health, limits.verify_age);
+  judge_kind(health, repository::BackupType::Logical, "logical-old", limits.logical_age);
+  judge_kind(health, repository::BackupType::Config, "config-old", limits.config_age);
+  if (health.settings != nullptr) {
+    judge_space(health, limits.disk_free);
+    if (!server.wal) health.unjudged.insert(health.unjudged.end(), {"archiver-failing", "archive-mode-off"});
+  }
   return health;
 }
 
@@ -171,6 +224,17 @@ Result<std::vector<Problem>> repository_warnings(Context& context) {
   else if (std::ranges::none_of(slots, [&](const auto& slot) { return off_host(slot) && opened.contains(slot.name); }))
     warnings.push_back({"recovery-key-untested", "no key that lives off this host has ever been tried",
                         "PGMINT_RECOVERY_KEY_FILE=FILE pgmint key check", false});
+  const auto& limits = TRY(context.configuration())->health;
+  for (const auto& slot : slots)
+    if (!slot.unreadable() && age(slot.created) > limits.key_age)
+      warnings.push_back({"key-old", fmt::format("key slot {} was made {}", slot.name, ago(slot.created)),
+                          "add a new one (pgmint key add --help), try it, then: pgmint key remove " + slot.name, false, slot.name});
+  const auto directory = TRY(context.place())->settings.directory();
+  if (!directory) return warnings;
+  const auto space = TRY(space_of(*directory));
+  if (const auto full = fullness(space, limits.disk_free); full != Fullness::Fine)
+    warnings.push_back({"repository-space", fmt::format("the repository's file system is nearly full: {}", space_text(space)),
+                        "make room, or a larger file system; what retention lets go: pgmint expire --dry-run", false, "", full == Fullness::Critical});
   return warnings;
 }
 

@@ -16,6 +16,8 @@ struct Problem {
   std::string code;  ///< "wal-gap", "no-backup", "rpo-breached", ...
   std::string message, hint;
   bool breach = true;  ///< else a warning
+  std::string subject{};  ///< which one of several of the same code: the first segment of a gap, a backup, a key slot
+  bool urgent = false;    ///< breaches no objective yet, and needs a hand now: a disk that is about to be full
 };
 
 struct ClusterHealth {
@@ -27,7 +29,10 @@ struct ClusterHealth {
   std::chrono::seconds objective{};
   /// How much would be lost if the host went now: at most the changes of this time. nullopt: nothing can be recovered.
   std::optional<std::chrono::seconds> exposure;
+  std::optional<bool> archiver_failing;  ///< nullopt: the server could not be asked
+  std::optional<Space> data_space;       ///< the fuller one of the data directory's and its WAL's file system
   std::vector<Problem> problems;
+  std::vector<std::string> unjudged;  ///< codes of problems that may be there, and could not be looked for
 
   std::string_view state() const;  ///< "ok", "warning", "breached"
 };
@@ -45,7 +50,7 @@ AskedServer ask_server(Context& context, const ClusterSettings& settings);
 Result<ClusterHealth> health_of(Context& context, const std::string& name, repository::Cluster* cluster);
 /// Every cluster of the repository, and those that are configured but not there.
 Result<std::vector<ClusterHealth>> health_of_all(Context& context, const std::optional<std::string>& name);
-/// "recovery-key-untested" and the like.
+/// "recovery-key-untested", "repository-space" and the like.
 Result<std::vector<Problem>> repository_warnings(Context& context);
 
 }  // namespace pgmint::cli

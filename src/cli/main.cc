@@ -16,6 +16,7 @@
 #include "cli/context.h"
 #include "cli/exit_rules.h"
 #include "cli/manual.h"
+#include "cli/run_key.h"
 
 namespace pgmint::cli {
 namespace {
@@ -63,7 +64,9 @@ Result<int> run_command(Context& context) {
   choose_log_format(context);
   // A file that cannot be written must not keep anybody from a backup, nor from a restore.
   if (const auto opened = open_command_log(context); !opened) log_warning("[logs]: {}", opened.failure().describe());
+  NotedRun noted(context);
   auto result = run_noted(context);
+  noted.end(result);
   note_command(context, result, began);
   if (!result) tell_observer(LogLevel::Error, result.error().describe());
   close_command_log(result, began);
@@ -102,7 +105,7 @@ int run_main(const std::vector<std::string>& words) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error to report, not a way to die
   const std::string verb(arguments->command->verb);
   Context context(std::move(*arguments), install_signal_handlers());
-  auto result = run_command(context);
+  auto result = run_noted(context);
   if (!result) return fail(result.error(), &context.output(), verb);
   return *result;
 }

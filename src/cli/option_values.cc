@@ -37,28 +37,34 @@ Result<std::optional<std::chrono::hours>> age_option(const Arguments& arguments,
   const auto text = arguments.get(name);
   if (!text) return std::optional<std::chrono::hours>();
   const auto period = TRY(policy::parse_period(*text).context(name));
-  const std::chrono::days days(period.days + period.months / 12 * 365 + period.months % 12 * 30);
-  return std::optional<std::chrono::hours>(days);
+  return std::optional(hours_of(period));
+}
+
+std::chrono::hours hours_of(policy::Period period) {
+  return std::chrono::days(period.days + period.months / 12 * 365 + period.months % 12 * 30);
+}
+
+std::optional<std::uint32_t> parse_share(std::string_view text) {
+  constexpr std::size_t kDecimals = 4;
+  if (!text.ends_with('%')) return std::nullopt;
+  text.remove_suffix(1);
+  const auto point = std::min(text.find('.'), text.size());
+  std::string digits(text.substr(0, point));
+  std::string decimals(point < text.size() ? text.substr(point + 1) : "");
+  if (digits.empty() || digits.size() > 3 || decimals.size() > kDecimals || (point < text.size() && decimals.empty())) return std::nullopt;
+  decimals.resize(kDecimals, '0');
+  digits += decimals;
+  if (digits.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
+  const auto millionths = static_cast<std::uint32_t>(std::stoul(digits));
+  if (millionths == 0 || millionths > 1'000'000) return std::nullopt;
+  return millionths;
 }
 
 Result<std::optional<std::uint32_t>> share_option(const Arguments& arguments, const std::string& name) {
   const auto text = arguments.get(name);
   if (!text) return std::optional<std::uint32_t>();
-  const Error wrong(Errc::Usage, fmt::format("{} {}: must be a share above 0% and up to 100%, such as 5% or 0.25%", name, *text));
-  constexpr std::size_t kDecimals = 4;
-  std::string_view rest = *text;
-  if (!rest.ends_with('%')) return wrong;
-  rest.remove_suffix(1);
-  const auto point = std::min(rest.find('.'), rest.size());
-  std::string digits(rest.substr(0, point));
-  std::string decimals(point < rest.size() ? rest.substr(point + 1) : "");
-  if (digits.empty() || digits.size() > 3 || decimals.size() > kDecimals || (point < rest.size() && decimals.empty())) return wrong;
-  decimals.resize(kDecimals, '0');
-  digits += decimals;
-  if (digits.find_first_not_of("0123456789") != std::string::npos) return wrong;
-  const auto millionths = static_cast<std::uint32_t>(std::stoul(digits));
-  if (millionths == 0 || millionths > 1'000'000) return wrong;
-  return std::optional(millionths);
+  if (const auto share = parse_share(*text)) return share;
+  return Error(Errc::Usage, fmt::format("{} {}: must be a share above 0% and up to 100%, such as 5% or 0.25%", name, *text));
 }
 
 Result<codec::CodecChoice> configured_codec(Context& context) {

@@ -7,6 +7,7 @@
 #include "base/strong.h"
 #include "cli/context.h"
 #include "codec/compression.h"
+#include "policy/retention.h"
 
 namespace pgmint::cli {
 
@@ -20,8 +21,11 @@ Result<std::uint64_t> parse_number(std::string_view text, const std::string& nam
                                    std::uint64_t most);
 /// A period (policy::parse_period) in which a month counts 30 days and a year 365; absent: none. @errors Usage
 Result<std::optional<std::chrono::hours>> age_option(const Arguments& arguments, const std::string& name);
+std::chrono::hours hours_of(policy::Period period);
 /// "5%", "0.25%" in millionths, of which it takes at most four decimals; absent: none. @errors Usage (malformed, zero, above 100%)
 Result<std::optional<std::uint32_t>> share_option(const Arguments& arguments, const std::string& name);
+/// nullopt: not such a share.
+std::optional<std::uint32_t> parse_share(std::string_view text);
 /// The repository's compression, else the general one, else "balanced". @errors Configuration
 Result<codec::CodecChoice> configured_codec(Context& context);
 

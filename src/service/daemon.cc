@@ -56,11 +56,11 @@ void Daemon::run() {
     }
     const auto event = world_.wait(next_wake());
     switch (event.kind) {
-      case Event::Kind::Time: break;
-      case Event::Kind::Ended: on_end(event); break;
-      case Event::Kind::Reload: reload(); break;
-      case Event::Kind::Stop: stop(false); break;
-      case Event::Kind::StopNow: stop(true); break;
+      case DaemonEvent::Kind::Time: break;
+      case DaemonEvent::Kind::Ended: on_end(event); break;
+      case DaemonEvent::Kind::Reload: reload(); break;
+      case DaemonEvent::Kind::Stop: stop(false); break;
+      case DaemonEvent::Kind::StopNow: stop(true); break;
     }
   }
 }
@@ -219,7 +219,7 @@ void Daemon::launch(const PlannedJob& job) {
   if (job.kind == JobKind::Full) leave_out_incremental(job.cluster, "a full one begins");
 }
 
-void Daemon::on_end(const Event& event) {
+void Daemon::on_end(const DaemonEvent& event) {
   for (auto& [name, hook] : hooks_) {
     if (hook.child != event.child) continue;
     hook.child.reset();

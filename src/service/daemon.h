@@ -24,7 +24,7 @@ inline constexpr auto kHookPatience = std::chrono::minutes(10);
 /// A child process, by a number that is not used twice.
 using ChildId = std::uint64_t;
 
-struct Event {
+struct DaemonEvent {
   enum class Kind { Time, Ended, Stop, StopNow, Reload } kind = Kind::Time;
   ChildId child = 0;
   int exit_code = 0;  ///< 128 and the signal's number where one ended it
@@ -42,7 +42,7 @@ class Surroundings {
   /// Asks a child to end, or ends it with all that it has started.
   virtual void end(ChildId child, bool at_once) = 0;
   /// Whatever comes first; Time also before `until`: then nothing has happened yet.
-  virtual Event wait(TimePoint until) = 0;
+  virtual DaemonEvent wait(TimePoint until) = 0;
   /// @errors Configuration
   virtual Result<Plan> load_plan() = 0;
   /// @errors Key, Io
@@ -87,7 +87,7 @@ class Daemon {
   bool is_to_wait(const PlannedJob& job) const;
   void leave_out_incremental(const std::string& cluster, const std::string& why);
   void launch(const PlannedJob& job);
-  void on_end(const Event& event);
+  void on_end(const DaemonEvent& event);
   void settle(const Running& run, int exit_code);
   void start_hooks();
   void end_late_hooks();

@@ -67,14 +67,14 @@ class FakeWorld final : public Surroundings {
         one.code = at_once ? 137 : 130;
       }
   }
-  Event wait(TimePoint until) override {
+  DaemonEvent wait(TimePoint until) override {
     if (++waits > 3'000'000) throw std::runtime_error("the daemon never ends");
     EXPECT_GE(until, now_);
     const auto first = std::ranges::min_element(children, {}, &Child::ends);
     const auto next = script.empty() ? TimePoint::max() : script.begin()->first;
     if (first != children.end() && first->ends <= std::min(until, next)) {
       now_ = std::max(now_, first->ends);
-      const Event event{Event::Kind::Ended, first->id, first->code};
+      const DaemonEvent event{DaemonEvent::Kind::Ended, first->id, first->code};
       children.erase(first);
       return event;
     }
@@ -98,8 +98,8 @@ class FakeWorld final : public Surroundings {
   }
   void tell(std::string_view message) override { told.emplace_back(message); }
 
-  void at_time(TimePoint time, Event::Kind kind) {
-    script.emplace(time, [kind](FakeWorld&) { return Event{kind, 0, 0}; });
+  void at_time(TimePoint time, DaemonEvent::Kind kind) {
+    script.emplace(time, [kind](FakeWorld&) { return DaemonEvent{kind, 0, 0}; });
   }
   void set_clock(TimePoint time) { now_ = time; }
   /// Starts of jobs whose arguments begin so.
@@ -112,7 +112,7 @@ class FakeWorld final : public Surroundings {
 
   std::function<std::chrono::seconds(const std::string&)> length = [](const std::string&) { return 10min; };
   std::function<int(const std::string&)> code = [](const std::string&) { return 0; };
-  std::multimap<TimePoint, std::function<Event(FakeWorld&)>> script;
+  std::multimap<TimePoint, std::function<DaemonEvent(FakeWorld&)>> script;
   std::vector<Child> children;
   std::vector<std::pair<TimePoint, std::string>> started;
   std::vector<std::string> told;
@@ -167,7 +167,7 @@ RunMemory all_done(const Plan& plan, TimePoint time) {
 
 TEST_F(DaemonTest, TheFirstStartTakesBackupsAtOnceAndNothingElse) {
   FakeWorld world(at("2026-11-26 13:00Z"));
-  world.at_time(at("2026-11-26 17:59Z"), Event::Kind::Stop);
+  world.at_time(at("2026-11-26 17:59Z"), DaemonEvent::Kind::Stop);
   Daemon(world, standard(), {}).run();
   // One backup of the cluster, which builds on what there is, not a full and an incremental one.
   EXPECT_EQ(names(world), (Names{"backup main --type auto", "backup main --type config"}));
@@ -178,7 +178,7 @@ TEST_F(DaemonTest, TheFirstStartTakesBackupsAtOnceAndNothingElse) {
 TEST_F(DaemonTest, AWeekIsAsTheRunbookHasIt) {
   FakeWorld world(at("2026-11-23 00:00:01Z"));  // a Monday
   const auto plan = standard();
-  world.at_time(at("2026-11-30 00:00Z"), Event::Kind::Stop);
+  world.at_time(at("2026-11-30 00:00Z"), DaemonEvent::Kind::Stop);
   Daemon(world, plan, all_done(plan, at("2026-11-23 00:00Z"))).run();
   EXPECT_EQ(world.starts("backup main --type full").size(), 7U);
   EXPECT_EQ(world.starts("backup main --type full").front(), at("2026-11-23 01:00Z"));
@@ -193,7 +193,7 @@ TEST_F(DaemonTest, AWeekIsAsTheRunbookHasIt) {
 TEST_F(DaemonTest, DowntimeIsCaughtUpOnceTheMostImportantFirst) {
   FakeWorld world(at("2026-12-24 12:00Z"));
   const auto plan = standard();
-  world.at_time(at("2026-12-24 17:00Z"), Event::Kind::Stop);
+  world.at_time(at("2026-12-24 17:00Z"), DaemonEvent::Kind::Stop);
   Daemon(world, plan, all_done(plan, at("2026-11-26 12:00Z"))).run();
   EXPECT_EQ(names(world), (Names{"backup main --type full", "backup main --type config", "expire main", "collect --cluster main", "verify main --read-data --older-than 30d"}));
 }
@@ -202,7 +202,7 @@ TEST_F(DaemonTest, AnIncrementalBackupThatIsDueWhileAFullOneRunsIsLeftOut) {
   FakeWorld world(at("2026-11-26 00:30Z"));
   const auto plan = standard();
   world.length = [](const std::string& what) { return what.find("full") != std::string::npos ? std::chrono::seconds(6h) : 1min; };
-  world.at_time(at("2026-11-26 13:00Z"), Event::Kind::Stop);
+  world.at_time(at("2026-11-26 13:00Z"), DaemonEvent::Kind::Stop);
   Daemon(world, plan, all_done(plan, at("2026-11-26 00:29Z"))).run();
   // Due at 06:00, while the full one runs from 01:00 to 07:00; expire and collect have waited.
   EXPECT_EQ(world.starts("backup main --type incremental"), (std::vector{at("2026-11-26 12:00Z")}));
@@ -215,7 +215,7 @@ TEST_F(DaemonTest, AJobThatRunsPastItsNextTimesIsNotRunAtOnceAgain) {
   Plan plan;
   plan.jobs.push_back(job("main", JobKind::Incremental, "every 6 h"));
   world.length = [](const std::string&) { return 13h; };
-  world.at_time(at("2026-11-27 00:30Z"), Event::Kind::Stop);
+  world.at_time(at("2026-11-27 00:30Z"), DaemonEvent::Kind::Stop);
   Daemon(world, plan, all_done(plan, at("2026-11-26 00:29Z"))).run();
   EXPECT_EQ(world.starts("backup"), (std::vector{at("2026-11-26 06:00Z"), at("2026-11-27 00:00Z")}));
 }
@@ -228,7 +228,7 @@ TEST_F(DaemonTest, FailuresAreTriedAgainBusyOnesSoonDamageNot) {
   plan.jobs.push_back(job("c", JobKind::Verify, "daily at 03:00"));
   world.length = [](const std::string&) { return 0s; };
   world.code = [](const std::string& what) { return what.starts_with("backup") ? 9 : what.starts_with("expire") ? 5 : 8; };
-  world.at_time(at("2026-11-26 04:00Z"), Event::Kind::Stop);
+  world.at_time(at("2026-11-26 04:00Z"), DaemonEvent::Kind::Stop);
   Daemon(world, plan, all_done(plan, at("2026-11-26 00:29Z"))).run();
   std::vector<std::int64_t> minutes;
   for (const auto time : world.starts("backup")) minutes.push_back((time - at("2026-11-26 01:00Z")) / 1min);
@@ -246,7 +246,7 @@ TEST_F(DaemonTest, AConfigurationBackupThatLacksAFileIsNotMadeEveryHour) {
   Plan plan;
   plan.jobs.push_back(job("main", JobKind::Config, "weekly on Sunday at 02:00"));
   world.code = [](const std::string&) { return 6; };
-  world.at_time(at("2026-11-30 00:00Z"), Event::Kind::Stop);
+  world.at_time(at("2026-11-30 00:00Z"), DaemonEvent::Kind::Stop);
   Daemon(world, plan, all_done(plan, at("2026-11-26 00:29Z"))).run();
   EXPECT_EQ(world.starts("backup").size(), kConfigTriesMost);
 }
@@ -255,7 +255,7 @@ TEST_F(DaemonTest, JobsOfTwoClustersRunAtTheSameTimeAThirdWaits) {
   FakeWorld world(at("2026-11-26 00:30Z"));
   Plan plan;
   for (const auto* cluster : {"a", "b", "c"}) plan.jobs.push_back(job(cluster, JobKind::Full, "daily at 01:00"));
-  world.at_time(at("2026-11-26 02:00Z"), Event::Kind::Stop);
+  world.at_time(at("2026-11-26 02:00Z"), DaemonEvent::Kind::Stop);
   Daemon(world, plan, all_done(plan, at("2026-11-26 00:29Z"))).run();
   EXPECT_EQ(world.starts("backup"), (std::vector{at("2026-11-26 01:00Z"), at("2026-11-26 01:00Z"), at("2026-11-26 01:10Z")}));
 }
@@ -263,7 +263,7 @@ TEST_F(DaemonTest, JobsOfTwoClustersRunAtTheSameTimeAThirdWaits) {
 TEST_F(DaemonTest, StopTellsChildrenAndWaitsAndTheJobIsDoneAgainWithTheNextDaemon) {
   FakeWorld world(at("2026-11-26 00:59Z"));
   const auto plan = standard();
-  world.at_time(at("2026-11-26 01:05Z"), Event::Kind::Stop);
+  world.at_time(at("2026-11-26 01:05Z"), DaemonEvent::Kind::Stop);
   Daemon(world, plan, all_done(plan, at("2026-11-26 00:30Z"))).run();
   EXPECT_EQ(world.now(), at("2026-11-26 01:05:03Z"));
   EXPECT_TRUE(world.children.empty());
@@ -274,7 +274,7 @@ TEST_F(DaemonTest, StopTellsChildrenAndWaitsAndTheJobIsDoneAgainWithTheNextDaemo
   EXPECT_EQ(left.at({"main", JobKind::Full}).history.failures, 0U);
 
   FakeWorld next(at("2026-11-26 01:06Z"));
-  next.at_time(at("2026-11-26 01:30Z"), Event::Kind::Stop);
+  next.at_time(at("2026-11-26 01:30Z"), DaemonEvent::Kind::Stop);
   Daemon(next, plan, left).run();
   EXPECT_EQ(names(next), (Names{"backup main --type full"}));
 }
@@ -282,8 +282,8 @@ TEST_F(DaemonTest, StopTellsChildrenAndWaitsAndTheJobIsDoneAgainWithTheNextDaemo
 TEST_F(DaemonTest, ASecondStopIsImmediate) {
   FakeWorld world(at("2026-11-26 00:59Z"));
   const auto plan = standard();
-  world.at_time(at("2026-11-26 01:05Z"), Event::Kind::Stop);
-  world.at_time(at("2026-11-26 01:05:01Z"), Event::Kind::StopNow);
+  world.at_time(at("2026-11-26 01:05Z"), DaemonEvent::Kind::Stop);
+  world.at_time(at("2026-11-26 01:05:01Z"), DaemonEvent::Kind::StopNow);
   Daemon(world, plan, all_done(plan, at("2026-11-26 00:30Z"))).run();
   EXPECT_EQ(world.now(), at("2026-11-26 01:05:01Z"));
 }
@@ -296,7 +296,7 @@ TEST_F(DaemonTest, WhatACrashCutOffIsRunAgainButNotForEver) {
   for (int crash = 0; crash < 6; ++crash) {
     FakeWorld world(now);
     world.length = [](const std::string&) { return 1h; };
-    world.script.emplace(now + 10s, [](FakeWorld&) -> Event { throw std::runtime_error("kill -9"); });
+    world.script.emplace(now + 10s, [](FakeWorld&) -> DaemonEvent { throw std::runtime_error("kill -9"); });
     EXPECT_THROW(Daemon(world, plan, memory).run(), std::runtime_error);
     for (const auto time : world.starts("backup main --type full")) starts.push_back(time);
     memory = world.saved;
@@ -310,7 +310,7 @@ TEST_F(DaemonTest, AJobThatAnEarlierDaemonBeganIsWaitedFor) {
   FakeWorld world(at("2026-11-26 01:00Z"));
   const auto plan = standard();
   world.orphan_until = at("2026-11-26 01:20Z");
-  world.at_time(at("2026-11-26 01:40Z"), Event::Kind::Stop);
+  world.at_time(at("2026-11-26 01:40Z"), DaemonEvent::Kind::Stop);
   Daemon(world, plan, all_done(plan, at("2026-11-26 00:30Z"))).run();
   EXPECT_EQ(world.starts("backup main --type full"), (std::vector{at("2026-11-26 01:20Z")}));
 }
@@ -322,9 +322,9 @@ TEST_F(DaemonTest, ChildrenThatCannotBeStartedAndADiskThatIsFullEndNothing) {
   world.no_start = world.disk_is_full = true;
   world.script.emplace(at("2026-11-26 01:02Z"), [](FakeWorld& self) {
     self.no_start = self.disk_is_full = false;
-    return Event{};
+    return DaemonEvent{};
   });
-  world.at_time(at("2026-11-26 01:30Z"), Event::Kind::Stop);
+  world.at_time(at("2026-11-26 01:30Z"), DaemonEvent::Kind::Stop);
   Daemon(world, plan, all_done(plan, at("2026-11-26 00:30Z"))).run();
   EXPECT_EQ(world.starts("backup main --type full"), (std::vector{at("2026-11-26 01:03Z")}));
   EXPECT_EQ(world.saved.at({"main", JobKind::Full}).succeeded, at("2026-11-26 01:13Z"));
@@ -333,14 +333,14 @@ TEST_F(DaemonTest, ChildrenThatCannotBeStartedAndADiskThatIsFullEndNothing) {
 TEST_F(DaemonTest, ReloadTakesTheNewPlanAndRefusesAWrongOne) {
   FakeWorld world(at("2026-11-26 00:30Z"));
   auto plan = standard();
-  world.at_time(at("2026-11-26 00:40Z"), Event::Kind::Reload);  // wrong: no plan
+  world.at_time(at("2026-11-26 00:40Z"), DaemonEvent::Kind::Reload);  // wrong: no plan
   world.script.emplace(at("2026-11-26 00:50Z"), [](FakeWorld& self) {
     self.plan = Plan();
     self.plan->jobs.push_back(job("main", JobKind::Full, "daily at 02:00"));
     self.plan->jobs.push_back(job("other", JobKind::Full, "daily at 02:00"));
-    return Event{Event::Kind::Reload, 0, 0};
+    return DaemonEvent{DaemonEvent::Kind::Reload, 0, 0};
   });
-  world.at_time(at("2026-11-26 02:05Z"), Event::Kind::Stop);
+  world.at_time(at("2026-11-26 02:05Z"), DaemonEvent::Kind::Stop);
   Daemon(world, plan, all_done(plan, at("2026-11-26 00:29Z"))).run();
   EXPECT_EQ(world.starts("backup main --type full"), (std::vector{at("2026-11-26 02:00Z")}));
   EXPECT_EQ(world.starts("backup other --type auto"), (std::vector{at("2026-11-26 00:50Z")})) << "a new cluster has its first backup at once";
@@ -354,8 +354,8 @@ TEST_F(DaemonTest, ReloadTriesAtOnceWhatHasFailed) {
   world.plan->jobs.push_back(job("main", JobKind::Full, "daily at 01:00"));
   world.length = [](const std::string&) { return 0s; };
   world.code = [&](const std::string&) { return world.now() < at("2026-11-26 01:20Z") ? 9 : 0; };
-  world.at_time(at("2026-11-26 01:20Z"), Event::Kind::Reload);
-  world.at_time(at("2026-11-26 04:00Z"), Event::Kind::Stop);
+  world.at_time(at("2026-11-26 01:20Z"), DaemonEvent::Kind::Reload);
+  world.at_time(at("2026-11-26 04:00Z"), DaemonEvent::Kind::Stop);
   Daemon(world, *world.plan, all_done(*world.plan, at("2026-11-26 00:29Z"))).run();
   const auto starts = world.starts("backup");
   ASSERT_EQ(starts.size(), 6U);  // 0, 1, 3, 7, 15 minutes, and then
@@ -369,7 +369,7 @@ TEST_F(DaemonTest, HooksRunAfterEachJobAndEverySoOftenWithoutALock) {
   plan.hooks.push_back({"alerts", {"alert", "check"}, 20min});
   world.length = [](const std::string& what) { return what == "alert check" ? 1s : std::chrono::seconds(15min); };
   world.code = [](const std::string& what) { return what == "alert check" ? 10 : 0; };
-  world.at_time(at("2026-11-26 01:45Z"), Event::Kind::Stop);
+  world.at_time(at("2026-11-26 01:45Z"), DaemonEvent::Kind::Stop);
   Daemon(world, plan, all_done(plan, at("2026-11-26 00:29Z"))).run();
   // Every 20 minutes, also while the backup runs, and when it has ended.
   EXPECT_EQ(world.starts("alert check"), (std::vector{at("2026-11-26 00:30Z"), at("2026-11-26 00:50Z"), at("2026-11-26 01:10Z"), at("2026-11-26 01:15Z"), at("2026-11-26 01:35Z")}));
@@ -381,7 +381,7 @@ TEST_F(DaemonTest, AHookThatHangsIsEnded) {
   plan.jobs.push_back(job("main", JobKind::Full, "daily at 01:00"));
   plan.hooks.push_back({"alerts", {"alert", "check"}, 20min});
   world.length = [](const std::string&) { return 100h; };
-  world.at_time(at("2026-11-26 00:55Z"), Event::Kind::Stop);
+  world.at_time(at("2026-11-26 00:55Z"), DaemonEvent::Kind::Stop);
   Daemon(world, plan, all_done(plan, at("2026-11-26 00:29Z"))).run();
   EXPECT_EQ(world.starts("alert check"), (std::vector{at("2026-11-26 00:30Z"), at("2026-11-26 00:50Z")}));
 }
@@ -394,7 +394,7 @@ TEST_F(DaemonProperties, TenYearsAreOnTime) {
     const auto begin = at("2020-01-01 00:30Z"), end = at("2030-01-01 00:00Z");
     FakeWorld world(begin);
     world.length = [](const std::string&) { return 1min; };
-    world.at_time(end, Event::Kind::Stop);
+    world.at_time(end, DaemonEvent::Kind::Stop);
     Daemon(world, plan, all_done(plan, begin)).run();
     std::size_t expected = 0, found = 0;
     for (const auto& one : plan.jobs) {
@@ -442,15 +442,15 @@ TEST_F(DaemonProperties, YearsOfBadDaysHaveNoOverlapNoStormAndNoSleep) {
         when += std::chrono::seconds(random.below(5 * 86400));
         ++mishaps;
         switch (random.below(4)) {
-          case 0: world.at_time(when, Event::Kind::Reload); break;
+          case 0: world.at_time(when, DaemonEvent::Kind::Reload); break;
           case 1: {
             const auto jump = std::chrono::seconds(random.below(400 * 86400));
-            world.script.emplace(when, [jump](FakeWorld& self) { self.set_clock(self.now() + jump); return Event{}; });
+            world.script.emplace(when, [jump](FakeWorld& self) { self.set_clock(self.now() + jump); return DaemonEvent{}; });
             break;
           }
           case 2: {
             const auto jump = std::chrono::seconds(random.below(random.below(2) == 0 ? 1800 : 400 * 86400));
-            world.script.emplace(when, [jump](FakeWorld& self) { self.set_clock(self.now() - jump); return Event{}; });
+            world.script.emplace(when, [jump](FakeWorld& self) { self.set_clock(self.now() - jump); return DaemonEvent{}; });
             break;
           }
           default: break;
@@ -458,11 +458,11 @@ TEST_F(DaemonProperties, YearsOfBadDaysHaveNoOverlapNoStormAndNoSleep) {
       }
       // The end of the script is an end by count and not by clock, which jumps.
       const auto lived_from = now;
-      world.script.emplace(when + 2 * 24h, [&](FakeWorld& self) -> Event {
+      world.script.emplace(when + 2 * 24h, [&](FakeWorld& self) -> DaemonEvent {
         is_crash = random.below(2) == 0;
         if (is_crash) throw std::runtime_error("kill -9");
         (void)self;
-        return Event{random.below(4) == 0 ? Event::Kind::StopNow : Event::Kind::Stop, 0, 0};
+        return DaemonEvent{random.below(4) == 0 ? DaemonEvent::Kind::StopNow : DaemonEvent::Kind::Stop, 0, 0};
       });
       try {
         Daemon(world, plan, memory).run();
@@ -482,7 +482,7 @@ TEST_F(DaemonProperties, YearsOfBadDaysHaveNoOverlapNoStormAndNoSleep) {
     // Good days: within a week and a bit, everything has run.
     FakeWorld calm(now);
     calm.length = [](const std::string&) { return 1min; };
-    calm.at_time(now + 9 * 24h, Event::Kind::Stop);
+    calm.at_time(now + 9 * 24h, DaemonEvent::Kind::Stop);
     Daemon(calm, plan, memory).run();
     for (const auto& one : plan.jobs) {
       const auto& end = calm.saved.at({one.cluster, one.kind});
