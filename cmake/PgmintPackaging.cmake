@@ -20,7 +20,7 @@ foreach(name backup-db restore-db)
 endforeach()
 install(DIRECTORY "${manual_dir}/man1" "${manual_dir}/man5" DESTINATION "${CMAKE_INSTALL_MANDIR}")
 install(FILES "${manual_dir}/pgmint.bash" DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions" RENAME pgmint)
-install(FILES README.md packaging/pgmint.toml.example packaging/recovery-plan.example.toml docs/manual/emergency.md docs/manual/exit-codes.md docs/manual/logical-backups.md docs/manual/retention.md "${manual_dir}/changelog.gz" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(FILES README.md packaging/pgmint.toml.example packaging/recovery-plan.example.toml docs/manual/emergency.md docs/manual/exit-codes.md docs/manual/logical-backups.md docs/manual/restore.md docs/manual/retention.md "${manual_dir}/changelog.gz" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}" RENAME copyright)
 
 set(CPACK_PACKAGE_NAME pgmint)

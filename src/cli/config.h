@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "policy/objectives.h"
 #include "policy/retention.h"
 #include "service/contact.h"
 
@@ -43,10 +44,8 @@ struct RepositorySettings {
   Result<fs::path> directory() const;
 };
 
-/// What the data is to the business: decides how old the newest recoverable moment may get.
-enum class EnvironmentKind { Production, Staging, Development };
-std::string_view environment_name(EnvironmentKind kind);
-std::chrono::seconds rpo_of(EnvironmentKind kind);  ///< 1 h, 24 h, 48 h
+using policy::environment_name;
+using policy::EnvironmentKind;
 
 /// [cluster.NAME.retention]
 struct RetentionSettings {
@@ -68,8 +67,12 @@ struct ClusterSettings {
   std::string connection;  ///< libpq conninfo; empty: libpq's own defaults
   std::vector<std::string> config_paths;  ///< further files of a configuration backup, with wildcards
   EnvironmentKind environment = EnvironmentKind::Production;
+  std::optional<std::chrono::seconds> rpo, rto;  ///< absent: the environment's
   RetentionSettings retention;
 };
+
+/// A cluster that is not configured is taken for production.
+policy::Objectives objectives_of(const ClusterSettings* settings);
 
 struct WalSettings {
   std::optional<unsigned> batch;        ///< segments that one `wal push` may send ahead

@@ -99,6 +99,13 @@ Result<policy::Period> read_period(const Value& value) {
   return *period;
 }
 
+Status read_duration(std::optional<std::chrono::seconds>& target, const Value& value) {
+  auto duration = policy::parse_duration(TRY(value.text()));
+  if (!duration) return value.wrong(fmt::format("is wrong: {}", duration.error().message()));
+  target = *duration;
+  return ok();
+}
+
 Status read_rule(std::optional<policy::Period>& target, const Value& value) {
   const auto* text = value.node.as_string();
   if (text != nullptr && text->get() == "none") {
@@ -164,6 +171,12 @@ const std::vector<Key<ClusterSettings>>& cluster_keys() {
        "\"staging\" (24 h), \"development\" (48 h). "
        "status exits 10 when more could be lost now.",
        [](T& t, const Value& v) { return read_environment(t, v); }},
+      {"rpo", "duration", "How much may be lost, in place of the environment's: a number and s, min, h or d, such as \"15min\".",
+       [](T& t, const Value& v) { return read_duration(t.rpo, v); }},
+      {"rto", "duration",
+       "How long a restore may take: status exits 10 when, by what was measured, one would take longer. Default: production \"4h\", staging \"24h\", "
+       "development \"48h\".",
+       [](T& t, const Value& v) { return read_duration(t.rto, v); }},
       {"retention", "table", "",
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.retention, retention_keys(),

@@ -92,6 +92,17 @@ TEST(Configuration, KeepsTheOrderOfClusters) {
   EXPECT_EQ(parsed->clusters[0].name, "zeta");
 }
 
+TEST(Configuration, ObjectivesHangOnTheEnvironmentUnlessTheyAreGiven) {
+  const auto parsed = parse_configuration("[cluster.a]\ndata_directory = \"/a\"\nenvironment = \"staging\"\n[cluster.b]\ndata_directory = \"/b\"\nrpo = \"15min\"\nrto = \"2h\"\n", "test.toml");
+  ASSERT_TRUE(parsed) << parsed.error().describe();
+  EXPECT_EQ(objectives_of(&parsed->clusters[0]).rto, std::chrono::hours(24));
+  EXPECT_EQ(objectives_of(&parsed->clusters[1]).rpo, std::chrono::minutes(15));
+  EXPECT_EQ(objectives_of(&parsed->clusters[1]).rto, std::chrono::hours(2));
+  EXPECT_EQ(objectives_of(nullptr).rpo, std::chrono::hours(1));
+  expect_refused("[cluster.a]\ndata_directory = \"/a\"\nrpo = \"soon\"\n", {"test.toml:3", "rpo", "soon"});
+  expect_refused("[cluster.a]\ndata_directory = \"/a\"\nrto = 4\n", {"rto"});
+}
+
 TEST(Configuration, NamesTheNearestKnownKeyAndTheLine) {
   expect_refused("repository = \"/r\"\n[encryption]\nkey_fle = \"/k\"\n",
                  {"test.toml:3", "\"key_fle\"", "[encryption]", "\"key_file\""});
