@@ -25,7 +25,7 @@ Error later_version(std::string_view verb) {
 const std::vector<const CommandSpec*>& all_commands() {
   static const std::vector<const CommandSpec*> commands = {
       &init_command(),       &backup_command(),       &list_command(),          &show_command(),
-      &restore_command(),    &plan_command(),         &backup_db_command(),    &restore_db_command(),    &export_command(),
+      &restore_command(),    &plan_command(),         &validate_command(),     &backup_db_command(),    &restore_db_command(),    &export_command(),
       &import_command(),     &diff_command(),         &wal_push_command(),      &wal_get_command(),
       &wal_status_command(), &wal_show_command(),     &verify_command(),        &status_command(),
       &doctor_command(),     &hold_command(),         &release_command(),       &expire_command(),

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "cli/validation_settings.h"
 #include "policy/objectives.h"
 #include "policy/retention.h"
 #include "service/contact.h"
@@ -69,6 +70,7 @@ struct ClusterSettings {
   EnvironmentKind environment = EnvironmentKind::Production;
   std::optional<std::chrono::seconds> rpo, rto;  ///< absent: the environment's
   RetentionSettings retention;
+  ValidationSettings validation;
 };
 
 /// A cluster that is not configured is taken for production.
@@ -91,6 +93,7 @@ struct Configuration {
   WalSettings wal;
   RecoverySettings recovery;
   std::vector<service::Contact> contacts;
+  std::vector<ValidationQuery> validation_queries;
   std::optional<fs::path> state_directory;
   std::optional<std::string> compression;  ///< what codec::parse_codec() takes
   std::optional<bool> compression_check;

@@ -4,6 +4,7 @@
 
 #include "cli/config_value.h"
 #include "cli/contacts.h"
+#include "cli/validation_keys.h"
 #include "codec/compression.h"
 
 namespace pgmint::cli {
@@ -182,6 +183,10 @@ const std::vector<Key<ClusterSettings>>& cluster_keys() {
          return read_table(*TRY(v.table()), t.retention, retention_keys(),
                            {v.place.source, fmt::format("[cluster.{}.retention]", t.name)});
        }},
+      {"validation", "table", "",
+       [](T& t, const Value& v) -> Status {
+         return read_table(*TRY(v.table()), t.validation, validation_keys(), {v.place.source, fmt::format("[cluster.{}.validation]", t.name)});
+       }},
   };
   return keys;
 }
@@ -328,6 +333,7 @@ const std::vector<Key<Configuration>>& top_keys() {
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.recovery, recovery_keys(), {v.place.source, "[recovery]"});
        }},
+      {"validation", "tables", "", [](T& t, const Value& v) { return read_validation_queries(t.validation_queries, v); }},
   };
   return keys;
 }
@@ -344,6 +350,8 @@ std::vector<KeyDocumentation> documented_keys() {
   document(out, "[encryption]", encryption_keys());
   document(out, "[cluster.NAME]", cluster_keys());
   document(out, "[cluster.NAME.retention]", retention_keys());
+  document(out, "[cluster.NAME.validation]", validation_keys());
+  document(out, "[[validation]]", validation_query_keys());
   document(out, "[wal]", wal_keys());
   document(out, "[recovery]", recovery_keys());
   document(out, "[[contact]]", contact_keys());
