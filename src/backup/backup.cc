@@ -136,10 +136,28 @@ class Run {
     report_.from_standby = started_.on_standby;
     log_debug("backup {} started at {} on timeline {}", report_.name, postgres::format(started_.start_lsn),
               started_.timeline.value());
+    TRY(note_contents());
     const bool was = incremental_.active();
     TRY(incremental_.look(request_.data_directory, control_, started_, request_.cancel));
     if (was && !incremental_.active()) become_full();
     note_damage();
+    return ok();
+  }
+
+  /// For a later restore to be held against. No backup fails for it.
+  Status note_contents() {
+    auto contents = server_.contents(request_.count_tables);
+    if (!contents) {
+      if (contents.failure().code() == Errc::Cancelled) return std::move(contents).failure();
+      log_info("what stands in the databases is not recorded: {}", contents.failure().describe());
+      return ok();
+    }
+    contents_ = std::move(*contents);
+    if (!contents_) return ok();
+    for (const auto& problem : contents_->problems) log_info("what stands in the databases is not recorded whole: {}", problem);
+    for (const auto& pattern : request_.count_tables)
+      if (std::ranges::none_of(contents_->tables, [&](const auto& table) { return table.rows && postgres::names_table(pattern, table.database, table.schema, table.name); }))
+        warn(fmt::format("the rows of {} are not recorded with this backup: no such table could be counted", pattern));
     return ok();
   }
 
@@ -435,6 +453,7 @@ class Run {
             .scan = scan_,
             .tree = described_,
             .account = account_,
+            .contents = contents_,
             .counters = counters_,
             .extent_size = extent_size_};
   }
@@ -503,6 +522,7 @@ class Run {
   std::optional<repository::PackSettings> packs_;
   std::optional<repository::PackStream> maps_, rest_;
   ServerStart started_;
+  std::optional<postgres::Contents> contents_;
   postgres::DirectoryScan scan_;
   std::vector<FilePlan> files_;
   CopyPlan plan_;

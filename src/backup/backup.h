@@ -76,6 +76,8 @@ struct BackupRequest {
   std::chrono::seconds archive_timeout{300};
   /// Of the snapshot; epoch: none.
   TimePoint retain_until{};
+  /// Tables whose rows are counted and recorded (postgres::read_contents).
+  std::vector<std::string> count_tables{};
 
   const CancelToken* cancel = nullptr;  ///< borrowed; may be null
   ProgressCallback progress{};            ///< may be empty

@@ -39,6 +39,8 @@ std::vector<std::pair<std::string, std::string>> settings(const RootFacts& facts
     add("database", database.name);
     add("database_collation", fmt::format("{}={} {}", database.name, database.collate, database.collation_version));
   }
+  if (facts.contents)
+    for (auto& [name, value] : postgres::contents_settings(*facts.contents)) settings.emplace_back(std::move(name), std::move(value));
   return settings;
 }
 

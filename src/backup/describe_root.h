@@ -27,6 +27,7 @@ struct RootFacts {
   const postgres::DirectoryScan& scan;
   const Described& tree;
   const std::vector<repository::RecordLocation>& account;  ///< of packs
+  const std::optional<postgres::Contents>& contents;
   const CopyCounters& counters;
   std::uint32_t extent_size;
 };

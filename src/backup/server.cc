@@ -8,6 +8,8 @@ namespace {
 using postgres::BackupSession;
 using postgres::Connection;
 
+constexpr std::chrono::seconds kCountLimit{600};  ///< for the rows of one table
+
 std::uint64_t number(const std::optional<std::string>& text) {
   std::uint64_t value = 0;
   if (text) std::from_chars(text->data(), text->data() + text->size(), value);
@@ -58,6 +60,10 @@ class RealServer final : public Server {
   Result<postgres::Lsn> page_check_lsn() override {
     PGMINT_ASSERT(session_);
     return session_->page_check_lsn();
+  }
+
+  Result<std::optional<postgres::Contents>> contents(const std::vector<std::string>& count) override {
+    return std::optional(TRY(postgres::read_contents(options_.connect, count, kCountLimit, cancel_)));
   }
 
   Status check_alive() override { return session_ ? session_->check_alive() : ok(); }

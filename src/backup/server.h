@@ -7,6 +7,7 @@
 
 #include "base/cancel.h"
 #include "postgres/base_backup_session.h"
+#include "postgres/contents.h"
 #include "postgres/server_facts.h"
 
 namespace pgmint::backup {
@@ -44,6 +45,11 @@ class Server {
   /// Upper bound for the LSN of any page read before the call. @errors Postgres
   virtual Result<postgres::Lsn> page_check_lsn() = 0;
   virtual Status check_alive() = 0;
+  /// What stands in its databases, and the rows of these tables (postgres::read_contents); nullopt: it does not say. @errors Postgres, Cancelled
+  virtual Result<std::optional<postgres::Contents>> contents(const std::vector<std::string>& count) {
+    static_cast<void>(count);
+    return std::optional<postgres::Contents>();
+  }
   /// Ends it. @errors Postgres: the backup is void
   virtual Result<postgres::BackupStop> stop() = 0;
   /// Gives up a backup that was started; does nothing when none is running.

@@ -82,7 +82,8 @@ class Examination {
                                       counted(configuration.clusters.size(), "cluster")));
     const bool secret = configuration.s3.secret_access_key.has_value() ||
                         std::ranges::any_of(configuration.clusters, [](const auto& cluster) {
-                          return redact(cluster.connection) != cluster.connection;
+                          const auto login = cluster.validation.login.value_or("");
+                          return redact(cluster.connection) != cluster.connection || redact(login) != login;
                         });
     if (secret && configuration.may_be_read_by_others)
       warn("configuration secrets", "the configuration holds a password and may be read by others",

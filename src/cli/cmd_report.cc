@@ -65,7 +65,7 @@ Section state_section(const ClusterHealth& health) {
   const auto window = health.recovery.newest();
   table.rows.push_back({"can be brought back to any moment", window ? fmt::format("from {} to {}", readable_time(window->from), readable_time(window->to)) : "no moment"});
   table.rows.push_back({"could be lost now", !health.exposure ? std::string("everything") : health.exposure->count() == 0 ? std::string("nothing") : fmt::format("at most the last {}", human(*health.exposure))});
-  table.rows.push_back({"objective", human(health.objective)});
+  table.rows.push_back({"objective", human(health.objectives.rpo)});
   section.blocks.emplace_back(std::move(table));
   for (const auto& problem : health.problems) section.blocks.emplace_back(Paragraph{fmt::format("{}: {}", problem.breach ? "Breach" : "Warning", problem.message), problem.breach});
   return section;
@@ -137,7 +137,7 @@ Json json_of(const RepositoryReport& report) {
     const auto window = cluster.health.recovery.newest();
     clusters.push_back({{"name", cluster.health.name},
                         {"state", cluster.health.state()},
-                        {"objective_s", cluster.health.objective.count()},
+                        {"objective_s", cluster.health.objectives.rpo.count()},
                         {"exposure_s", cluster.health.exposure ? Json(cluster.health.exposure->count()) : Json(nullptr)},
                         {"recovery_window", window ? window_json(*window) : Json(nullptr)},
                         {"gaps", gaps_json(cluster.health.recovery)},

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "cli/checks_answer.h"
 #include "cli/cluster_choice.h"
 #include "cli/commands.h"
 #include "cli/dump_names.h"
@@ -157,6 +158,10 @@ Result<int> restore(Context& context) {
     const bool measured = event.step == logical::LoadStep::Data;
     display.update({step_name(event.step), measured ? event.bytes_done : 0, measured ? event.bytes_total : 0, std::nullopt, event.stage});
   };
+  if (arguments.has("--check-only")) {
+    const auto checked = logical::check(request);
+    return answer_checks(context, checked.checks, checked.refusal);
+  }
   auto loaded = logical::load(request);
   display.finish();
   const auto report = TRY(std::move(loaded));
@@ -196,6 +201,7 @@ const CommandSpec& restore_db_command() {
                   {.name = "--schema-only", .value = "", .text = "No data."},
                   {.name = "--data-only", .value = "", .text = "Data alone, into tables that are there."},
                   {.name = "--no-owner", .value = "", .text = "Everything belongs to the user who restores, and nobody is granted anything."},
+                  {.name = "--check-only", .value = "", .text = "Look at everything that is looked at before a restore, change nothing, and show it as a list."},
                   {.name = "--jobs", .value = "N", .text = "Tables loaded at once. Default: the configured jobs, else the cores."},
                   {.name = "--cluster", .value = "NAME", .text = "Where several clusters have a backup of that name.", .completes = Completes::Cluster}},
       .exits = {{1, "There is no such backup, or nothing to list."},

@@ -12,7 +12,7 @@ namespace pgmint::cli {
 namespace {
 
 /// Verbs that the command line is to have one day. Naming them is better than "unknown", and pretending would be worse.
-constexpr std::string_view kLaterVerbs[] = {"plan", "policy", "replicate", "wal receive"};
+constexpr std::string_view kLaterVerbs[] = {"policy", "replicate", "wal receive"};
 
 Error later_version(std::string_view verb) {
   return Error(Errc::Precondition, fmt::format("{}: not in this version (pgmint {})", verb, PGMINT_VERSION),
@@ -24,7 +24,7 @@ Error later_version(std::string_view verb) {
 const std::vector<const CommandSpec*>& all_commands() {
   static const std::vector<const CommandSpec*> commands = {
       &init_command(),       &backup_command(),       &list_command(),          &show_command(),
-      &restore_command(),    &backup_db_command(),    &restore_db_command(),    &export_command(),
+      &restore_command(),    &plan_command(),         &validate_command(),     &backup_db_command(),    &restore_db_command(),    &export_command(),
       &import_command(),     &diff_command(),         &wal_push_command(),      &wal_get_command(),
       &wal_status_command(), &wal_show_command(),     &verify_command(),        &status_command(),
       &doctor_command(),     &metrics_command(),  &alert_check_command(), &alert_test_command(), &alert_list_command(), &hold_command(),         &release_command(),       &expire_command(),

@@ -10,6 +10,8 @@ const CommandSpec& backup_command();
 const CommandSpec& list_command();
 const CommandSpec& show_command();
 const CommandSpec& restore_command();
+const CommandSpec& plan_command();
+const CommandSpec& validate_command();
 const CommandSpec& backup_db_command();
 const CommandSpec& restore_db_command();
 const CommandSpec& diff_command();

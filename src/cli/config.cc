@@ -58,28 +58,9 @@ Status apply_environment(Configuration& configuration, const GetEnvironment& env
 
 }  // namespace
 
-std::string_view environment_name(EnvironmentKind kind) {
-  switch (kind) {
-    case EnvironmentKind::Production:
-      return "production";
-    case EnvironmentKind::Staging:
-      return "staging";
-    case EnvironmentKind::Development:
-      return "development";
-  }
-  return "production";
-}
-
-std::chrono::seconds rpo_of(EnvironmentKind kind) {
-  switch (kind) {
-    case EnvironmentKind::Production:
-      return std::chrono::hours(1);
-    case EnvironmentKind::Staging:
-      return std::chrono::hours(24);
-    case EnvironmentKind::Development:
-      return std::chrono::hours(48);
-  }
-  return std::chrono::hours(1);
+policy::Objectives objectives_of(const ClusterSettings* settings) {
+  if (settings == nullptr) return policy::objectives_of(EnvironmentKind::Production);
+  return policy::objectives_of(settings->environment, settings->rpo, settings->rto);
 }
 
 Result<fs::path> RepositorySettings::directory() const {

@@ -12,6 +12,8 @@
 #include "base/log.h"
 #include "cli/health_limits.h"
 #include "cli/schedule_settings.h"
+#include "cli/validation_settings.h"
+#include "policy/objectives.h"
 #include "policy/retention.h"
 #include "service/channel.h"
 #include "service/contact.h"
@@ -46,10 +48,8 @@ struct RepositorySettings {
   Result<fs::path> directory() const;
 };
 
-/// What the data is to the business: decides how old the newest recoverable moment may get.
-enum class EnvironmentKind { Production, Staging, Development };
-std::string_view environment_name(EnvironmentKind kind);
-std::chrono::seconds rpo_of(EnvironmentKind kind);  ///< 1 h, 24 h, 48 h
+using policy::environment_name;
+using policy::EnvironmentKind;
 
 /// [cluster.NAME.retention]
 struct RetentionSettings {
@@ -71,8 +71,10 @@ struct ClusterSettings {
   std::string connection;  ///< libpq conninfo; empty: libpq's own defaults
   std::vector<std::string> config_paths;  ///< further files of a configuration backup, with wildcards
   EnvironmentKind environment = EnvironmentKind::Production;
+  std::optional<std::chrono::seconds> rpo, rto;  ///< absent: the environment's
   RetentionSettings retention;
   ScheduleSettings schedule;  ///< takes the place of the general one, key by key
+  ValidationSettings validation;
 };
 
 /// [logs]: files on this host beside standard error.
@@ -83,6 +85,9 @@ struct LogSettings {
   /// How long a book's files stay. @param book  "backup", "restore", "access", "audit"
   policy::Period keep(std::string_view book) const;
 };
+
+/// A cluster that is not configured is taken for production.
+policy::Objectives objectives_of(const ClusterSettings* settings);
 
 struct WalSettings {
   std::optional<unsigned> batch;        ///< segments that one `wal push` may send ahead
@@ -106,6 +111,7 @@ struct Configuration {
   HealthLimits health;
   std::vector<service::Channel> alerts;  ///< in the order of the file
   std::optional<std::string> metrics_listen;  ///< of this host alone (service::ListenAddress)
+  std::vector<ValidationQuery> validation_queries;
   std::optional<fs::path> state_directory;
   std::optional<std::string> compression;  ///< what codec::parse_codec() takes
   std::optional<bool> compression_check;

@@ -5,6 +5,7 @@
 #include "cli/contacts.h"
 #include "cli/schedule_keys.h"
 #include "cli/service_keys.h"
+#include "cli/validation_keys.h"
 #include "codec/compression.h"
 
 namespace pgmint::cli {
@@ -100,6 +101,13 @@ Result<policy::Period> read_period(const Value& value) {
   return *period;
 }
 
+Status read_duration(std::optional<std::chrono::seconds>& target, const Value& value) {
+  auto duration = policy::parse_duration(TRY(value.text()));
+  if (!duration) return value.wrong(fmt::format("is wrong: {}", duration.error().message()));
+  target = *duration;
+  return ok();
+}
+
 Status read_rule(std::optional<policy::Period>& target, const Value& value) {
   const auto* text = value.node.as_string();
   if (text != nullptr && text->get() == "none") {
@@ -165,6 +173,12 @@ const std::vector<Key<ClusterSettings>>& cluster_keys() {
        "\"staging\" (24 h), \"development\" (48 h). "
        "status exits 10 when more could be lost now.",
        [](T& t, const Value& v) { return read_environment(t, v); }},
+      {"rpo", "duration", "How much may be lost, in place of the environment's: a number and s, min, h or d, such as \"15min\".",
+       [](T& t, const Value& v) { return read_duration(t.rpo, v); }},
+      {"rto", "duration",
+       "How long a restore may take: status exits 10 when, by what was measured, one would take longer. Default: production \"4h\", staging \"24h\", "
+       "development \"48h\".",
+       [](T& t, const Value& v) { return read_duration(t.rto, v); }},
       {"retention", "table", "",
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.retention, retention_keys(),
@@ -172,6 +186,10 @@ const std::vector<Key<ClusterSettings>>& cluster_keys() {
        }},
       {"schedule", "table", "",
        [](T& t, const Value& v) { return read_schedule(t.schedule, v, fmt::format("[cluster.{}.schedule]", t.name)); }},
+      {"validation", "table", "",
+       [](T& t, const Value& v) -> Status {
+         return read_table(*TRY(v.table()), t.validation, validation_keys(), {v.place.source, fmt::format("[cluster.{}.validation]", t.name)});
+       }},
   };
   return keys;
 }
@@ -361,6 +379,7 @@ const std::vector<Key<Configuration>>& top_keys() {
       {"health", "table", "", [](T& t, const Value& v) { return read_health(t.health, v); }},
       {"alert", "tables", "", [](T& t, const Value& v) { return read_alerts(t.alerts, v); }},
       {"metrics", "table", "", [](T& t, const Value& v) { return read_metrics(t, v); }},
+      {"validation", "tables", "", [](T& t, const Value& v) { return read_validation_queries(t.validation_queries, v); }},
   };
   return keys;
 }
@@ -380,6 +399,8 @@ std::vector<KeyDocumentation> documented_keys() {
   document(out, "[schedule]", schedule_keys());
   out.push_back({"[cluster.NAME.schedule]", "full, incremental, logical, config, expire, collect, verify, timezone, jitter", "as in [schedule]",
                  "Take the place of [schedule] for this cluster, key by key."});
+  document(out, "[cluster.NAME.validation]", validation_keys());
+  document(out, "[[validation]]", validation_query_keys());
   document(out, "[wal]", wal_keys());
   document(out, "[recovery]", recovery_keys());
   document(out, "[[contact]]", contact_keys());

@@ -92,6 +92,41 @@ TEST(Configuration, KeepsTheOrderOfClusters) {
   EXPECT_EQ(parsed->clusters[0].name, "zeta");
 }
 
+TEST(Configuration, ObjectivesHangOnTheEnvironmentUnlessTheyAreGiven) {
+  const auto parsed = parse_configuration("[cluster.a]\ndata_directory = \"/a\"\nenvironment = \"staging\"\n[cluster.b]\ndata_directory = \"/b\"\nrpo = \"15min\"\nrto = \"2h\"\n", "test.toml");
+  ASSERT_TRUE(parsed) << parsed.error().describe();
+  EXPECT_EQ(objectives_of(&parsed->clusters[0]).rto, std::chrono::hours(24));
+  EXPECT_EQ(objectives_of(&parsed->clusters[1]).rpo, std::chrono::minutes(15));
+  EXPECT_EQ(objectives_of(&parsed->clusters[1]).rto, std::chrono::hours(2));
+  EXPECT_EQ(objectives_of(nullptr).rpo, std::chrono::hours(1));
+  expect_refused("[cluster.a]\ndata_directory = \"/a\"\nrpo = \"soon\"\n", {"test.toml:3", "rpo", "soon"});
+  expect_refused("[cluster.a]\ndata_directory = \"/a\"\nrto = 4\n", {"rto"});
+}
+
+TEST(Configuration, ReadsWhatARestoredServerIsHeldAgainst) {
+  const auto parsed = parse_configuration(
+      "[cluster.a]\ndata_directory = \"/a\"\n[cluster.a.validation]\ncount = [\"public.t\"]\nnewest = [\"t.at\"]\nlogin = \"user=app\"\nslower_than = 5\n"
+      "[[validation]]\nname = \"q\"\nsql = \"select 1\"\nexpect = 1\n[[validation]]\nname = \"r\"\nsql = \"select true\"\nexpect = true\ncluster = \"a\"\ndatabase = \"d\"\nlimit = 5\n"
+      "[[validation]]\nname = \"s\"\nsql = \"select 2\"\nexpect_at_least = 1.5\n",
+      "test.toml");
+  ASSERT_TRUE(parsed) << parsed.error().describe();
+  EXPECT_EQ(parsed->clusters[0].validation.slower_than, 5U);
+  EXPECT_EQ(parsed->clusters[0].validation.login, "user=app");
+  ASSERT_EQ(parsed->validation_queries.size(), 3U);
+  EXPECT_EQ(parsed->validation_queries[0].expect, "1");
+  EXPECT_EQ(parsed->validation_queries[1].expect, "t");
+  EXPECT_EQ(parsed->validation_queries[1].limit, std::chrono::seconds(5));
+  EXPECT_EQ(parsed->validation_queries[2].expect_at_least, "1.5");
+  const std::string query = "[[validation]]\nname = \"q\"\nsql = \"select 1\"\n";
+  expect_refused(query, {"expect", "expect_at_least"});
+  expect_refused(query + "expect = 1\nexpect_at_least = 1\n", {"one of"});
+  expect_refused(query + "expect = []\n", {"expect"});
+  expect_refused(query + "expect = 1\n" + query + "expect = 1\n", {"two", "\"q\""});
+  expect_refused("[[validation]]\nname = \"q\"\nexpect = 1\n", {"sql"});
+  expect_refused("[validation]\ncount = []\n", {"[[validation]]", "[cluster.NAME.validation]"});
+  expect_refused("[cluster.a]\ndata_directory = \"/a\"\n[cluster.a.validation]\nnewest = [\"created_at\"]\n", {"table.column"});
+}
+
 TEST(Configuration, NamesTheNearestKnownKeyAndTheLine) {
   expect_refused("repository = \"/r\"\n[encryption]\nkey_fle = \"/k\"\n",
                  {"test.toml:3", "\"key_fle\"", "[encryption]", "\"key_file\""});

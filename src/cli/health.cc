@@ -7,6 +7,7 @@
 
 #include "base/units.h"
 #include "cli/opened_slots.h"
+#include "cli/restore_estimate.h"
 
 namespace pgmint::cli {
 namespace {
@@ -81,11 +82,11 @@ void judge_wal(ClusterHealth& health, const AskedServer& server) {
                                "set archive_mode = on and restart the server"});
   if (!server.problem.empty())
     health.problems.push_back({"server-unreachable", server.problem, "pgmint doctor", false});
-  if (health.exposure && *health.exposure > health.objective)
+  if (health.exposure && *health.exposure > health.objectives.rpo)
     health.problems.push_back(
         {"rpo-breached",
          fmt::format("changes of the last {} could be lost; the objective is {}", human(*health.exposure),
-                     human(health.objective)),
+                     human(health.objectives.rpo)),
          server.wal ? "set archive_timeout = 60 on the server, and look after its archiver" : "pgmint doctor"});
 }
 
@@ -131,6 +132,23 @@ void judge_kind(ClusterHealth& health, repository::BackupType type, std::string_
     health.problems.push_back({std::string(code), fmt::format("the newest {} backup began {}", name, ago(newest->started())), hint, false});
 }
 
+policy::Estimate estimate_of(const ClusterHealth& health, const repository::LogState& state) {
+  const auto window = health.recovery.newest();
+  const auto newest = std::ranges::find_if(health.backups.rbegin(), health.backups.rend(), [](const BackupFacts& backup) { return needs_wal(backup) && backup.root; });
+  if (!window || newest == health.backups.rend()) return {};
+  const auto wal = std::max(window->end.value(), newest->snap.start_lsn) - newest->snap.start_lsn;
+  return policy::estimate_restore(newest->root->total_bytes, wal, measures_of(state));
+}
+
+void judge_restore(ClusterHealth& health) {
+  const auto takes = health.restore.total();
+  if (!takes || *takes <= health.objectives.rto) return;
+  health.problems.push_back({"rto-breached",
+                             fmt::format("a restore would take {}{} by what was measured; the objective is {}", health.restore.is_partial() ? "at least " : "about ", human(*takes),
+                                         human(health.objectives.rto)),
+                             fmt::format("pgmint plan {} says of what; a newer backup has less WAL behind it", health.name)});
+}
+
 }  // namespace
 
 std::string_view ClusterHealth::state() const {
@@ -167,7 +185,7 @@ Result<ClusterHealth> health_of(Context& context, const std::string& name, repos
   ClusterHealth health;
   health.name = name;
   health.settings = TRY(context.configuration())->find_cluster(name);
-  health.objective = rpo_of(health.settings != nullptr ? health.settings->environment : EnvironmentKind::Production);
+  health.objectives = objectives_of(health.settings);
   AskedServer server;
   if (health.settings != nullptr) server = ask_server(context, *health.settings);
   TRY(context.cancel().check());
@@ -176,6 +194,8 @@ Result<ClusterHealth> health_of(Context& context, const std::string& name, repos
     health.recovery = TRY(recovery_facts(*cluster, health.backups));
     health.exposure = exposure_of(health.recovery, server);
     health.proofs = proofs_of(*cluster);
+    health.restore = estimate_of(health, cluster->state());
+    health.proof = restore::last_proof(cluster->state());
   }
   judge_backups(health);
   judge_wal(health, server);
@@ -187,6 +207,7 @@ Result<ClusterHealth> health_of(Context& context, const std::string& name, repos
     judge_space(health, limits.disk_free);
     if (!server.wal) health.unjudged.insert(health.unjudged.end(), {"archiver-failing", "archive-mode-off"});
   }
+  judge_restore(health);
   return health;
 }
 

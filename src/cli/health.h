@@ -8,6 +8,8 @@
 #include "cli/cluster_choice.h"
 #include "cli/proofs.h"
 #include "cli/recovery_facts.h"
+#include "policy/estimate.h"
+#include "restore/measured.h"
 #include "wal/status.h"
 
 namespace pgmint::cli {
@@ -26,11 +28,14 @@ struct ClusterHealth {
   std::vector<BackupFacts> backups;
   RecoveryFacts recovery;
   repository::EarlierProofs proofs;  ///< of what its backups refer to
-  std::chrono::seconds objective{};
+  policy::Objectives objectives;
   /// How much would be lost if the host went now: at most the changes of this time. nullopt: nothing can be recovered.
   std::optional<std::chrono::seconds> exposure;
   std::optional<bool> archiver_failing;  ///< nullopt: the server could not be asked
   std::optional<Space> data_space;       ///< the fuller one of the data directory's and its WAL's file system
+  /// What the newest backup that can be restored, and all WAL behind it, would take.
+  policy::Estimate restore;
+  std::optional<restore::DatedProof> proof;  ///< the last validation of a restored server that passed
   std::vector<Problem> problems;
   std::vector<std::string> unjudged;  ///< codes of problems that may be there, and could not be looked for
 

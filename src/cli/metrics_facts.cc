@@ -69,7 +69,7 @@ void tell_recovery(MetricsText& metrics, const std::vector<ClusterHealth>& all) 
   for (const auto& health : all)
     if (const auto window = health.recovery.newest()) metrics.sample({{"cluster", health.name}}, window->to);
   metrics.family("pgmint_rpo_objective_seconds", "How much may be lost, by the cluster's environment.");
-  for (const auto& health : all) metrics.sample({{"cluster", health.name}}, static_cast<double>(health.objective.count()));
+  for (const auto& health : all) metrics.sample({{"cluster", health.name}}, static_cast<double>(health.objectives.rpo.count()));
   metrics.family("pgmint_rpo_exposure_seconds", "How much would be lost if the host went now; +Inf: everything.");
   for (const auto& health : all)
     metrics.sample({{"cluster", health.name}}, health.exposure ? static_cast<double>(health.exposure->count()) : std::numeric_limits<double>::infinity());

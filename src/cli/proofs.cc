@@ -38,4 +38,14 @@ Json proofs_json(const repository::EarlierProofs& proofs) {
           {"damaged_packs", proofs.damaged_packs}};
 }
 
+Json proof_json(const std::optional<restore::DatedProof>& proof) {
+  if (!proof) return nullptr;
+  return {{"time", format_rfc3339(proof->time)}, {"backup", proof->proof.backup}, {"server", proof->proof.server}, {"checks", proof->proof.checks}, {"warnings", proof->proof.warnings}};
+}
+
+std::string proof_text(const std::optional<restore::DatedProof>& proof) {
+  if (!proof) return "never (pgmint validate)";
+  return fmt::format("{}, on {}, {}", proof->proof.backup, proof->proof.server, ago(proof->time));
+}
+
 }  // namespace pgmint::cli

@@ -5,6 +5,7 @@
 
 #include "cli/output.h"
 #include "repository/verify_choice.h"
+#include "restore/measured.h"
 
 namespace pgmint::repository {
 class Cluster;
@@ -21,6 +22,9 @@ std::string proofs_text(const repository::EarlierProofs& proofs);
 Json proofs_json(const repository::EarlierProofs& proofs);
 /// RFC 3339 or null.
 Json proof_time_json(const std::optional<TimePoint>& time);
+/// Of the last restore that was validated: PROOF of tests/integration/README.md, or null; "..., 6 d 03 h ago", "never".
+Json proof_json(const std::optional<restore::DatedProof>& proof);
+std::string proof_text(const std::optional<restore::DatedProof>& proof);
 /// "6 d 03 h ago"
 std::string ago(TimePoint time);
 

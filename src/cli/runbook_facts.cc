@@ -62,7 +62,7 @@ void take_settings(ClusterFacts& cluster, const ClusterSettings& settings) {
   cluster.data_directory = settings.data_directory.string();
   cluster.connection = redact(settings.connection);
   cluster.environment = environment_name(settings.environment);
-  cluster.objective = rpo_of(settings.environment);
+  cluster.objective = objectives_of(&settings).rpo;
   cluster.retention = retention_text(settings.retention);
   cluster.config_paths = settings.config_paths;
   if (settings.bin_directory) cluster.bin_directory = settings.bin_directory->string();
@@ -71,7 +71,7 @@ void take_settings(ClusterFacts& cluster, const ClusterSettings& settings) {
 void take_health(ClusterFacts& cluster, const ClusterHealth& health) {
   cluster.name = health.name;
   cluster.in_repository = !health.recovery.windows.empty() || !health.backups.empty();
-  cluster.objective = health.objective;
+  cluster.objective = health.objectives.rpo;
   cluster.exposure = health.exposure;
   cluster.windows = health.recovery.windows;
   cluster.proofs = proofs_text(health.proofs);

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <map>
-#include <set>
 #include <span>
 #include <thread>
 
@@ -13,6 +12,7 @@
 #include "base/units.h"
 #include "logical/client_programs.h"
 #include "logical/database_sql.h"
+#include "logical/load_checks.h"
 #include "logical/restorer.h"
 #include "logical/stream_reader.h"
 
@@ -40,8 +40,8 @@ class Run {
  public:
   explicit Run(const LoadRequest& request) : request_(request), clock_(request.cluster.repository().environment().clock), started_(clock_.now()) {}
 
-  Status preflight() {
-    tell(LoadStep::Preflight);
+  /// Nothing is changed. What was looked at stands in checks().
+  Status examine() {
     dump_ = TRY(read_overview(request_.cluster, request_.session));
     TRY(choose_source());
     contents_ = TRY(read_contents(request_.cluster, dump_, source_, request_.cancel));
@@ -51,17 +51,34 @@ class Run {
       for (const auto& task : stage.data) bytes_total_ += task.length();
     target_ = request_.target.empty() ? source_ : request_.target;
     report_.database = target_;
+    note("dump", fmt::format("{} of {}, PostgreSQL {}", source_, dump_.root.name, contents_.server_version));
 
     server_.emplace(TRY(postgres::Connection::open(request_.connect, request_.cancel)));
+    note("server", fmt::format("PostgreSQL {} can be reached", server_->version().major));
     if (server_->version().major < static_cast<int>(dump_.root.pg_major))
       return Error(Errc::Precondition, fmt::format("the server is PostgreSQL {}, the dump of PostgreSQL {}", server_->version().major, dump_.root.pg_major),
                    Hint{"restore into a server of the same or a newer major version"});
+    note("version", fmt::format("the dump is of PostgreSQL {}", dump_.root.pg_major));
     // An older pg_restore cannot read what a newer pg_dump wrote.
     const auto readable_from = std::max(server_->version().major, std::atoi(contents_.dump_version.c_str()));
     programs_ = TRY(find_client_programs(request_.bin_directory, readable_from, request_.cancel));
-    if (!request_.no_owner) TRY(check_roles());
-    return choose_place();
+    note("programs", fmt::format("pg_restore {} in {}", programs_.major, programs_.directory.string()));
+    TRY(choose_place());
+    LoadNeeds needs{contents_, plan_, target_, {}, makes_, swaps_, bytes_total_, dump_.root.stored_bytes};
+    if (!request_.no_owner)
+      for (const auto& entry : contents_.entries)
+        if (!entry.owner.empty()) needs.owners.insert(entry.owner);
+    for (auto& check : TRY(check_server(*server_, needs))) checks_.push_back(std::move(check));
+    return expect_none_failed();
   }
+
+  Status preflight() {
+    tell(LoadStep::Preflight);
+    TRY(examine());
+    return makes_ ? make_database(filled_) : ok();
+  }
+
+  std::vector<policy::Check> checks() { return std::move(checks_); }
 
   Status take() {
     auto options = request_.connect;
@@ -109,17 +126,16 @@ class Run {
     return ok();
   }
 
-  /// Everybody whom something is to belong to.
-  Status check_roles() {
-    std::set<std::string> owners;
-    for (const auto& entry : contents_.entries)
-      if (!entry.owner.empty()) owners.insert(entry.owner);
-    const auto rows = TRY(server_->query("SELECT rolname FROM pg_catalog.pg_roles"));
-    for (const auto& row : rows.rows) owners.erase(row.at(0).value_or(""));
-    if (owners.empty()) return ok();
-    const std::vector<std::string> names(owners.begin(), owners.end());
-    return Error(Errc::Precondition, fmt::format("the server lacks roles that objects of the dump belong to: {}", some_of(names)),
-                 Hint{"create them (globals.sql in the backup has their statements: pgmint export), or give everything to yourself: --no-owner"});
+  void note(std::string name, std::string detail) { checks_.push_back({std::move(name), policy::CheckState::Ok, std::move(detail)}); }
+
+  Status expect_none_failed() const {
+    const auto failed = std::ranges::find(checks_, policy::CheckState::Failed, &policy::Check::state);
+    if (failed == checks_.end()) return ok();
+    const auto hint = failed->name == "roles" || failed->name == "privileges"
+                          ? "create what is missing (globals.sql in the backup has the statements of roles: pgmint export), or give everything to yourself: --no-owner"
+                      : failed->name == "extensions" ? "install them on the server's host, or connect as a superuser; restore-db --check-only shows everything"
+                                                     : "free space on the server's host; restore-db --check-only shows everything";
+    return Error(Errc::Precondition, failed->detail, Hint{hint});
   }
 
   Result<bool> exists(const std::string& database) {
@@ -141,12 +157,17 @@ class Run {
     filled_ = target_;
     const bool there = TRY(exists(target_));
     const bool part = !request_.choice.tables.empty() || !request_.choice.schemas.empty() || request_.choice.data_only;
-    if (there && (part || TRY(is_empty(target_)))) return ok();
+    if (there && (part || TRY(is_empty(target_)))) {
+      note("target", fmt::format("database {} is there: it is loaded into", target_));
+      return ok();
+    }
+    makes_ = true;
     if (there) {
       swaps_ = true;
       filled_ = fmt::format("{}_restoring_{}", target_, format_compact(started_));
     }
-    return make_database(filled_);
+    note("target", there ? fmt::format("database {} holds something: the dump is loaded beside it, and they are swapped by rename", target_) : fmt::format("database {} is made", target_));
+    return ok();
   }
 
   Status make_database(const std::string& name) {
@@ -301,10 +322,12 @@ class Run {
   Restorer* restorer_ = nullptr;
   std::string source_, target_;
   std::string filled_;   ///< the database that is being filled
+  bool makes_ = false;   ///< it is to be made
   bool made_ = false;    ///< it was made here, and is not yet what it is to be
   bool described_ = false;
   bool swaps_ = false;   ///< it takes the name of another in the end
   std::uint64_t bytes_total_ = 0;
+  std::vector<policy::Check> checks_;
   std::map<const DumpEntry*, std::uint64_t> before_;  ///< rows that were there
 };
 
@@ -333,6 +356,16 @@ Result<DumpContents> read_contents(const repository::Cluster& cluster, const Dum
   if (found == dump.files.end() || found->second.kind != FileKind::Stream) return Error(Errc::Corruption, fmt::format("the contents list of {} is not in the backup", database));
   auto reader = TRY(StreamReader::open(cluster, std::get<repository::RecordLocation>(found->second.content), 1, cancel));
   return parse_contents(as_text(TRY(reader.read_all(kContentsMax))));
+}
+
+CheckedLoad check(const LoadRequest& request) {
+  Run run(request);
+  auto examined = run.examine();
+  CheckedLoad checked{run.checks(), {}};
+  if (examined) return checked;
+  if (!policy::any_failed(checked.checks)) checked.checks.push_back({"not possible", policy::CheckState::Failed, examined.failure().describe()});
+  checked.refusal = std::move(examined).failure();
+  return checked;
 }
 
 Result<LoadReport> load(const LoadRequest& request) {

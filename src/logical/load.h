@@ -7,6 +7,7 @@
 
 #include "logical/dump.h"
 #include "logical/load_plan.h"
+#include "policy/checks.h"
 #include "postgres/connection.h"
 #include "repository/repository.h"
 
@@ -62,6 +63,13 @@ struct LoadReport {
   std::vector<std::string> differences;
   std::vector<std::string> warnings;      ///< pg_restore's words where it succeeded
 };
+
+struct CheckedLoad {
+  std::vector<policy::Check> checks;
+  std::optional<Error> refusal;  ///< what load() would fail with
+};
+/// Everything that load() looks at before it changes anything, one by one.
+CheckedLoad check(const LoadRequest& request);
 
 /// A database that is there and holds something is left as it is: the dump is loaded beside it, then they are swapped by rename, and the old one is
 /// kept under another name. With tables chosen, they are loaded into the database that is there, where they must not be. The rows of each class of

@@ -325,9 +325,23 @@ struct LogState::Effect {
   }
 
   void operator()(const AuditEntry& e) const {
+    note(e);
     for (const auto& packs : e.packs) state.proofs_.note(packs, entry.seq, entry.time);
   }
+
+  void note(const AuditEntry& e) const {
+    if (e.event.size() > kAuditDetailMax || e.detail.size() > kAuditDetailMax) return;
+    if (!state.audits_.contains(e.event) && state.audits_.size() >= kAuditEventsMax) return;
+    auto& notes = state.audits_[e.event];
+    if (notes.size() >= kAuditNotesMax) notes.erase(notes.begin());
+    notes.push_back({entry.seq, entry.time, entry.actor_label, e.detail});
+  }
 };
+
+std::vector<AuditNote> LogState::recent_audits(std::string_view event) const {
+  const auto found = audits_.find(event);
+  return found == audits_.end() ? std::vector<AuditNote>() : found->second;
+}
 
 Status LogState::validate(const LogEntry& entry) const {
   const Check check{*this, entry};

@@ -44,11 +44,21 @@ struct OpenSession {
 /// that a snapshot of this log has referred to.
 enum class Closed : std::uint8_t { BySnap, ByAbort, ByEnd, InEarlierGeneration };
 
+/// What an AUDIT entry said.
+struct AuditNote {
+  std::uint64_t seq = 0;
+  TimePoint time{};
+  std::string actor_label, detail;
+};
+
 /// One void entry, for `audit verify`.
 struct VoidEntry {
   std::uint64_t seq = 0;
   std::string reason;
 };
+
+/// Of one event, and events: what the fold remembers of AUDIT entries stays small whatever is written.
+inline constexpr std::size_t kAuditNotesMax = 8, kAuditEventsMax = 32, kAuditDetailMax = 4096;
 
 class LogState {
  public:
@@ -112,6 +122,8 @@ class LogState {
   const std::set<PackId>& purged_packs() const { return purged_; }
   /// What verifications have said of packs.
   const PackProofs& pack_proofs() const { return proofs_; }
+  /// The newest AUDIT entries of that event, oldest first: at most kAuditNotesMax, and none after `repair --rebuild-log`.
+  std::vector<AuditNote> recent_audits(std::string_view event) const;
 
  private:
   struct Check;
@@ -135,6 +147,7 @@ class LogState {
   std::shared_ptr<PackTable> packs_ = std::make_shared<PackTable>();
   std::set<PackId> purged_;
   PackProofs proofs_;
+  std::map<std::string, std::vector<AuditNote>, std::less<>> audits_;
   std::vector<VoidEntry> void_;
   std::map<crypto::PublicKey, EnrolEntry> actors_;
   std::vector<FloorLine> floors_, window_floors_;

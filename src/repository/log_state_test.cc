@@ -481,5 +481,34 @@ TEST_F(LaterGeneration, RefusesASnapshotTwiceAndAHoldOnNothing) {
   EXPECT_TRUE(refused_by(8, log.write(genesis)));
 }
 
+// --- what AUDIT entries said
+
+TEST_F(LogStateTest, RemembersTheNewestAuditEntriesOfEachEvent) {
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(accepted(write(AuditEntry{"restore", std::to_string(i)})));
+    ASSERT_TRUE(accepted(write(AuditEntry{"other", "x"})));
+  }
+  const auto notes = state.recent_audits("restore");
+  ASSERT_EQ(notes.size(), kAuditNotesMax);
+  EXPECT_EQ(notes.front().detail, std::to_string(20 - kAuditNotesMax));
+  EXPECT_EQ(notes.back().detail, "19");
+  EXPECT_LT(notes.front().seq, notes.back().seq);
+  EXPECT_TRUE(state.recent_audits("never").empty());
+}
+
+TEST_F(LogStateTest, WhatItRemembersOfAuditEntriesIsBounded) {
+  ASSERT_TRUE(accepted(write(AuditEntry{"long", std::string(kAuditDetailMax + 1, 'x')})));
+  EXPECT_TRUE(state.recent_audits("long").empty());
+  for (std::size_t i = 0; i < 2 * kAuditEventsMax; ++i) ASSERT_TRUE(accepted(write(AuditEntry{"event " + std::to_string(i), ""})));
+  EXPECT_EQ(state.recent_audits("event 0").size(), 1U);
+  EXPECT_TRUE(state.recent_audits("event " + std::to_string(2 * kAuditEventsMax - 1)).empty());
+}
+
+TEST_F(LogStateTest, AVoidAuditEntrySaysNothing) {
+  actor = public_key(77);
+  EXPECT_FALSE(write(AuditEntry{"restore", "by nobody"}));
+  EXPECT_TRUE(state.recent_audits("restore").empty());
+}
+
 }  // namespace
 }  // namespace pgmint::repository

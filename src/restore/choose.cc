@@ -225,6 +225,7 @@ Result<Judged> consider(const Wal& wal, const ManifestRoot& root, const RestoreR
     return judged;
   }
   judged.verdict = TRY(judge(wal, root, window, request.target));
+  judged.choice.window = window;
   if (window.first_gap && window.complete_to_from) {
     const auto size = wal.inventory.segment_size();
     const auto gap = repository::describe(*window.first_gap, size);

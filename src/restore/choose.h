@@ -11,6 +11,7 @@ struct Choice {
   postgres::TimelineHistory history{postgres::TimelineId(1)};  ///< that recovery follows
   /// The last segment that recovery to the target can need, where WAL is missing behind it.
   std::optional<std::string> last_segment;
+  repository::RecoveryWindow window;                           ///< along that history
   std::vector<std::string> warnings;
 };
 

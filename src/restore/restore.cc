@@ -5,68 +5,21 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <set>
 
 #include "base/log.h"
 #include "base/units.h"
 #include "postgres/backup_label.h"
 #include "postgres/control_file.h"
 #include "postgres/version_table.h"
-#include "repository/layout.h"
 #include "repository/session.h"
-#include "restore/choose.h"
+#include "restore/checks.h"
 #include "restore/copy.h"
+#include "restore/measured.h"
+#include "restore/prepare.h"
 #include "restore/recovery_settings.h"
 
 namespace pgmint::restore {
 namespace {
-
-/// What a look at the whole manifest tells before anything is written.
-struct Survey {
-  std::string owner = "postgres";
-  std::uint64_t files = 0, bytes = 0;
-  bool has_control = false;
-};
-
-Result<Survey> survey_manifest(const RestoreRequest& request, const repository::ManifestRoot& root) {
-  Survey survey;
-  if (postgres::find_version(static_cast<int>(root.pg_major)) == nullptr)
-    return Error(Errc::Precondition, fmt::format("backup {} is of PostgreSQL {}, which this pgmint does not know", root.name, root.pg_major),
-                 Hint{"restore it with the pgmint that made it, or a newer one"});
-  repository::RecordOpener opener(request.cluster.context(), request.cluster.keys());
-  TRY(repository::walk_manifest(request.cluster.store(), request.cluster.context(), opener, root, [&](const repository::FileEntry& e) -> Status {
-    if (request.cancel != nullptr) TRY(request.cancel->check());
-    if (e.area == repository::FileArea::Data && e.path == "PG_VERSION") survey.owner = e.owner;
-    if (e.area == repository::FileArea::Data && e.path == "global/pg_control") survey.has_control = true;
-    if (e.kind == repository::FileKind::Bundled || e.kind == repository::FileKind::Mapped || e.kind == repository::FileKind::Empty) {
-      ++survey.files;
-      survey.bytes += e.size;
-    }
-    return ok();
-  }));
-  if (!survey.has_control || root.backup_label.empty())
-    return Error(Errc::Corruption, fmt::format("backup {} lacks {}", root.name, survey.has_control ? "its backup label" : "pg_control"),
-                 Hint{"choose another backup with --backup; pgmint verify names what else is wrong"});
-  TRY(postgres::parse_backup_label(as_text(root.backup_label)).context(fmt::format("backup label of {}", root.name)));
-  return survey;
-}
-
-/// Every pack that the log promises is there in its size: a hole is found now, not at 90 percent.
-Status expect_packs(const RestoreRequest& request, const repository::ManifestRoot& root) {
-  if (request.from_manifest) return ok();
-  const auto& snapshots = request.cluster.state().snapshots();
-  auto it = snapshots.find(root.session);
-  if (it == snapshots.end()) return ok();
-  const auto packs = request.cluster.state().packs_of(it->second);
-  for (const auto& pack : packs) {
-    const auto name = repository::pack_name(request.cluster.id(), pack.id);
-    const auto info = TRY(request.cluster.store().stat(name));
-    if (!info || info->size != pack.size)
-      return Error(Errc::Corruption, fmt::format("{} {}", name, info ? "has another size than was committed" : "is missing"),
-                   Hint{fmt::format("backup {} cannot be restored whole; choose another with --backup; pgmint verify names what is affected", root.name)});
-  }
-  return ok();
-}
 
 /// Reports with its own clock; keeps the callback optional.
 class Reporter {
@@ -224,19 +177,21 @@ Result<RestoreReport> run(const RestoreRequest& request) {
   Reporter progress(request.progress, 0, 0);
   CopyCounters counters;
 
-  progress(Phase::Choose, counters);
-  const auto choice = TRY(choose(request));
+  const auto prepared = TRY(prepare(request, [&](Step step, const std::string& backup) {
+    if (step == Step::Backup || step == Step::Manifest) progress(step == Step::Backup ? Phase::Choose : Phase::Preflight, counters, backup);
+  }));
+  const auto& choice = prepared.choice;
   const auto& root = choice.root;
+  PGMINT_ASSERT(prepared.target);  // the request names a place
+  const auto& target = *prepared.target;
   report.backup = root.name;
   report.timeline = choice.history.target();
   report.warnings = choice.warnings;
-
-  progress(Phase::Preflight, counters, root.name);
-  const auto survey = TRY(survey_manifest(request, root));
-  TRY(expect_packs(request, root));
-  const auto target = TRY(plan_target(request, root, survey.bytes, survey.owner));
+  // The server may run elsewhere, so that none of it is a reason to refuse.
+  for (const auto& check : check_this_host(root, request.bin_directory))
+    if (check.state == policy::CheckState::Warning) report.warnings.push_back(fmt::format("{}: {}", check.name, check.detail));
   report.clone = target.clone && !request.keep_archiving;
-  progress.set_totals(survey.files, survey.bytes);
+  progress.set_totals(prepared.survey.files, prepared.survey.bytes.total);
 
   std::string pin_warning;
   if (!request.from_manifest) {
@@ -247,8 +202,15 @@ Result<RestoreReport> run(const RestoreRequest& request) {
 
   CopyJob job{request.cluster, root, target, request.workers, request.max_rate, request.cancel,
               [&](const CopyCounters& now) { progress(Phase::Copy, now); }};
+  std::chrono::microseconds copied{};
   auto written = [&]() -> Status {
+    const auto before = progress.elapsed();
     auto held = TRY(copy_files(job, counters));
+    copied = progress.elapsed() - before;
+    // What the copy holds back is written here.
+    report.files = counters.files + 1 + held.configuration.size();
+    report.bytes = counters.bytes + held.control_file.size();
+    for (const auto& text : held.configuration_text) report.bytes += text.size();
     progress(Phase::Finish, counters);
     for (auto& warning : held.warnings) report.warnings.push_back(std::move(warning));
     note_environment(root, held, report);
@@ -264,14 +226,15 @@ Result<RestoreReport> run(const RestoreRequest& request) {
     return std::move(error).with_context(fmt::format("restore failed, and {} could not be removed", stayed.front()));
   }
   if (!written) return std::move(written).failure();
-  report.files = counters.files + 1;
-  report.bytes = counters.bytes;
   report.read_bytes = counters.read_bytes;
   report.delta = target.delta;
   report.kept_bytes = counters.kept_bytes;
   report.elapsed = progress.elapsed();
   if (!request.from_manifest) {
-    repository::AuditEntry audit{"restore", fmt::format("{} to {} ({})", root.name, target.to.string(), describe(request.target))};
+    auto detail = fmt::format("{} to {} ({})", root.name, target.to.string(), describe(request.target));
+    // What was there already, or was held back, says nothing of how long another restore takes.
+    if (!target.delta && !request.max_rate) detail += format_measure({report.bytes, copied});
+    repository::AuditEntry audit{std::string(kRestoreEvent), std::move(detail)};
     if (auto logged = request.cluster.log().append(request.cluster.actor(), repository::EntryContent(audit)); !logged)
       report.warnings.push_back("the restore could not be written to the audit log: " + logged.failure().describe());
   }

@@ -57,7 +57,7 @@ using ProgressCallback = std::function<void(const Progress&)>;
 
 struct RestoreRequest {
   repository::Cluster& cluster;
-  fs::path to;
+  fs::path to;                        ///< for prepare() it may be empty: then no place is looked at
   std::optional<std::string> backup;  ///< name; absent: the newest that reaches the target
   Target target;
   Action action = Action::Promote;
@@ -71,6 +71,7 @@ struct RestoreRequest {
   std::optional<fs::path> own_data_directory;
   /// For postgresql.auto.conf, with %f and %p.
   std::string restore_command;
+  fs::path bin_directory{};  ///< of PostgreSQL's programs on this host; empty: where packages put them
   unsigned workers = 0;  ///< 0: one per hardware thread
   std::optional<ByteCount> max_rate;  ///< bytes written per second
   const CancelToken* cancel = nullptr;

@@ -174,6 +174,60 @@ Result<std::map<std::uint32_t, std::string>> plan_tablespaces(const RestoreReque
   return plan;
 }
 
+/// Bytes that files below `directory` take, on its own file system. `skipped`: a name in it that is not looked into.
+std::uint64_t used_below(const fs::path& directory, dev_t device, std::string_view skipped) {
+  std::uint64_t used = 0;
+  std::error_code ec;
+  fs::recursive_directory_iterator at(directory, fs::directory_options::skip_permission_denied, ec), end;
+  for (; !ec && at != end; at.increment(ec)) {
+    if (at.depth() == 0 && !skipped.empty() && at->path().filename() == skipped) {
+      at.disable_recursion_pending();
+      continue;
+    }
+    struct stat st {};
+    if (::lstat(at->path().c_str(), &st) == 0 && st.st_dev == device) used += static_cast<std::uint64_t>(st.st_blocks) * 512;
+  }
+  return used;
+}
+
+/// Recovery fetches the segment that it begins with, and begins a new one at its end.
+constexpr std::uint64_t kWalSegmentsMin = 2;
+
+/// Each place with the file system that it is on, or will be on.
+Result<std::vector<FileSystemNeed>> measure_space(const TargetPlan& plan, const WrittenBytes& bytes, std::uint64_t wal_segment_size) {
+  std::vector<FileSystemNeed> needs;
+  std::map<dev_t, std::size_t> known;
+  const auto add = [&](const fs::path& directory, std::uint64_t write, std::string_view kept) -> Status {
+    fs::path probe = directory;
+    struct stat st {};
+    while (::stat(probe.c_str(), &st) != 0 && probe.has_parent_path() && probe.parent_path() != probe) probe = probe.parent_path();
+    const auto [at, is_new] = known.try_emplace(st.st_dev, needs.size());
+    if (is_new) needs.push_back({directory, 0, TRY(free_space(probe))});
+    needs[at->second].write += write;
+    if (plan.leftovers || plan.delta) needs[at->second].free += used_below(directory, st.st_dev, kept);
+    return ok();
+  };
+  std::uint64_t elsewhere = 0;
+  for (const auto& [oid, location] : plan.tablespaces)
+    if (const auto found = bytes.in_tablespace.find(oid); found != bytes.in_tablespace.end()) elsewhere += found->second;
+  // The WAL that a delta restore finds is kept.
+  TRY(add(plan.to, bytes.total - elsewhere + kWalSegmentsMin * wal_segment_size, plan.delta ? "pg_wal" : ""));
+  for (const auto& [oid, location] : plan.tablespaces) {
+    const auto found = bytes.in_tablespace.find(oid);
+    TRY(add(location, found == bytes.in_tablespace.end() ? 0 : found->second, ""));
+  }
+  return needs;
+}
+
+Status expect_space(const TargetPlan& plan, const std::string& backup) {
+  for (const auto& need : plan.file_systems)
+    if (need.write > need.free)
+      return Error(Errc::Precondition, fmt::format("{} needs {} on the file system of {}, which has {} free", backup, human(ByteCount(need.write)), need.place.string(),
+                                                   human(ByteCount(need.free))),
+                   Hint{need.place == plan.to ? "free space, or name a directory on another file system with --to" : "free space, or give the tablespace another place with --tablespace"});
+  return ok();
+}
+
 }  // namespace
 
 const char* TargetPlan::marker() const { return delta ? kDeltaMarker : kRestoringMarker; }
@@ -185,7 +239,7 @@ Status expect_no_server(const fs::path& path) {
   return ok();
 }
 
-Result<TargetPlan> plan_target(const RestoreRequest& request, const repository::ManifestRoot& root, std::uint64_t bytes,
+Result<TargetPlan> plan_target(const RestoreRequest& request, const repository::ManifestRoot& root, const WrittenBytes& bytes,
                                const std::string& owner_name) {
   TargetPlan plan;
   std::error_code ec;
@@ -218,20 +272,8 @@ Result<TargetPlan> plan_target(const RestoreRequest& request, const repository::
                    Hint{"run pgmint as the user that shall run PostgreSQL, or create that user"});
     plan.owner = Owner{user->pw_uid, user->pw_gid};
   }
-  // One figure for all places: tablespaces usually lie on file systems of their own, so this errs towards refusing only
-  // when even the sum of distinct file systems is too small.
-  std::map<dev_t, std::uint64_t> free_by_device;
-  for (const auto& directory : plan.new_roots) {
-    fs::path probe = directory;
-    struct stat st {};
-    while (::stat(probe.c_str(), &st) != 0 && probe.has_parent_path() && probe.parent_path() != probe) probe = probe.parent_path();
-    free_by_device[st.st_dev] = TRY(free_space(probe));
-  }
-  std::uint64_t available = 0;
-  for (const auto& [device, amount] : free_by_device) available += amount;
-  if (available < bytes && !plan.leftovers && !plan.delta)
-    return Error(Errc::Precondition, fmt::format("{} needs {} but {} has {} free", root.name, human(ByteCount(bytes)), plan.to.string(), human(ByteCount(available))),
-                 Hint{"free space, or name a directory on another file system with --to"});
+  plan.file_systems = TRY(measure_space(plan, bytes, root.wal_segment_size));
+  TRY(expect_space(plan, root.name));
   return plan;
 }
 

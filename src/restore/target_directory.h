@@ -15,6 +15,19 @@ struct Owner {
   gid_t gid = 0;
 };
 
+/// Bytes of files, and which of them go into tablespaces by their OID; of in-place ones too, which lie inside the data directory.
+struct WrittenBytes {
+  std::uint64_t total = 0;
+  std::map<std::uint32_t, std::uint64_t> in_tablespace;
+};
+
+/// One file system that a restore writes to.
+struct FileSystemNeed {
+  fs::path place;             ///< the first of the directories there
+  std::uint64_t write = 0;    ///< bytes of files; with the data directory's also the WAL that recovery needs room for at least
+  std::uint64_t free = 0;     ///< what is written over counted in
+};
+
 struct TargetPlan {
   fs::path to;                                         ///< absolute
   bool clone = true;                                   ///< not the cluster's own data directory
@@ -25,6 +38,7 @@ struct TargetPlan {
   bool delta = false;                                  ///< new_roots hold a stopped cluster, or what of one an interrupted delta restore left
   std::string delta_identity;                          ///< what kDeltaMarker holds: the system identifier
   std::string version_directory;                       ///< inside tablespaces: "PG_15_202209061"
+  std::vector<FileSystemNeed> file_systems;            ///< the data directory's first
   std::vector<fs::path> forgotten_tablespaces;         ///< version directories of tablespaces that the target has and the backup has not
 
   const char* marker() const;
@@ -41,7 +55,7 @@ Status expect_no_server(const fs::path& directory);
 
 /// @errors Precondition: not empty, a server runs on it, a tablespace's place is taken, too little space, no owner to drop
 ///         to, a mapping for a tablespace that the backup has not; Usage: a relative location; Key: parent not writable
-Result<TargetPlan> plan_target(const RestoreRequest& request, const repository::ManifestRoot& root, std::uint64_t bytes,
+Result<TargetPlan> plan_target(const RestoreRequest& request, const repository::ManifestRoot& root, const WrittenBytes& bytes,
                                const std::string& owner_name);
 
 }  // namespace pgmint::restore

@@ -140,7 +140,7 @@ void UnixSurroundings::reap() {
       continue;
     }
     const int code = waited < 0 ? 128 : WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-    events_.push_back({Event::Kind::Ended, one->second, code});
+    events_.push_back({DaemonEvent::Kind::Ended, one->second, code});
     one = children_.erase(one);
   }
 }
@@ -149,10 +149,10 @@ void UnixSurroundings::read_signals() {
   signalfd_siginfo info{};
   while (::read(signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
     switch (info.ssi_signo) {
-      case SIGHUP: events_.push_back({Event::Kind::Reload, 0, 0}); break;
+      case SIGHUP: events_.push_back({DaemonEvent::Kind::Reload, 0, 0}); break;
       case SIGTERM:
       case SIGINT:
-        events_.push_back({was_told_to_stop_ ? Event::Kind::StopNow : Event::Kind::Stop, 0, 0});
+        events_.push_back({was_told_to_stop_ ? DaemonEvent::Kind::StopNow : DaemonEvent::Kind::Stop, 0, 0});
         was_told_to_stop_ = true;
         break;
       default: break;  // SIGCHLD: reap() looks at all of them
@@ -160,7 +160,7 @@ void UnixSurroundings::read_signals() {
   }
 }
 
-Event UnixSurroundings::wait(TimePoint until) {
+DaemonEvent UnixSurroundings::wait(TimePoint until) {
   if (manager_.watchdog()) manager_.tell("WATCHDOG=1");
   if (events_.empty()) {
     auto patience = std::clamp<std::chrono::microseconds>(until - clock_.now(), {}, kLookMost);

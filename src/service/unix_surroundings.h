@@ -37,7 +37,7 @@ class UnixSurroundings final : public Surroundings {
   TimePoint now() const override { return clock_.now(); }
   Result<ChildId> start(const std::vector<std::string>& arguments, const std::string& cluster) override;
   void end(ChildId child, bool at_once) override;
-  Event wait(TimePoint until) override;
+  DaemonEvent wait(TimePoint until) override;
   Result<Plan> load_plan() override { return options_.load_plan(); }
   Status save(const RunMemory& memory) override { return save_memory(files_.memory(), memory); }
   void tell(std::string_view message) override { manager_.tell(message); }
@@ -58,7 +58,7 @@ class UnixSurroundings final : public Surroundings {
   std::map<int, ChildId> children_;  ///< by process id
   ChildId last_child_ = 0;
   bool was_told_to_stop_ = false;
-  std::deque<Event> events_;
+  std::deque<DaemonEvent> events_;
 };
 
 /// The process id of the daemon of this state directory; nullopt: none runs. @errors Key, Io

@@ -29,10 +29,10 @@ class UnixSurroundingsTest : public ::testing::Test {
     return world ? std::move(*world) : nullptr;
   }
   /// The next event that is not only the passing of time.
-  static Event next(UnixSurroundings& world) {
+  static DaemonEvent next(UnixSurroundings& world) {
     const auto until = world.now() + 20s;
     while (world.now() < until)
-      if (const auto event = world.wait(until); event.kind != Event::Kind::Time) return event;
+      if (const auto event = world.wait(until); event.kind != DaemonEvent::Kind::Time) return event;
     ADD_FAILURE() << "nothing has happened";
     return {};
   }
@@ -47,7 +47,7 @@ TEST_F(UnixSurroundingsTest, ChildrenEndWithTheirCodes) {
   const auto seven = world->start({"exit 7"}, "main");
   ASSERT_TRUE(seven);
   auto event = next(*world);
-  EXPECT_EQ(event.kind, Event::Kind::Ended);
+  EXPECT_EQ(event.kind, DaemonEvent::Kind::Ended);
   EXPECT_EQ(event.child, *seven);
   EXPECT_EQ(event.exit_code, 7);
   ASSERT_TRUE(world->start({"kill -9 $$"}, "main"));
@@ -117,11 +117,11 @@ TEST_F(UnixSurroundingsTest, SignalsAreEventsInTheirOrder) {
   const auto world = open();
   ASSERT_TRUE(world);
   ::kill(::getpid(), SIGHUP);
-  EXPECT_EQ(next(*world).kind, Event::Kind::Reload);
+  EXPECT_EQ(next(*world).kind, DaemonEvent::Kind::Reload);
   ::kill(::getpid(), SIGTERM);
-  EXPECT_EQ(next(*world).kind, Event::Kind::Stop);
+  EXPECT_EQ(next(*world).kind, DaemonEvent::Kind::Stop);
   ::kill(::getpid(), SIGINT);
-  EXPECT_EQ(next(*world).kind, Event::Kind::StopNow);
+  EXPECT_EQ(next(*world).kind, DaemonEvent::Kind::StopNow);
 }
 
 TEST_F(UnixSurroundingsTest, WaitingIsForATimeOrForWhatIsWatched) {
@@ -138,11 +138,11 @@ TEST_F(UnixSurroundingsTest, WaitingIsForATimeOrForWhatIsWatched) {
   const auto begin = world->now();
   // A signal may end a turn early, such as that of a child of an earlier test; but turns are few.
   unsigned turns = 0;
-  for (; world->now() < begin + 30ms; ++turns) EXPECT_EQ(world->wait(begin + 30ms).kind, Event::Kind::Time);
+  for (; world->now() < begin + 30ms; ++turns) EXPECT_EQ(world->wait(begin + 30ms).kind, DaemonEvent::Kind::Time);
   EXPECT_LE(turns, 5U);
-  EXPECT_EQ(world->wait(begin - 30ms).kind, Event::Kind::Time);
+  EXPECT_EQ(world->wait(begin - 30ms).kind, DaemonEvent::Kind::Time);
   ASSERT_EQ(::write(pipe[1], "x", 1), 1);
-  for (const auto until = world->now() + 20s; served == 0 && world->now() < until;) EXPECT_EQ(world->wait(until).kind, Event::Kind::Time);
+  for (const auto until = world->now() + 20s; served == 0 && world->now() < until;) EXPECT_EQ(world->wait(until).kind, DaemonEvent::Kind::Time);
   EXPECT_EQ(served, 1U);
   ::close(pipe[0]);
   ::close(pipe[1]);
@@ -162,7 +162,7 @@ TEST_F(UnixSurroundingsTest, TheServiceManagerIsToldAndItsWatchdogFed) {
   EXPECT_EQ(std::getenv("NOTIFY_SOCKET"), nullptr) << "children must not speak for the service";
   world->tell("READY=1");
   const auto begin = world->now();
-  while (world->now() < begin + 300ms) EXPECT_EQ(world->wait(begin + 10s).kind, Event::Kind::Time);
+  while (world->now() < begin + 300ms) EXPECT_EQ(world->wait(begin + 10s).kind, DaemonEvent::Kind::Time);
   std::vector<std::string> heard;
   char buffer[256];
   for (ssize_t got = 0; (got = ::recv(socket.get(), buffer, sizeof buffer, 0)) > 0;) heard.emplace_back(buffer, static_cast<std::size_t>(got));

@@ -249,8 +249,8 @@ def test_target_full_in_the_middle_is_said_and_does_not_start(make):
     cluster, tool = make.pair(rows=100000)
     tool.backup()
     cluster.archive_now()
-    with small_filesystem(make.folder("small"), 45) as place:
-        # Enough for the preflight when another process fills the rest meanwhile.
+    with small_filesystem(make.folder("small"), 90) as place:
+        # Enough for the preflight, WAL included, when another process fills the rest meanwhile.
         ballast = place / "ballast"
         process = tool.start("restore", "--to", place / "data", "--max-rate", "10MiB")
         wait_until(lambda: (place / "data").exists() or process.poll() is not None, "the restore writes")

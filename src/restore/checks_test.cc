@@ -1,0 +1,68 @@
+#include "restore/checks.h"
+
+#include <gtest/gtest.h>
+
+#include "postgres/contents.h"
+
+namespace pgmint::restore {
+namespace {
+
+using policy::CheckState;
+
+repository::ManifestRoot backup() {
+  repository::ManifestRoot root;
+  root.pg_major = 15;
+  root.settings = {{"libc_version", "2.36"}, {std::string(postgres::kContentsSetting), "{}"}, {std::string(postgres::kExtensionSetting), "pgcrypto 1.3 in shop"}, {std::string(postgres::kExtensionSetting), "plpgsql 1.0 in shop"}};
+  return root;
+}
+Host host() { return {fs::path("/usr/lib/postgresql/15/bin"), fs::path("/usr/share/postgresql/15/extension"), "2.36"}; }
+
+policy::Check named(const std::vector<policy::Check>& checks, std::string_view name) {
+  for (const auto& check : checks)
+    if (check.name == name) return check;
+  ADD_FAILURE() << "no check " << name;
+  return {};
+}
+const auto kAll = [](const std::string&) { return true; };
+
+TEST(HostChecks, AreAllWellOnTheHostThatTheBackupIsFrom) {
+  for (const auto& check : check_host(backup(), host(), kAll)) EXPECT_EQ(check.state, CheckState::Ok) << check.name << ": " << check.detail;
+}
+
+TEST(HostChecks, AnotherLibraryIsAWarningThatNamesReindex) {
+  auto there = host();
+  there.libc_version = "2.28";
+  const auto collations = named(check_host(backup(), there, kAll), "collations");
+  EXPECT_EQ(collations.state, CheckState::Warning);
+  for (const auto* word : {"REINDEX", "2.28", "2.36"}) EXPECT_NE(collations.detail.find(word), std::string::npos) << collations.detail;
+}
+
+TEST(HostChecks, AnOriginWithoutCollationsNeedsNone) {
+  auto root = backup();
+  root.settings.front().second.clear();
+  EXPECT_EQ(named(check_host(root, host(), kAll), "collations").state, CheckState::Ok);
+}
+
+TEST(HostChecks, AMissingExtensionIsNamedOnce) {
+  const auto extensions = named(check_host(backup(), host(), [](const std::string& name) { return name != "pgcrypto"; }), "extensions");
+  EXPECT_EQ(extensions.state, CheckState::Warning);
+  EXPECT_NE(extensions.detail.find("pgcrypto"), std::string::npos);
+  EXPECT_EQ(extensions.detail.find("plpgsql"), std::string::npos);
+}
+
+TEST(HostChecks, WhatTheBackupDoesNotSayIsUnknown) {
+  auto root = backup();
+  root.settings.clear();
+  const auto checks = check_host(root, host(), kAll);
+  EXPECT_EQ(named(checks, "extensions").state, CheckState::Unknown);
+  EXPECT_EQ(named(checks, "collations").state, CheckState::Unknown);
+}
+
+TEST(HostChecks, AHostWithoutPostgresIsUnknown) {
+  const auto checks = check_host(backup(), {std::nullopt, std::nullopt, "2.36"}, kAll);
+  EXPECT_EQ(named(checks, "server programs").state, CheckState::Unknown);
+  EXPECT_EQ(named(checks, "extensions").state, CheckState::Unknown);
+}
+
+}  // namespace
+}  // namespace pgmint::restore
