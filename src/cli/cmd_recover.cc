@@ -21,6 +21,7 @@ namespace pgmint::cli {
 namespace {
 
 constexpr std::uint64_t kPlanMax = 1U << 20;
+constexpr auto kMessagesLimit = std::chrono::seconds(10);  ///< for alert channels that are slow, when all else is done
 constexpr auto kStale = std::chrono::hours(24);  ///< an incident that began before is not gone on with unasked
 
 struct LoadedPlan {
@@ -94,8 +95,8 @@ Result<int> dry_run(Context& context, const LoadedPlan& loaded, const service::R
   }
   for (const auto& contact : loaded.plan.contacts)
     out.line(fmt::format("contact: {}", fmt::join(std::vector<std::string>{contact.name, contact.role, contact.address, contact.phone}, "  ")));
-  if (loaded.plan.notify.empty()) print_warning("nobody is told: the plan has no [notify]");
-  else if (!find_program(loaded.plan.notify.front())) print_warning(fmt::format("[notify]: there is no program {}", loaded.plan.notify.front()));
+  if (loaded.plan.notify.empty() && TRY(context.configuration())->alerts.empty()) print_warning("nobody is told: the plan has no [notify], the configuration no [[alert]]");
+  else if (!loaded.plan.notify.empty() && !find_program(loaded.plan.notify.front())) print_warning(fmt::format("[notify]: there is no program {}", loaded.plan.notify.front()));
   if (missing != 0) print_warning(fmt::format("{} that the plan names {} not here now", missing, missing == 1 ? "thing is" : "things are"));
   out.document({{"dry_run", true}, {"plan", loaded.plan.name}, {"scope", loaded.plan.scope}, {"plan_sha256", loaded.digest}, {"steps", std::move(steps)}});
   return 0;
@@ -212,8 +213,13 @@ Result<int> run(Context& context) {
 
   // A connection that drops must not cost three hours of restore: it goes on, and whoever comes back is told that it runs.
   std::signal(SIGHUP, SIG_IGN);
-  RecoveryOnHost world(context, loaded.plan, store, record);
+  RecoveryMessenger messenger(TRY(context.configuration())->alerts);
+  RecoveryOnHost world(context, loaded.plan, store, record, messenger);
   const auto ended = service::run_recovery(loaded.plan, record, options, world, system_clock(), context.cancel());
+  for (const auto& failure : messenger.finish(kMessagesLimit)) {
+    log_warning("{}", failure);
+    record.warnings.push_back(failure);
+  }
   log_incidents(context, store, record);
   write_reports(context, store, record);
   answer(context, store, record, ended);
@@ -247,7 +253,7 @@ std::vector<std::string_view> description() {
       "What is done is written down before and after each step. Run again, the same command goes on with an incident that has not ended: steps that are done "
       "are checked again, and run again only when their check does not pass; what was interrupted runs again.",
       "A line tells when a step starts and ends, and every ten seconds how far it is. Who, when, why, and each step's times go to a report, as JSON and as "
-      "Markdown, and into the repository's log. The contacts are told through the plan's [notify] command."};
+      "Markdown, and into the repository's log. The contacts are told through the configuration's [[alert]] channels and the plan's [notify] command."};
   for (const auto& text : key_paragraphs()) paragraphs.emplace_back(text);
   return paragraphs;
 }

@@ -105,6 +105,7 @@ void RecoveryOnHost::tell(std::string_view line) { log_info("{}", line); }
 void RecoveryOnHost::warn(std::string_view line) { log_warning("{}", line); }
 
 Status RecoveryOnHost::notify(const service::Notice& notice) {
+  messenger_.send(notice, record_.id, record_.state == service::IncidentState::Open);
   if (plan_.notify.empty()) return ok();
   Json contacts = Json::array();
   for (const auto& contact : plan_.contacts)

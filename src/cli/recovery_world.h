@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cli/context.h"
+#include "cli/recovery_messenger.h"
 #include "service/incident_store.h"
 #include "service/recovery_run.h"
 
@@ -10,8 +11,9 @@ namespace pgmint::cli {
 /// Borrows everything.
 class RecoveryOnHost final : public service::RecoveryWorld {
  public:
-  RecoveryOnHost(Context& context, const service::RecoveryPlan& plan, const service::IncidentStore& store, const service::IncidentRecord& record)
-      : context_(context), plan_(plan), store_(store), record_(record) {}
+  RecoveryOnHost(Context& context, const service::RecoveryPlan& plan, const service::IncidentStore& store, const service::IncidentRecord& record,
+                 RecoveryMessenger& messenger)
+      : context_(context), plan_(plan), store_(store), record_(record), messenger_(messenger) {}
 
   Result<std::unique_ptr<service::RunningCommand>> start(const service::RecoveryStep& step, std::size_t number) override;
   std::string last_words(std::size_t number, std::size_t lines) override;
@@ -31,6 +33,7 @@ class RecoveryOnHost final : public service::RecoveryWorld {
   const service::RecoveryPlan& plan_;
   const service::IncidentStore& store_;
   const service::IncidentRecord& record_;
+  RecoveryMessenger& messenger_;
 };
 
 }  // namespace pgmint::cli

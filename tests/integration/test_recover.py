@@ -461,6 +461,23 @@ def test_each_run_stands_in_the_repositorys_log_at_last(pair, make):
     tool.run("audit", "verify")
 
 
+def test_alert_channels_are_told_beside_the_recovery(bare):
+    tool, plan = bare
+    told = plan.folder / "told"
+    slow = "exit 9"  # tried again after a second, and after four more
+    tool.write(tool.config.read_text() + f'[[alert]]\nname = "page"\ntype = "command"\ncommand = ["/bin/sh", "-c", "cat >> {told}"]\n'
+               f'[[alert]]\nname = "slow"\ntype = "command"\ncommand = ["/bin/sh", "-c", "{slow}"]\n')
+    plan.step("one", command=["sh", "-c", f"date +%s.%N > {plan.folder}/one"], check="none")
+    plan.step("two", "api", command=["sh", "-c", f"date +%s.%N > {plan.folder}/two; exit 3"], check="none")
+    failed = tool.run("recover", plan.path, "--json", code=10)
+    problems = [json.loads(line)["problems"][0] for line in told.read_text().splitlines()]
+    assert [(p["code"], p["event"]) for p in problems] == [("recovery-started", "new"), ("recovery-group-done", "better"), ("recovery-step-failed", "worse"), ("recovery-ended", "worse")]
+    assert all(p["subject"] == failed.json["incident"] for p in problems)
+    assert any("slow was" in warning and "not told" in warning for warning in failed.json["warnings"])
+    times = [float((plan.folder / name).read_text()) for name in ("one", "two")]
+    assert times[1] - times[0] < 2, "the steps did not wait for the slow channel"
+
+
 def test_contacts_that_cannot_be_told_are_a_warning(bare):
     tool, plan = bare
     plan.head.append('[notify]\ncommand = ["sh", "-c", "exit 9"]')
