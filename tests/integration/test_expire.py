@@ -42,11 +42,6 @@ def three(pair):
     return cluster, pgmint, names, digests
 
 
-def changed_by_commands(pgmint):
-    """All objects but the log's, in which every command leaves a note."""
-    return [path for path in pgmint.objects() if path not in pgmint.objects_of("log")]
-
-
 def restored_digest(make, pgmint, backup, *target, version=None):
     folder = make.folder("target") / "data"
     pgmint.restore(folder, "--backup", backup, *target, "--action", "promote")
@@ -59,7 +54,7 @@ def restored_digest(make, pgmint, backup, *target, version=None):
 @pytest.mark.quick
 def test_of_a_day_the_newest_stays_and_a_dry_run_changes_nothing(three, make):
     cluster, pgmint, names, digests = three
-    before = changed_by_commands(pgmint)
+    before = pgmint.snapshot()
     planned = pgmint.run("expire", "--dry-run", "--json").json
     assert planned["dry_run"] is True
     assert planned["forget"] == names[:2]
@@ -67,7 +62,7 @@ def test_of_a_day_the_newest_stays_and_a_dry_run_changes_nothing(three, make):
     assert "daily 30d" in planned["keep"][0]["reason"] and "minimum 1" in planned["keep"][0]["reason"]
     told = pgmint.run("expire", "--dry-run").out
     assert f"{names[2]} is the newer one of" in told and "would go" in told
-    assert changed_by_commands(pgmint) == before
+    assert pgmint.snapshot() == before
     assert pgmint.names() == names
 
     done = pgmint.run("expire", "--json").json
@@ -81,7 +76,7 @@ def test_of_a_day_the_newest_stays_and_a_dry_run_changes_nothing(three, make):
     assert (would["objects"], would["size_bytes"]) == (collected["objects"], collected["size_bytes"])
     assert collected["size_bytes"] == planned["clusters"][0]["collect"]["size_bytes"] > 0
     assert collected["clusters"][0]["wal_objects"] > 0
-    assert len(changed_by_commands(pgmint)) < len(before)
+    assert len(pgmint.snapshot()) < len(before)
 
     assert pgmint.run("verify", "--read-data", "--json").json["ok"] is True
     assert pgmint.run("audit", "verify", "--json").json["ok"] is True

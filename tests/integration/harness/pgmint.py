@@ -154,8 +154,9 @@ class Pgmint:
         return [path for path in self.objects() if kind in path.relative_to(self.repository).parts[:4]]
 
     def snapshot(self):
-        """{path: (size, mtime_ns)} of the repository, to show that a command changed nothing."""
-        return {str(p.relative_to(self.repository)): (p.stat().st_size, p.stat().st_mtime_ns) for p in self.objects()}
+        """{path: (size, mtime_ns)} of the repository, to show that a command changed nothing. Without the log, in which every command leaves a note."""
+        noted = set(self.objects_of("log"))
+        return {str(p.relative_to(self.repository)): (p.stat().st_size, p.stat().st_mtime_ns) for p in self.objects() if p not in noted}
 
 
 def tree_snapshot(folder):
