@@ -3,22 +3,54 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/context.h"
+#include "cli/metrics_facts.h"
 #include "cli/recall_command.h"
 #include "cli/schedule_plan.h"
+#include "service/metrics_server.h"
 #include "service/unix_surroundings.h"
 
 namespace pgmint::cli {
 namespace {
 
+constexpr auto kAlertsEvery = std::chrono::minutes(5);
+constexpr auto kMetricsEvery = std::chrono::minutes(1);
+constexpr std::uint64_t kMetricsMax = 64 << 20;
+
+/// What the metrics that are served were written to by a child: the daemon itself opens no repository.
+Result<fs::path> metrics_file(const Configuration& configuration) {
+  return TRY(state_directory(configuration, process_environment)) / "metrics.prom";
+}
+
+/// The schedule, and what runs beside it.
+Result<service::Plan> whole_plan(const Configuration& configuration) {
+  auto plan = TRY(plan_of(configuration, host_name()));
+  if (!configuration.alerts.empty()) plan.hooks.push_back({"alerts", {"alert", "check"}, kAlertsEvery});
+  if (configuration.metrics_listen) plan.hooks.push_back({"metrics", {"metrics", "--textfile", TRY(metrics_file(configuration)).string()}, kMetricsEvery});
+  return plan;
+}
+
 /// The configuration as it is on the disk now, read anew.
 Result<service::Plan> read_plan(const std::optional<std::string>& file) {
-  const auto configuration = TRY(load_configuration(file, process_environment));
-  return plan_of(configuration, host_name());
+  return whole_plan(TRY(load_configuration(file, process_environment)));
+}
+
+/// /metrics, where it is wanted. How old the file is stands in it (pgmint_metrics_timestamp_seconds).
+Result<std::unique_ptr<service::MetricsServer>> serve_metrics(const Configuration& configuration) {
+  if (!configuration.metrics_listen) return std::unique_ptr<service::MetricsServer>();
+  const auto where = service::ListenAddress::parse(*configuration.metrics_listen);
+  PGMINT_ASSERT(where);  // checked when it was read
+  const auto file = TRY(metrics_file(configuration));
+  auto server = TRY(service::MetricsServer::start(*where, [file] {
+    auto text = read_text_file(file, kMetricsMax);
+    return text ? std::move(*text) : metrics_of_nothing();
+  }));
+  log_info("metrics at http://{}:{}/metrics", where->ipv6 ? "[::1]" : where->host, server->port());
+  return server;
 }
 
 Result<int> run(Context& context) {
   const auto file = context.arguments().get("--config");
-  auto plan = TRY(plan_of(*TRY(context.configuration()), host_name()));
+  auto plan = TRY(whole_plan(*TRY(context.configuration())));
   TRY(context.repository_settings());
   service::UnixOptions options;
   options.program = own_command(context);
@@ -28,6 +60,7 @@ Result<int> run(Context& context) {
   options.load_plan = [file] { return read_plan(file); };
   const auto world = TRY(service::UnixSurroundings::open(system_clock(), std::move(options)));
   if (context.cancel().requested()) return Error(Errc::Cancelled, "cancelled");
+  const auto metrics = TRY(serve_metrics(*TRY(context.configuration())));
   log_info("pgmint {}: the daemon begins, with {} jobs", PGMINT_VERSION, plan.jobs.size());
   service::Daemon daemon(*world, std::move(plan), world->recalled());
   daemon.run();
@@ -54,10 +87,12 @@ const CommandSpec& daemon_command() {
                       "one run of each job.",
                       "SIGHUP reads the configuration again, and tries at once what has failed; a configuration that is wrong is refused with an error, and the old one stays. SIGTERM tells the running jobs to end and waits for "
                       "them; they begin again with the next daemon. A second SIGTERM ends them at once. One daemon per state directory: a second one exits 5.",
+                      "Where the configuration has [[alert]] channels, alert check runs after each job and every five minutes. With [metrics] listen, /metrics is served there, "
+                      "gathered once a minute; a changed address counts from the next start on.",
                       "What has run is remembered in the state directory. Where that is lost or damaged, backups are taken at once and everything else at its next time."},
       .positionals = {},
       .options = {},
-      .exits = {{5, "Another daemon works with the same state directory."}},
+      .exits = {{4, "Somebody else listens at [metrics] listen."}, {5, "Another daemon works with the same state directory."}},
       .examples = {{"pgmint daemon", "In the foreground, as user postgres, to see what it does."}},
       .see_also = {"schedule show", "schedule install", "backup", "expire", "collect", "verify"},
       .run = run,

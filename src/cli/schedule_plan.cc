@@ -1,9 +1,7 @@
 #include "cli/schedule_plan.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <array>
 #include <cstdlib>
 
 namespace pgmint::cli {
@@ -53,11 +51,6 @@ Result<service::Plan> plan_of(const Configuration& configuration, const std::str
   for (auto& scheduled : TRY(scheduled_jobs(configuration, host)))
     if (!scheduled.job.schedule.is_never()) plan.jobs.push_back(std::move(scheduled.job));
   return plan;
-}
-
-std::string host_name() {
-  std::array<char, 256> host{};
-  return ::gethostname(host.data(), host.size() - 1) == 0 ? host.data() : "localhost";
 }
 
 std::string wall_text(TimePoint time, const TimeZone& zone) {

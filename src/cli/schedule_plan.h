@@ -26,8 +26,6 @@ Result<std::vector<ScheduledJob>> scheduled_jobs(const Configuration& configurat
 /// Those that do run. @errors as above
 Result<service::Plan> plan_of(const Configuration& configuration, const std::string& host);
 
-/// This host's name, as jitter knows it.
-std::string host_name();
 /// "2026-11-27 01:03:12+01:00": what a clock on that wall shows.
 std::string wall_text(TimePoint time, const TimeZone& zone);
 

@@ -3,10 +3,11 @@ import json
 import re
 import shutil
 import signal
+import urllib.request
 
 import pytest
 
-from harness.monitoring import PACKAGING, Alertmanager, HookSink, MailSink, Prometheus, metrics_of, promtool
+from harness.monitoring import PACKAGING, Alertmanager, HookSink, MailSink, Prometheus, free_port, metrics_of, promtool
 from harness.places import TREE, run, wait_until
 
 RULES = PACKAGING / "prometheus"
@@ -113,6 +114,27 @@ scrape_configs: [{{job_name: pgmint, static_configs: [{{targets: ['127.0.0.1:{ex
     pgmint.repository.rename(pgmint.home / "away")
     wait_until(lambda: "PgmintRepositoryUnreadable" in fired(), "the missing repository is told")
     wait_until(lambda: any(b"PgmintRepositoryUnreadable" in content.replace(b"=\r\n", b"") for _, _, content in mail.mails), "and mailed")
+
+
+def test_the_daemon_tells_and_serves_by_itself(make):
+    _, pgmint = make.pair()
+    out, port = pgmint.home / "messages", free_port()
+    never = "".join(f'{job} = "never"\n' for job in ("full", "incremental", "logical", "config", "expire", "collect", "verify"))
+    pgmint.write(pgmint.config.read_text() + f'[schedule]\n{never}[[alert]]\nname = "page"\ntype = "command"\ncommand = ["/bin/sh", "-c", "cat >> {out}"]\n[metrics]\nlisten = "127.0.0.1:{port}"\n')
+    daemon = pgmint.start("daemon")
+    try:
+        def page():
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                    return metrics_of(answer.read().decode())
+            except OSError:
+                return {}
+        wait_until(lambda: ("pgmint_server_up", frozenset({("cluster", "main")})) in page(), "the daemon serves what a child has gathered")
+        wait_until(lambda: out.exists() and "no-backup" in out.read_text(), "the daemon has told that there is no backup")
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        daemon.communicate(timeout=20)
+    assert daemon.returncode == 0
 
 
 def test_every_metric_is_written_and_every_one_written_is_in_the_manual(make):
