@@ -105,7 +105,7 @@ int run_main(const std::vector<std::string>& words) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error to report, not a way to die
   const std::string verb(arguments->command->verb);
   Context context(std::move(*arguments), install_signal_handlers());
-  auto result = run_noted(context);
+  auto result = run_command(context);
   if (!result) return fail(result.error(), &context.output(), verb);
   return *result;
 }
