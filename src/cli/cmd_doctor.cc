@@ -14,6 +14,7 @@
 #include "cli/secrets.h"
 #include "cli/store_probe.h"
 #include "postgres/server_facts.h"
+#include "service/unix_surroundings.h"
 #include "storage/posix_store.h"
 
 namespace pgmint::cli {
@@ -52,6 +53,7 @@ class Examination {
       examine_server(settings);
     }
     if (opened) examine_health();
+    examine_schedule();
     examine_alerts();
     return ok();
   }
@@ -285,6 +287,23 @@ class Examination {
       warn(fmt::format("{}: last verified", health.name), "no stored byte was ever read back", fmt::format("pgmint verify {} --read-data", health.name));
     else
       good(fmt::format("{}: last verified", health.name), proofs_text(health.proofs));
+    if (!health.proof)
+      warn(fmt::format("{}: last restored", health.name), "nobody has ever restored these backups and held the server against them",
+           fmt::format("pgmint restore {} --to DIR, start it, then pgmint validate {} --connection CONNINFO", health.name, health.name));
+    else
+      good(fmt::format("{}: last restored", health.name), proof_text(health.proof));
+  }
+
+  /// Backups that nobody starts are none. Who uses cron has the daemon's place filled otherwise, which cannot be seen from here.
+  void examine_schedule() {
+    const auto state = context_.state_directory();
+    if (!state || (*context_.configuration())->clusters.empty()) return;
+    const auto daemon = service::running_daemon(*state);
+    if (!daemon) return fail("schedule", daemon.error());
+    if (*daemon)
+      good("schedule", fmt::format("the daemon runs, process {}", **daemon));
+    else
+      warn("schedule", "no daemon runs with this state directory: unless cron does, nothing begins a backup", "pgmint schedule install");
   }
 
   void examine_health() {

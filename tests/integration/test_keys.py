@@ -288,7 +288,14 @@ def test_status_is_ok_after_a_fresh_backup_and_doctor_finds_nothing_failed(make)
     (one,) = status["clusters"]
     assert one["state"] in ("ok", "warning") and one["rpo"]["objective_s"] == 3600
     examined = tool.run("doctor", "--json").json
-    assert examined["ok"] is True and examined["checks"]
+    assert examined["ok"] is True
+    states = {check["name"]: check["state"] for check in examined["checks"]}
+    for sound in ("configuration", "key file", "repository", "temporary files", "main: server", "main: privileges", "main: archiving", "main: clock", "main: decryption"):
+        assert states[sound] == "ok", examined
+    # Nothing runs it, and nobody has restored it: to be said, and no failure.
+    for missing in ("schedule", "main: last verified", "main: last restored"):
+        assert states[missing] == "warning", examined
+    assert all(check["hint"] for check in examined["checks"] if check["state"] != "ok")
 
 
 def test_status_without_a_backup_is_a_breach(make):
