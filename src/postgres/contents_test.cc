@@ -12,9 +12,10 @@ TEST(Contents, SettingsAreReadBackWhateverTheNames) {
   const auto seed = test_seed();
   SCOPED_TRACE(fmt::format("PGMINT_TEST_SEED={}", seed));
   SeededRandom random(seed);
+  int made = 0;
   const auto name = [&] {
     static constexpr std::string_view kParts[] = {"a", "\"", ".", " ", "\n", "\t", ":", "-", "1", "<b>", "Ü"};
-    std::string text = "t";
+    std::string text = fmt::format("t{}", ++made);  // no two of them are one
     for (auto left = random.next() % 6; left > 0; --left) text += kParts[random.next() % std::size(kParts)];
     return text;
   };

@@ -224,17 +224,17 @@ class Validation {
   /// From the server's start to its new timeline, if it has run since; nothing more exact outlives recovery than that.
   void measure_replay() {
     auto row = server_->query(
-        "SELECT w.name, extract(epoch FROM w.modification - pg_catalog.pg_postmaster_start_time())::bigint::text, pg_catalog.pg_read_file('pg_wal/' || w.name, 0, 1048576, true) "
+        "SELECT w.name, (extract(epoch FROM w.modification - pg_catalog.pg_postmaster_start_time()) * 1000)::bigint::text, pg_catalog.pg_read_file('pg_wal/' || w.name, 0, 1048576, true) "
         "FROM pg_catalog.pg_ls_waldir() w WHERE w.name ~ '^[0-9A-F]{8}\\.history$' ORDER BY 1 DESC LIMIT 1");
     if (!row || row->rows.empty()) return;
-    const auto seconds = number<std::int64_t>(row->rows[0][1]);
+    const auto milliseconds = number<std::int64_t>(row->rows[0][1]);
     const auto timeline = postgres::parse_history_file_name(row->rows[0][0].value_or(""));
-    if (!seconds || *seconds < -1 || !timeline || !row->rows[0][2]) return;
+    if (!milliseconds || *milliseconds <= -1000 || !timeline || !row->rows[0][2]) return;
     const auto history = postgres::TimelineHistory::parse(*timeline, *row->rows[0][2]);
     if (!history || history->switches().empty()) return;
     const auto end = history->switches().back().switch_point.value(), start = request_.root->start_lsn;
-    // The file's time has whole seconds: the next one is never too short.
-    if (end > start) report_.replay = policy::Measure{end - start, std::chrono::seconds(*seconds + 1)};
+    // The file's time has whole seconds, those that were full: one more is never too short.
+    if (end > start) report_.replay = policy::Measure{end - start, std::chrono::milliseconds(*milliseconds + 1000)};
   }
 
   Status look_at(const ExpectedDatabase& database) {
