@@ -25,7 +25,7 @@ def measure(bench, server, pgmint, results, rounds):
         for _ in range(rounds):
             spent = bench.timed("bash", "-c", f"'{bench.BIN}/pg_dump' -h '{server.sockets}' -U postgres -Fc -Z0 dumped | cat > /dev/null")
             results.add("dump: time", "pg_dump", spent.seconds)
-            print(f"    dump: pg_dump -Fc -Z0 {spent.seconds:.2f} s", flush=True)
+            print(f"    dump: pg_dump -Fc -Z0 {spent.seconds:.2f} s, {spent.cpu:.1f} s CPU", flush=True)
             pgmint.create()
             dump("dump")
         server.sql("update transactions set amount = amount + 1 where ctid in (select ctid from transactions where hashint8(id) % 100 = 7)", "dumped")
