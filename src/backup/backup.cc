@@ -132,11 +132,12 @@ class Run {
     return incremental_.active() ? repository::BackupType::Incremental : repository::BackupType::Full;
   }
   Status start() {
+    // Before: whoever reads a catalog may prune its pages and set hints in them, and what is copied then has that already.
+    TRY(note_contents());
     started_ = TRY(server_.start(control_.system_identifier));
     report_.from_standby = started_.on_standby;
     log_debug("backup {} started at {} on timeline {}", report_.name, postgres::format(started_.start_lsn),
               started_.timeline.value());
-    TRY(note_contents());
     const bool was = incremental_.active();
     TRY(incremental_.look(request_.data_directory, control_, started_, request_.cancel));
     if (was && !incremental_.active()) become_full();

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <tuple>
 #include <cstring>
 #include <thread>
 
@@ -74,7 +75,8 @@ Status StreamBackup::choose_parent() {
   std::vector<const repository::LiveSnapshot*> candidates;
   for (const auto& [session, live] : cluster_.state().snapshots())
     if (live.snap.type == settings_.type) candidates.push_back(&live);
-  std::ranges::sort(candidates, std::greater(), [](const auto* live) { return live->seq; });
+  // A rebuilt log knows of all of them at once: then their names tell the order.
+  std::ranges::sort(candidates, std::greater(), [](const auto* live) { return std::tuple(live->seq, live->snap.name); });
   for (const auto* live : candidates) {
     auto root = repository::read_root(cluster_.store(), cluster_.context(), live->snap.session, cluster_.keys());
     if (!root) {
