@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <tuple>
 #include <cstring>
 #include <thread>
+#include <tuple>
 
 #include "base/log.h"
 #include "logical/dump.h"
