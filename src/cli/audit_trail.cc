@@ -91,8 +91,9 @@ Status note(Context& context, repository::Repository& repository, const Result<i
   const auto state_directory = TRY(context.state_directory());
   const bool may_be_left_out = command.only_reads && run.exit_code == 0;
   std::vector<repository::AuditEntry> entries{entry};
-  if (const auto changes = TRY(configuration_changes(*TRY(context.configuration()), state_directory)); !changes.empty())
-    entries.push_back({std::string(kConfigurationEvent), changes, {}, run});
+  // What becomes of the configuration must not cost the note of the command itself.
+  const auto changes = configuration_changes(*TRY(context.configuration()), state_directory);
+  if (changes && !changes->empty()) entries.push_back({std::string(kConfigurationEvent), *changes, {}, run});
   write_audit_line(fmt::format("{} ({}): {}", context.arguments().command_line, run.origin, entry.detail));
   if (entries.size() > 1) write_audit_line(fmt::format("{}: {}", entries[1].event, entries[1].detail));
   Status worst = ok();
@@ -102,11 +103,12 @@ Status note(Context& context, repository::Repository& repository, const Result<i
       const bool is_access = may_be_left_out && one.event == kEvent;
       if (is_access && noted_lately(mark, now)) continue;
       auto appended = append_to(repository, id, one);
+      if (appended && is_access) appended = touch(mark);
       if (!appended) worst = std::move(appended);
-      else if (is_access) TRY(touch(mark));
     }
   }
   TRY(std::move(worst));
+  if (!changes) return changes.error();
   return remember_configuration(*TRY(context.configuration()), state_directory);
 }
 

@@ -27,10 +27,11 @@ std::string day_text(const std::optional<std::chrono::local_days>& day) {
   return fmt::format("{:04}-{:02}-{:02}", int(date.year()), unsigned(date.month()), unsigned(date.day()));
 }
 
-std::string kept_text(const KeptBackup& kept) {
+std::string kept_text(const KeptBackup& kept, bool rules_known) {
   if (kept.facts.hold) return fmt::format("released: held since {}: {}", kept.facts.held_since ? readable_time(*kept.facts.held_since) : "?", *kept.facts.hold);
   if (kept.until) return day_text(kept.until);
-  return kept.stays ? "a newer one takes its place" : "the next expire";
+  if (!rules_known) return "not known here";
+  return kept.stays ? "a newer one takes its place, or beyond ten years" : "the next expire";
 }
 
 Json backup_json(const KeptBackup& kept) {
@@ -45,7 +46,7 @@ Section backups_section(const ClusterReport& report) {
   Table table{{"Backup", "Began", "Size", "Stored", "Kept until", "Because"}, {}};
   for (const auto& kept : report.backups)
     table.rows.push_back({kept.facts.snap.name, readable_time(kept.facts.started()), kept.facts.root ? human(ByteCount(kept.facts.root->total_bytes)) : "?",
-                          kept.facts.root ? human(ByteCount(kept.facts.root->stored_bytes)) : "?", kept_text(kept), fmt::format("{}", fmt::join(kept.reasons, "; "))});
+                          kept.facts.root ? human(ByteCount(kept.facts.root->stored_bytes)) : "?", kept_text(kept, report.rules_known), fmt::format("{}", fmt::join(kept.reasons, "; "))});
   if (table.rows.empty())
     section.blocks.emplace_back(Paragraph{"There is no backup.", true});
   else
@@ -94,7 +95,7 @@ Section gaps_section(const ClusterReport& report) {
 Section keys_section(const RepositoryReport& report) {
   Section section{"Keys and encryption", {}};
   section.blocks.emplace_back(Paragraph{"All objects are sealed before they leave this host: XAES-256-GCM with keys derived for each pack, names and sizes of files included; the log is signed (Ed25519) and chained (SHA-256)."});
-  Table table{{"Slot", "Kind", "Role", "Made", "Age", "Last opened"}, {}};
+  Table table{{"Slot", "Kind", "Role", "Made", "Age", "First seen to open"}, {}};
   for (const auto& slot : report.slots) {
     const auto opened = report.opened.find(slot.name);
     table.rows.push_back({slot.name, std::string(slot_kind(slot.provider)), std::string(repository::role_name(slot.role)), slot.unreadable() ? "unreadable" : readable_time(slot.created),

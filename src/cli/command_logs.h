@@ -5,12 +5,10 @@
 
 #include "cli/config.h"
 #include "cli/context.h"
+#include "cli/log_book.h"
 
 namespace pgmint::cli {
 
-enum class LogBook { Backup, Restore, Access, Audit };
-/// "backup", "restore", "access", "audit".
-std::string_view book_name(LogBook book);
 /// Restores and what brings data out; keys, holds and who asks for the audit log; what else only reads; and all the rest.
 LogBook book_of(const CommandSpec& command);
 

@@ -7,6 +7,7 @@
 #include "cli/audit_text.h"
 #include "cli/opened_slots.h"
 #include "cli/retention_facts.h"
+#include "restore/measured.h"
 
 namespace pgmint::cli {
 namespace {
@@ -14,17 +15,18 @@ namespace {
 /// Beyond it a backup counts as kept for good.
 constexpr std::chrono::days kHorizon(3653);
 
-/// Events of the log that say that something was brought back.
-bool is_restore(const repository::AuditEntry& audit) {
-  if (audit.run) return audit.event == "command" && (audit.run->operation == "restore" || audit.run->operation == "restore-db" || audit.run->operation == "recover");
-  return audit.event == "restore validated";
+/// It says that something was brought back, or was tried to be. Looking at what there is, or at what would happen, brings nothing back.
+bool is_restore(const repository::LogEntry& entry, const repository::AuditEntry& audit) {
+  if (!audit.run) return audit.event == restore::kValidatedEvent;
+  if (audit.event != "command" || (audit.run->operation != "restore" && audit.run->operation != "restore-db")) return false;
+  return entry.command.find("--list") == std::string::npos && entry.command.find("--check-only") == std::string::npos;
 }
 
 Result<std::vector<MadeRestore>> restores_of(repository::Cluster& cluster) {
   std::vector<MadeRestore> made;
   TRY(cluster.log().for_each([&](std::uint64_t, const Result<repository::LogEntry>& entry) -> Status {
     const auto* audit = entry ? std::get_if<repository::AuditEntry>(&entry->content) : nullptr;
-    if (audit == nullptr || !is_restore(*audit)) return ok();
+    if (audit == nullptr || !is_restore(*entry, *audit)) return ok();
     made.push_back({entry->time, entry->actor_label, audit->run ? entry->command : audit->event, audit->detail});
     return ok();
   }));

@@ -108,7 +108,7 @@ void add_fields(Fields& fields, const EndEntry& e) { fields.id(1, e.session); }
 void add_fields(Fields& fields, const ForgetEntry& e) { fields.id(1, e.snapshot); }
 void add_fields(Fields& fields, const HoldEntry& e) {
   fields.id(1, e.snapshot);
-  fields.text(3, e.reason);
+  fields.text(3, shortened(e.reason));
 }
 void add_fields(Fields& fields, const ReleaseEntry& e) { fields.id(1, e.snapshot); }
 void add_fields(Fields& fields, const PurgeEntry& e) {
@@ -125,7 +125,7 @@ void add_fields(Fields& fields, const RevokeEntry& e) { fields.raw(1, e.key); }
 void add_fields(Fields& fields, const AdoptEntry& e) {
   fields.u64(1, e.system_id);
   fields.u32(3, e.incarnation.value());
-  fields.text(5, e.reason);
+  fields.text(5, shortened(e.reason));
 }
 void add_floor_lines(Fields& fields, std::uint64_t tag, const std::vector<FloorLine>& lines) {
   for (const auto& line : lines) {
@@ -142,8 +142,8 @@ void add_fields(Fields& fields, const FloorEntry& e) {
   add_floor_lines(fields, kWindowFloorTag, e.window_lines);
 }
 void add_fields(Fields& fields, const AuditEntry& e) {
-  fields.text(1, e.event);
-  fields.text(3, e.detail);
+  fields.text(1, shortened(e.event));
+  fields.text(3, shortened(e.detail));
   for (const auto& packs : e.packs)
     fields.with(kPacksReadTag, [&](auto& out) {
       out.u8(static_cast<std::uint8_t>(packs.depth));

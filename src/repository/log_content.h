@@ -5,7 +5,7 @@
 
 namespace pgmint::repository {
 
-/// kind | time | field list, before sealing. Labels longer than a text may be are cut.
+/// kind | time | field list, before sealing. Labels, reasons, events and details longer than a text may be are cut.
 Bytes encode_body(const LogEntry& entry);
 /// Fills time, labels and content. @errors Corruption, Precondition (unknown kind or odd tag: a newer pgmint wrote it)
 Status parse_body(ByteView body, LogEntry& entry);

@@ -205,6 +205,25 @@ TEST_F(LogEntryTest, EveryTruncationIsNoticed) {
   for (std::size_t n = 0; n < object.size(); ++n) EXPECT_FALSE(parse(ByteView(object).first(n))) << n;
 }
 
+/// Error messages, reasons and lists of keys may be of any length: an entry that nobody could read again would be void, and stop every collection.
+TEST_F(LogEntryTest, TextsOfAnyLengthAreCutAndReadAgain) {
+  for (const std::size_t length : {4095, 4096, 4097, 100'000}) {
+    std::string text(length, 'x');
+    for (std::size_t i = 0; i + 1 < length; i += 3) text.replace(i, 2, "\u00fc");
+    AuditEntry audit{text, text};
+    audit.run = CommandRun{text, text, 4, at_second(6)};
+    for (const EntryContent& content : {EntryContent(audit), EntryContent(HoldEntry{session_id(5), text}), EntryContent(AdoptEntry{8, Incarnation(2), text}),
+                                        EntryContent(EnrolEntry{public_key(4), 7, Role::Maintenance, text})}) {
+      auto entry = entry_with(content);
+      entry.actor_label = entry.command = text;
+      const auto parsed = parse(encode(entry));
+      ASSERT_TRUE(parsed) << length << ": " << parsed.failure().describe();
+      EXPECT_EQ(parsed->command, text.substr(0, parsed->command.size()));
+      EXPECT_GE(parsed->command.size(), std::min<std::size_t>(length, 4093));
+    }
+  }
+}
+
 TEST_F(LogEntryTest, RefusesAnotherSlotAndAnotherCluster) {
   const auto object = encode(entry_with(AuditEntry{"a", "b"}));
   EXPECT_FALSE(parse_entry(object, context, key, 2, 40));

@@ -79,6 +79,21 @@ def test_a_repository_that_cannot_be_written_can_be_listed(make):
     assert name in outcome.out and "audit log" in outcome.err
 
 
+def test_a_message_of_any_length_leaves_a_log_that_can_be_read(make):
+    cluster, tool = make.pair(rows=50)
+    name = tool.backup()["name"]
+    tool.refuses("restore", "--to", tool.home / "restored", "--backup", "x" * 9000, code=1)
+    tool.refuses("show", "\u00fc" * 5000, code=1)
+    tool.extra = "\n".join(f'[cluster.c{number}]\ndata_directory = "/nowhere/{number}"' for number in range(300)) + "\n"
+    tool.write(f'repository = "{tool.repository}"\nstate_directory = "{tool.home / "state"}"\n[encryption]\nkey_file = "{tool.key_file}"\n'
+               f'[cluster.main]\ndata_directory = "{cluster.data}"\nconnection = "{cluster.connection}"\n' + tool.extra)
+    tool.run("list")  # hundreds of keys were added
+    assert any(e.get("event") == "configuration changed" for e in entries(tool))
+    assert tool.run("audit", "verify", "--json").json["void"] == []
+    assert name in tool.run("list").out
+    tool.run("collect")
+
+
 def test_filters(make):
     cluster, tool = make.pair(rows=50)
     name = tool.backup()["name"]

@@ -30,7 +30,9 @@ def test_an_auditor_finds_what_is_kept_until_when_and_what_was_proven(make):
     main = report["clusters"][0]
     assert [b["name"] for b in main["backups"]] == [name] and main["backups"][0]["kept_because"] and main["restores"] == []
     assert main["verified"]["packs"] == 0 and main["recovery_window"] and {s["kind"] for s in report["slots"]} == {"key-file", "recovery"}
-    assert "No restore was ever made" in tool.run("report").out
+    tool.run("restore-db", "--list", code=(0, 1))
+    tool.run("restore", "--to", tool.home / "looked", "--check-only")
+    assert "No restore was ever made" in tool.run("report").out  # looking is not bringing back
     tool.run("hold", name, "--reason", "audit <2026> & more")
     tool.run("verify", "--read-data")
     tool.restore(tool.home / "restored")
