@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,7 +13,7 @@
 #include <cstring>
 #include <memory>
 
-extern char** environ;
+#include "base/spawn.h"
 
 namespace pgmint {
 namespace {
@@ -36,53 +35,6 @@ Result<Pipe> make_pipe() {
   return Pipe{Fd(ends[0]), Fd(ends[1])};
 }
 
-/// What posix_spawn() takes, released in the end.
-class Actions {
- public:
-  Actions() {
-    ::posix_spawn_file_actions_init(&actions_);
-    ::posix_spawnattr_init(&attributes_);
-    // A Ctrl-C reaches the child through us, or it would end before we know why; and it starts with signals as they usually are.
-    ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-    sigset_t all{}, none{};
-    ::sigfillset(&all);
-    ::sigemptyset(&none);
-    ::posix_spawnattr_setsigdefault(&attributes_, &all);
-    ::posix_spawnattr_setsigmask(&attributes_, &none);
-  }
-  ~Actions() {
-    ::posix_spawn_file_actions_destroy(&actions_);
-    ::posix_spawnattr_destroy(&attributes_);
-  }
-  void connect(int from, int to) { ::posix_spawn_file_actions_adddup2(&actions_, from, to); }
-  void open(int fd, const char* path, int flags) { ::posix_spawn_file_actions_addopen(&actions_, fd, path, flags, 0); }
-  const posix_spawn_file_actions_t* actions() const { return &actions_; }
-  const posix_spawnattr_t* attributes() const { return &attributes_; }
-
- private:
-  posix_spawn_file_actions_t actions_{};
-  posix_spawnattr_t attributes_{};
-};
-
-/// "NAME=value" of this process, with the given ones in their place.
-std::vector<std::string> merged(const std::vector<std::pair<std::string, std::string>>& changes) {
-  std::vector<std::string> all;
-  for (char** one = environ; *one != nullptr; ++one) {
-    const std::string_view line(*one);
-    const bool replaced = std::ranges::any_of(changes, [&](const auto& change) { return line.starts_with(change.first + "="); });
-    if (!replaced) all.emplace_back(line);
-  }
-  for (const auto& [name, value] : changes) all.push_back(name + "=" + value);
-  return all;
-}
-
-std::vector<char*> pointers(std::vector<std::string>& texts) {
-  std::vector<char*> list;
-  for (auto& text : texts) list.push_back(text.data());
-  list.push_back(nullptr);
-  return list;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<ChildProcess>> ChildProcess::start(Options options) {
@@ -93,22 +45,14 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::start(Options options) {
   if (options.pipe_input) input = TRY(make_pipe());
   if (options.pipe_output) output = TRY(make_pipe());
 
-  Actions actions;
+  SpawnActions actions;
   if (input) actions.connect(input->read.get(), STDIN_FILENO);
   else actions.open(STDIN_FILENO, "/dev/null", O_RDONLY);
   if (output) actions.connect(output->write.get(), STDOUT_FILENO);
   else actions.connect(STDERR_FILENO, STDOUT_FILENO);
   actions.connect(errors.write.get(), STDERR_FILENO);
 
-  auto environment = merged(options.environment);
-  const std::string program = options.arguments.front();
-  const int failed = ::posix_spawn(&child->pid_, program.c_str(), actions.actions(), actions.attributes(), pointers(options.arguments).data(),
-                                   pointers(environment).data());
-  if (failed != 0) {
-    child->pid_ = -1;
-    auto error = errno_error(failed, fmt::format("run {}", program));
-    return failed == ENOENT ? std::move(error).with_code(Errc::NotFound) : std::move(error);
-  }
+  child->pid_ = TRY(actions.run(std::move(options.arguments), options.environment));
   if (input) child->in_ = std::move(input->write);
   if (output) child->out_ = std::move(output->read);
   child->err_ = std::move(errors.read);

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,7 +12,7 @@
 #include <charconv>
 #include <cstdlib>
 
-extern char** environ;
+#include "base/spawn.h"
 
 namespace pgmint {
 namespace {
@@ -26,24 +25,6 @@ constexpr std::uint64_t kEnvironmentMax = 4U << 20;
 bool runnable(const std::string& path) {
   struct stat status {};
   return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && ::access(path.c_str(), X_OK) == 0;
-}
-
-/// "NAME=value" of this process, with the given ones in their place.
-std::vector<std::string> merged(const std::vector<std::pair<std::string, std::string>>& changes) {
-  std::vector<std::string> all;
-  for (char** one = environ; *one != nullptr; ++one) {
-    const std::string_view line(*one);
-    if (std::ranges::none_of(changes, [&](const auto& change) { return line.starts_with(change.first + "="); })) all.emplace_back(line);
-  }
-  for (const auto& [name, value] : changes) all.push_back(name + "=" + value);
-  return all;
-}
-
-std::vector<char*> pointers(std::vector<std::string>& texts) {
-  std::vector<char*> list;
-  for (auto& text : texts) list.push_back(text.data());
-  list.push_back(nullptr);
-  return list;
 }
 
 Result<Fd> input_file(const std::string& text) {
@@ -145,32 +126,13 @@ Result<std::unique_ptr<ProcessGroup>> ProcessGroup::start(Options options, Clock
   const fs::path place = options.output.empty() ? fs::path("/dev/null") : options.output;
   const auto output = TRY(open_file(place, options.output.empty() ? O_WRONLY : O_WRONLY | O_CREAT | O_APPEND));
 
-  posix_spawn_file_actions_t actions{};
-  posix_spawnattr_t attributes{};
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawnattr_init(&attributes);
-  ::posix_spawn_file_actions_adddup2(&actions, input.get(), STDIN_FILENO);
-  ::posix_spawn_file_actions_adddup2(&actions, output.get(), STDOUT_FILENO);
-  ::posix_spawn_file_actions_adddup2(&actions, output.get(), STDERR_FILENO);
-  // A Ctrl-C reaches the group through us, or it would end before we know why; and it starts with signals as they usually are.
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-  sigset_t all{}, none{};
-  ::sigfillset(&all);
-  ::sigemptyset(&none);
-  ::posix_spawnattr_setsigdefault(&attributes, &all);
-  ::posix_spawnattr_setsigmask(&attributes, &none);
-
+  SpawnActions actions;
+  actions.connect(input.get(), STDIN_FILENO);
+  actions.connect(output.get(), STDOUT_FILENO);
+  actions.connect(output.get(), STDERR_FILENO);
+  options.arguments.front() = *program;
   std::unique_ptr<ProcessGroup> group(new ProcessGroup(clock));
-  auto environment = merged(options.environment);
-  const int failed =
-      ::posix_spawn(&group->pid_, program->c_str(), &actions, &attributes, pointers(options.arguments).data(), pointers(environment).data());
-  ::posix_spawn_file_actions_destroy(&actions);
-  ::posix_spawnattr_destroy(&attributes);
-  if (failed != 0) {
-    group->pid_ = -1;
-    auto error = errno_error(failed, fmt::format("run {}", *program));
-    return failed == ENOENT ? std::move(error).with_code(Errc::NotFound) : std::move(error);
-  }
+  group->pid_ = TRY(actions.run(std::move(options.arguments), options.environment));
   return group;
 }
 

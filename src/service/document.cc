@@ -115,6 +115,8 @@ std::string to_markdown(const Document& document) {
   return out;
 }
 
+std::string html_text(std::string_view text) { return html(text, true); }
+
 std::string to_html(const Document& document) {
   std::string out = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -38,6 +39,9 @@ struct Document {
   std::string title, subtitle;
   std::vector<Section> sections;
 };
+
+/// Text between tags or in an attribute: what would be markup is shown, other control characters than line breaks and tabs are blanks.
+std::string html_text(std::string_view text);
 
 /// Whatever its texts hold, they are shown as they are and are never taken for markup.
 std::string to_markdown(const Document& document);

@@ -1,7 +1,5 @@
 #include "service/http_transport.h"
 
-#include <curl/curl.h>
-#include <dlfcn.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,52 +9,11 @@
 
 #include "base/log.h"
 #include "service/channel.h"
+#include "service/curl_library.h"
 #include "service/utf8.h"
 
 namespace pgmint::service {
 namespace {
-
-#define PGMINT_CURL_FUNCTIONS(X) \
-  X(curl_easy_cleanup) X(curl_easy_getinfo) X(curl_easy_init) X(curl_easy_perform) X(curl_easy_setopt) X(curl_easy_strerror) \
-  X(curl_global_init) X(curl_slist_append) X(curl_slist_free_all)
-
-/// Its functions under their own names, or why there are none.
-struct Curl {
-#define PGMINT_CURL_MEMBER(name) decltype(&::name) name = nullptr;
-  PGMINT_CURL_FUNCTIONS(PGMINT_CURL_MEMBER)
-#undef PGMINT_CURL_MEMBER
-  std::string problem{};  ///< empty: all are there
-};
-
-Curl load_curl() {
-  constexpr const char* kLibrary = "libcurl.so.4";  // its name since 2006
-  Curl loaded;
-  // Never closed: it leaves thread-local state and exit handlers behind.
-  void* const library = ::dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
-  const auto find = [&](const char* name) -> void* {
-    void* const found = library != nullptr ? ::dlsym(library, name) : nullptr;
-    if (found == nullptr && loaded.problem.empty()) {
-      const char* reason = ::dlerror();
-      loaded.problem = reason != nullptr ? reason : kLibrary;
-    }
-    return found;
-  };
-#define PGMINT_CURL_LOAD(name) loaded.name = reinterpret_cast<decltype(loaded.name)>(find(#name));
-  PGMINT_CURL_FUNCTIONS(PGMINT_CURL_LOAD)
-#undef PGMINT_CURL_LOAD
-  if (loaded.problem.empty() && loaded.curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) loaded.problem = "libcurl cannot be set up";
-  return loaded;
-}
-
-const Curl& curl() {
-  static const Curl loaded = load_curl();
-  return loaded;
-}
-
-struct EasyDeleter {
-  void operator()(CURL* handle) const { curl().curl_easy_cleanup(handle); }
-};
-using Easy = std::unique_ptr<CURL, EasyDeleter>;
 
 /// Lines for libcurl, which copies them.
 class Lines {
@@ -177,7 +134,7 @@ class Request {
     }
   }
 
-  Easy easy_;
+  CurlHandle easy_;
   const CancelToken* cancel_ = nullptr;
   std::string host_;
   std::array<char, CURL_ERROR_SIZE> buffer_;

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,8 +14,7 @@
 #include <cstdlib>
 
 #include "base/log.h"
-
-extern char** environ;
+#include "base/spawn.h"
 
 namespace pgmint::service {
 namespace {
@@ -33,37 +31,6 @@ sigset_t our_signals() {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) ::sigaddset(&set, signal);
   return set;
 }
-
-/// What posix_spawn() takes, released in the end.
-class SpawnActions {
- public:
-  SpawnActions() {
-    ::posix_spawn_file_actions_init(&files_);
-    ::posix_spawnattr_init(&attributes_);
-    // A group of its own: what a job starts is ended with it, and a Ctrl-C at the daemon is the daemon's to tell.
-    ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-    sigset_t all{}, none{};
-    ::sigfillset(&all);
-    ::sigemptyset(&none);
-    ::posix_spawnattr_setsigdefault(&attributes_, &all);
-    ::posix_spawnattr_setsigmask(&attributes_, &none);
-    ::posix_spawn_file_actions_addopen(&files_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    ::posix_spawn_file_actions_adddup2(&files_, STDERR_FILENO, STDOUT_FILENO);
-  }
-  ~SpawnActions() {
-    ::posix_spawn_file_actions_destroy(&files_);
-    ::posix_spawnattr_destroy(&attributes_);
-  }
-  SpawnActions(const SpawnActions&) = delete;
-  SpawnActions& operator=(const SpawnActions&) = delete;
-  void give(const Fd& fd, int number) { ::posix_spawn_file_actions_adddup2(&files_, fd.get(), number); }
-  const posix_spawn_file_actions_t* files() const { return &files_; }
-  const posix_spawnattr_t* attributes() const { return &attributes_; }
-
- private:
-  posix_spawn_file_actions_t files_{};
-  posix_spawnattr_t attributes_{};
-};
 
 }  // namespace
 
@@ -107,20 +74,17 @@ RunMemory UnixSurroundings::recalled() const {
 
 Result<ChildId> UnixSurroundings::start(const std::vector<std::string>& arguments, const std::string& cluster) {
   SpawnActions actions;
+  actions.open(STDIN_FILENO, "/dev/null", O_RDONLY);
+  actions.connect(STDERR_FILENO, STDOUT_FILENO);
   std::optional<Fd> lock;
   if (!cluster.empty()) {
     lock = TRY(try_lock(files_.cluster_lock(cluster)));
     if (!lock) return Error(Errc::Busy, "a job of it that an earlier daemon began still runs");
-    actions.give(*lock, kLockFd);
+    actions.connect(lock->get(), kLockFd);
   }
   auto words = options_.program;
   words.insert(words.end(), arguments.begin(), arguments.end());
-  std::vector<char*> pointers;
-  for (auto& word : words) pointers.push_back(word.data());
-  pointers.push_back(nullptr);
-  pid_t pid = -1;
-  const int failed = ::posix_spawn(&pid, pointers[0], actions.files(), actions.attributes(), pointers.data(), environ);
-  if (failed != 0) return errno_error(failed, fmt::format("run {}", words[0]));
+  const auto pid = TRY(actions.run(std::move(words)));
   children_[pid] = ++last_child_;
   return last_child_;
 }

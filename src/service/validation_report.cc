@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/units.h"
+#include "service/document.h"
 
 namespace pgmint::service {
 namespace {
@@ -12,22 +13,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 double seconds(std::chrono::microseconds time) { return std::chrono::duration<double>(time).count(); }
-
-/// Text between tags. Control characters that HTML does not allow become the replacement character.
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t' ? std::string("\xEF\xBF\xBD") : std::string(1, c);
-    }
-  }
-  return out;
-}
 
 constexpr std::string_view kStyle =
     "body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}"
@@ -64,9 +49,9 @@ std::string validation_page(const ValidationReport& report, const std::string& c
   std::string page = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>Validation of {0}: {1}</title>\n"
       "<style>{2}</style>\n</head>\n<body>\n<h1>Validation of a restore of cluster {3}</h1>\n<p class=\"outcome {4}\">{1}</p>\n",
-      escaped(report.backup), outcome, kStyle, escaped(cluster), report.passed() ? "ok" : "failed");
+      html_text(report.backup), outcome, kStyle, html_text(cluster), report.passed() ? "ok" : "failed");
   page += "<table>\n";
-  const auto fact = [&](std::string_view name, const std::string& value) { page += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td></tr>\n", name, escaped(value)); };
+  const auto fact = [&](std::string_view name, const std::string& value) { page += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td></tr>\n", name, html_text(value)); };
   fact("Backup", report.backup);
   fact("Server", report.server);
   fact("Validated", fmt::format("{}, took {}", format_rfc3339(report.started), human(report.took)));
@@ -78,13 +63,13 @@ std::string validation_page(const ValidationReport& report, const std::string& c
   page += "</table>\n<h2>Checks</h2>\n<table>\n<thead><tr><th scope=\"col\">State</th><th scope=\"col\">Check</th><th scope=\"col\">What was found</th></tr></thead>\n<tbody>\n";
   for (const auto& check : report.checks) {
     const auto state = policy::check_state_name(check.state);
-    page += fmt::format("<tr><td class=\"state {0}\">{0}</td><td>{1}</td><td>{2}</td></tr>\n", state, escaped(check.name), escaped(check.detail));
+    page += fmt::format("<tr><td class=\"state {0}\">{0}</td><td>{1}</td><td>{2}</td></tr>\n", state, html_text(check.name), html_text(check.detail));
   }
   page += "</tbody>\n</table>\n";
   if (!report.timings.empty()) {
     page += "<h2>Times</h2>\n<table>\n<thead><tr><th scope=\"col\">Query</th><th scope=\"col\">Median here</th><th scope=\"col\">On the origin</th></tr></thead>\n<tbody>\n";
     for (const auto& timing : report.timings)
-      page += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td></tr>\n", escaped(timing.name), human(timing.median), timing.baseline ? human(*timing.baseline) : "not recorded");
+      page += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td></tr>\n", html_text(timing.name), human(timing.median), timing.baseline ? human(*timing.baseline) : "not recorded");
     page += "</tbody>\n</table>\n";
   }
   return page + "</body>\n</html>\n";
