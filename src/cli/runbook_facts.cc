@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <regex>
 
 #include "base/log.h"
 #include "base/units.h"
@@ -20,13 +21,19 @@ namespace {
 
 constexpr std::uint64_t kTextMax = 1U << 20;
 
+/// Of addresses the host alone: the path of a webhook is often the secret that opens it.
+std::string without_paths(const std::string& line) {
+  static const std::regex address(R"((https?://[^/\s"'?#]+)[/?#][^\s"']*)");
+  return std::regex_replace(line, address, "$1/***");
+}
+
 /// A configuration file as one may print it. The quote that ends a line whose end was redacted is put back.
 std::string without_secrets(const std::string& text) {
   std::string out;
   for (std::size_t at = 0; at < text.size();) {
     const auto end = std::min(text.find('\n', at), text.size());
     const auto line = text.substr(at, end - at);
-    auto shown = redact(line);
+    auto shown = without_paths(redact(line));
     const auto last = line.find_last_not_of(" \t\r");
     if (shown != line && last != std::string::npos && line[last] == '"' && !shown.ends_with('"')) shown += '"';
     out += shown + "\n";

@@ -133,8 +133,7 @@ class Run {
     if (failed == checks_.end()) return ok();
     const auto hint = failed->name == "roles" || failed->name == "privileges"
                           ? "create what is missing (globals.sql in the backup has the statements of roles: pgmint export), or give everything to yourself: --no-owner"
-                      : failed->name == "extensions" ? "install them on the server's host, or connect as a superuser; restore-db --check-only shows everything"
-                                                     : "free space on the server's host; restore-db --check-only shows everything";
+                          : "install them on the server's host; restore-db --check-only shows everything";
     return Error(Errc::Precondition, failed->detail, Hint{hint});
   }
 

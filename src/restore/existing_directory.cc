@@ -14,7 +14,6 @@
 namespace pgmint::restore {
 namespace {
 
-constexpr std::string_view kWalAside = "pg_wal.before-restore-";
 constexpr std::size_t kNamedMax = 50;  ///< segments that a warning names
 
 /// The position that a page of a segment says it is at (XLogPageHeaderData, src/include/access/xlog_internal.h: magic, info, timeline, address).

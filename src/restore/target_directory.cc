@@ -174,18 +174,22 @@ Result<std::map<std::uint32_t, std::string>> plan_tablespaces(const RestoreReque
   return plan;
 }
 
-/// Bytes that files below `directory` take, on its own file system. `skipped`: a name in it that is not looked into.
-std::uint64_t used_below(const fs::path& directory, dev_t device, std::string_view skipped) {
+/// Bytes that files below `directory` take, on its own file system, and that a restore has for others: what is deleted gives its blocks, what is
+/// written over its length (on a file system that compresses it has fewer blocks than that, and needs no more). WAL that a delta restore keeps gives none.
+std::uint64_t used_below(const fs::path& directory, dev_t device, bool written_over) {
   std::uint64_t used = 0;
   std::error_code ec;
   fs::recursive_directory_iterator at(directory, fs::directory_options::skip_permission_denied, ec), end;
   for (; !ec && at != end; at.increment(ec)) {
-    if (at.depth() == 0 && !skipped.empty() && at->path().filename() == skipped) {
+    const auto name = at->path().filename().native();
+    if (written_over && at.depth() == 0 && (name == "pg_wal" || name.starts_with(kWalAside))) {
       at.disable_recursion_pending();
       continue;
     }
     struct stat st {};
-    if (::lstat(at->path().c_str(), &st) == 0 && st.st_dev == device) used += static_cast<std::uint64_t>(st.st_blocks) * 512;
+    if (::lstat(at->path().c_str(), &st) != 0 || st.st_dev != device) continue;
+    const auto blocks = static_cast<std::uint64_t>(st.st_blocks) * 512;
+    used += written_over && S_ISREG(st.st_mode) ? std::max(blocks, static_cast<std::uint64_t>(st.st_size)) : blocks;
   }
   return used;
 }
@@ -197,24 +201,25 @@ constexpr std::uint64_t kWalSegmentsMin = 2;
 Result<std::vector<FileSystemNeed>> measure_space(const TargetPlan& plan, const WrittenBytes& bytes, std::uint64_t wal_segment_size) {
   std::vector<FileSystemNeed> needs;
   std::map<dev_t, std::size_t> known;
-  const auto add = [&](const fs::path& directory, std::uint64_t write, std::string_view kept) -> Status {
+  // `freed`: what is in it goes, or is written over.
+  const auto add = [&](const fs::path& directory, std::uint64_t write, const fs::path& freed) -> Status {
     fs::path probe = directory;
     struct stat st {};
     while (::stat(probe.c_str(), &st) != 0 && probe.has_parent_path() && probe.parent_path() != probe) probe = probe.parent_path();
     const auto [at, is_new] = known.try_emplace(st.st_dev, needs.size());
     if (is_new) needs.push_back({directory, 0, TRY(free_space(probe))});
     needs[at->second].write += write;
-    if (plan.leftovers || plan.delta) needs[at->second].free += used_below(directory, st.st_dev, kept);
+    if (plan.leftovers || plan.delta) needs[at->second].free += used_below(freed, st.st_dev, plan.delta);
     return ok();
   };
   std::uint64_t elsewhere = 0;
   for (const auto& [oid, location] : plan.tablespaces)
     if (const auto found = bytes.in_tablespace.find(oid); found != bytes.in_tablespace.end()) elsewhere += found->second;
-  // The WAL that a delta restore finds is kept.
-  TRY(add(plan.to, bytes.total - elsewhere + kWalSegmentsMin * wal_segment_size, plan.delta ? "pg_wal" : ""));
+  TRY(add(plan.to, bytes.total - elsewhere + kWalSegmentsMin * wal_segment_size, plan.to));
   for (const auto& [oid, location] : plan.tablespaces) {
     const auto found = bytes.in_tablespace.find(oid);
-    TRY(add(location, found == bytes.in_tablespace.end() ? 0 : found->second, ""));
+    // Another major's directory in it is another cluster's.
+    TRY(add(location, found == bytes.in_tablespace.end() ? 0 : found->second, plan.delta ? fs::path(location) / plan.version_directory : fs::path(location)));
   }
   return needs;
 }

@@ -9,6 +9,9 @@
 
 namespace pgmint::restore {
 
+/// Where a delta restore puts the WAL that it finds: this, and the time.
+inline constexpr std::string_view kWalAside = "pg_wal.before-restore-";
+
 /// The owner that restored files get. Unset when pgmint does not run as root: files are its own.
 struct Owner {
   uid_t uid = 0;

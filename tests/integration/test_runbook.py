@@ -116,3 +116,12 @@ def test_the_plan_of_the_configuration_is_shown_and_run(make):
     assert tool.run("recover", "--json").json["exit_code"] == 0
     plan.write_text("name = 3\n")
     assert "CANNOT BE USED" in tool.run("runbook").out
+
+
+def test_a_webhooks_path_is_its_secret_and_stays_out(make):
+    cluster, tool = make.pair(rows=5)
+    alerts = ('[[alert]]\nname = "chat"\ntype = "webhook"\nurl = "https://hooks.example.com/services/T00/B00/sesame42"\n'
+              '[[alert]]\nname = "query"\ntype = "webhook"\nurl = "https://hooks.example.com?token=sesame43"\n')
+    for form in ("--markdown", "--html"):
+        page = written(tool, form, extra=alerts if form == "--markdown" else "").out
+        assert "sesame" not in page and "hooks.example.com/***" in html.unescape(page).replace("\\*", "*")

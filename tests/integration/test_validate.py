@@ -329,7 +329,8 @@ def test_check_only_of_a_dump_finds_what_would_fail(make, shop):
     refused = check("small", 4)
     assert {c["name"]: c["state"] for c in refused.json["checks"]}["privileges"] == "failed"
     assert "databases" in refused.err
-    assert {c["name"]: c["state"] for c in check("maker", 4).json["checks"]}["extensions"] == "failed"
+    # It may be there already, and some services let others make it: nobody is kept from trying.
+    assert {c["name"]: c["state"] for c in check("maker", 0).json["checks"]}["extensions"] == "warning"
     # A role that is not there.
     cluster.sql("create role gone; alter table app_users owner to gone", database="shop")
     name = tool.run("backup", "--type", "logical", "--json").json["name"]
