@@ -154,9 +154,14 @@ class Pgmint:
         return [path for path in self.objects() if kind in path.relative_to(self.repository).parts[:4]]
 
     def snapshot(self):
-        """{path: (size, mtime_ns)} of the repository, to show that a command changed nothing. Without the log, in which every command leaves a note."""
-        noted = set(self.objects_of("log"))
-        return {str(p.relative_to(self.repository)): (p.stat().st_size, p.stat().st_mtime_ns) for p in self.objects() if p not in noted}
+        """{path: (size, mtime_ns)} of the repository, and what its log says, to show that a command changed nothing. Left out are the notes that every
+        command leaves in the log when it has run."""
+        logged = self.objects_of("log")
+        found = {str(p.relative_to(self.repository)): (p.stat().st_size, p.stat().st_mtime_ns) for p in self.objects() if p not in set(logged)}
+        if logged:
+            entries = self.run("audit", "list", "--json").json["entries"]
+            found["log"] = [(e["cluster"], e["seq"], e["kind"], e["detail"]) for e in entries if e.get("event") not in ("command", "configuration changed")]
+        return found
 
 
 def tree_snapshot(folder):
