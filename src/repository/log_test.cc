@@ -227,12 +227,26 @@ TEST_F(LogTest, ExistsThenNeverFoundIsUnknownAfterABoundedWait) {
   EXPECT_EQ(entries(), 2u);
 }
 
-TEST_F(LogTest, ATextThatIsTooLongIsRefusedBeforeItIsWritten) {
+TEST_F(LogTest, ATextThatIsTooLongIsCutAndTheLogGoesOn) {
   auto log = created();
-  const auto seq = log.append(actor(), AuditEntry{"event", std::string(5000, 'x')});
+  ASSERT_TRUE(log.append(actor(), AuditEntry{"event", std::string(5000, 'x')}));
+  ASSERT_TRUE(log.append(actor(), AuditEntry{"after it", ""}));
+  auto other = open();
+  ASSERT_TRUE(other.refresh());
+  EXPECT_TRUE(other.state().void_entries().empty());
+  EXPECT_EQ(other.state().next_seq(), 3u);
+}
+
+TEST_F(LogTest, AnEntryThatNobodyCouldReadIsRefusedBeforeItIsWritten) {
+  auto log = created();
+  ASSERT_TRUE(log.append(actor(), begin(5)));
+  SnapEntry snap;
+  snap.session = session_id(5);
+  snap.name = std::string(5000, 'x');  // names are never cut
+  const auto seq = log.append(actor(), std::move(snap));
   ASSERT_FALSE(seq);
-  EXPECT_EQ(seq.failure().code(), Errc::ResourceLimit);
-  EXPECT_EQ(entries(), 1u);
+  EXPECT_EQ(seq.failure().code(), Errc::ResourceLimit) << seq.failure().describe();
+  EXPECT_EQ(entries(), 2u);
 }
 
 // --- damage

@@ -34,6 +34,17 @@ class VerifyMemoryTest : public testing::Test, public RepositoryFixture {
     EXPECT_TRUE(report) << report.failure().describe();
     return report ? *report : VerifyReport{};
   }
+  /// Cancels before the read of a pack's bytes that comes after `reads` others.
+  void cancel_after(std::uint64_t reads, CancelToken& cancel) {
+    storage::Fault signal;
+    signal.when = storage::Fault::When::Delay;
+    signal.on = storage::Operation::ReadRange;
+    signal.matches = [this](const std::string& name) { return name.starts_with(packs_prefix(cluster->id())); };
+    signal.skip = reads;
+    signal.times = 1;
+    signal.then = [&cancel] { cancel.cancel(); };
+    store->add(signal);
+  }
   VerifyReport of_last_month(VerifyDepth depth = VerifyDepth::Open) { return report_of(reading(depth, {.older_than = kMonth})); }
 
   const LogState& log() {
@@ -184,7 +195,7 @@ TEST_F(VerifyMemoryTest, AnInterruptedRunKeepsWhatItProved) {
     auto options = reading(depth);
     options.workers = 1;
     options.cancel = &cancel;
-    options.progress = [&](std::uint64_t, std::uint64_t) { cancel.cancel(); };
+    cancel_after(20, cancel);  // a pack takes a few reads
     const auto report = verified(options);
     ASSERT_FALSE(report);
     EXPECT_EQ(report.failure().code(), Errc::Cancelled);
@@ -202,7 +213,7 @@ TEST_F(VerifyMemoryTest, AWalkThatTakesTooLongAfterASignalProvesNothing) {
   auto options = reading();
   options.workers = 1;
   options.cancel = &cancel;
-  options.progress = [&](std::uint64_t, std::uint64_t) { cancel.cancel(); };
+  cancel_after(20, cancel);
   storage::Fault slow;  // a store that takes a minute for each object of the walk
   slow.when = storage::Fault::When::Delay;
   slow.on = storage::Operation::Read;
@@ -222,9 +233,11 @@ TEST_F(VerifyMemoryTest, AnInterruptedRunKeepsThatAPackIsDamaged) {
   auto options = reading();
   options.workers = 1;
   options.cancel = &cancel;
-  options.progress = [&](std::uint64_t, std::uint64_t) { cancel.cancel(); };
+  cancel_after(4, cancel);
   ASSERT_FALSE(verified(options));
   EXPECT_LT(proven(Opened), 2u);
+  const auto all = packs();
+  EXPECT_GE(std::ranges::count_if(all, [this](const PackId& pack) { return of(pack).damaged.has_value(); }), 1);
 }
 
 /// Whatever ends a run, turns that have ended count.
