@@ -78,17 +78,17 @@ const CommandSpec& daemon_command() {
                       "expire, collect and verify. Each job is a pgmint process of its own; what it says, and when it begins and ends, goes to standard error. "
                       "pgmint schedule install makes a service of it.",
                       "Jobs of one cluster never overlap: the most important that is due begins, the others wait. An incremental backup that is due when a full one begins or "
-                      "runs is left out. Jobs of two clusters may run at the same time.",
+                      "runs is left out once that one has been made, and runs when it has failed. Jobs of two clusters may run at the same time.",
                       "After downtime a job runs once, at once, however many of its times have passed. A backup of which no run is known is taken at once too, a full one as "
                       "--type auto: that is a full backup where there is none yet. A job that found somebody else at work (exit 5) is tried again after a minute; one that failed "
-                      "after 1, 2, 4 minutes and so on, at most an hour, and at its next time; one that found damage (exit 8) at its next time.",
+                      "after 1, 2, 4 minutes and so on, at most an hour, and at its next time; a verify that found damage (exit 8) at its next time, a backup that met damage once more and then at its next time.",
                       "Times are those of clocks on the wall of the configured timezone. What falls into the hour that clocks leave out in spring runs once, right after it; what "
                       "falls into the hour that comes twice runs the first time, but for schedules that name every hour. A clock that was set, forward or back, leads to at most "
                       "one run of each job.",
                       "SIGHUP reads the configuration again, and tries at once what has failed; a configuration that is wrong is refused with an error, and the old one stays. SIGTERM tells the running jobs to end and waits for "
                       "them; they begin again with the next daemon. A second SIGTERM ends them at once. One daemon per state directory: a second one exits 5.",
                       "Where the configuration has [[alert]] channels, alert check runs after each job and every five minutes. With [metrics] listen, /metrics is served there, "
-                      "gathered once a minute; a changed address counts from the next start on.",
+                      "gathered once a minute. Where one of these keeps failing, that is said once an hour, and in the status that systemctl shows. A changed address counts from the next start on.",
                       "What has run is remembered in the state directory. Where that is lost or damaged, backups are taken at once and everything else at its next time."},
       .positionals = {},
       .options = {},

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/log.h"
 #include "base/units.h"
@@ -19,8 +20,17 @@ constexpr int kCancelledCode = 130, kTerminatedCode = 128 + 15, kKilledCode = 12
 constexpr auto kSleepMost = std::chrono::hours(24);
 /// Starts later than this say how late they are.
 constexpr auto kLate = 2min;
+/// A hook that keeps failing is told again after so long.
+constexpr auto kHookReminder = 1h;
 
 policy::JobTiming timing_of(const PlannedJob& job) { return {job.schedule, job.zone, job.delay}; }
+
+/// So often in a row it is tried before its next time.
+unsigned tries_most(JobKind kind, int exit_code) {
+  if (kind == JobKind::Config) return kConfigTriesMost;
+  if (exit_code == kDamageCode && spec_of(kind).is_backup) return kDamageTriesMost;
+  return std::numeric_limits<unsigned>::max();
+}
 
 std::string ending(int code) {
   switch (code) {
@@ -140,8 +150,6 @@ std::optional<TimePoint> Daemon::start_of(const PlannedJob& job) const {
 }
 
 void Daemon::start_due() {
-  for (const auto& [cluster, run] : running_)
-    if (run.job.kind == JobKind::Full) leave_out_incremental(cluster, fmt::format("the full one runs since {}", format_rfc3339(run.since)));
   const auto now = world_.now();
   std::vector<std::pair<TimePoint, const PlannedJob*>> due;
   for (const auto& job : plan_.jobs)
@@ -158,7 +166,7 @@ void Daemon::start_due() {
   }
 }
 
-/// Not a job that is itself running, and not an incremental backup that a full one has just made needless.
+/// Not a job that is itself running.
 bool Daemon::is_to_wait(const PlannedJob& job) const {
   const auto other = running_.find(job.cluster);
   if (other != running_.end() && other->second.job.kind == job.kind) return false;
@@ -166,7 +174,8 @@ bool Daemon::is_to_wait(const PlannedJob& job) const {
   return start && *start <= world_.now();
 }
 
-void Daemon::leave_out_incremental(const std::string& cluster, const std::string& why) {
+/// Only behind a full backup that is there: one that fails, or is never seen to end, must not take the incremental one with it.
+void Daemon::leave_out_incremental(const std::string& cluster) {
   const auto now = world_.now();
   for (const auto& job : plan_.jobs) {
     if (job.cluster != cluster || job.kind != JobKind::Incremental) continue;
@@ -177,7 +186,7 @@ void Daemon::leave_out_incremental(const std::string& cluster, const std::string
     history.end = RunEnd::Settled;
     history.failures = 0;
     waits_.erase({cluster, job.kind});
-    log_info("{}: the incremental backup of {} is left out: {}", cluster, format_rfc3339(*start), why);
+    log_info("{}: the incremental backup of {} is left out: a full one has just been made", cluster, format_rfc3339(*start));
     save();
   }
 }
@@ -216,7 +225,6 @@ void Daemon::launch(const PlannedJob& job) {
   else if (before.history.failures > 0) why = fmt::format(", after {} without success", before.history.failures == 1 ? "one" : std::to_string(before.history.failures));
   if (planned && *planned + kLate < now) why += fmt::format(", planned for {}, {} late", format_rfc3339(*planned), human(now - *planned));
   log_info("{}: {} begins{}", job.cluster, title, why);
-  if (job.kind == JobKind::Full) leave_out_incremental(job.cluster, "a full one begins");
 }
 
 void Daemon::on_end(const DaemonEvent& event) {
@@ -224,10 +232,8 @@ void Daemon::on_end(const DaemonEvent& event) {
     if (hook.child != event.child) continue;
     hook.child.reset();
     hook.was_told_to_end = false;
-    // Said when it changes: a hook that runs every few minutes must not fill the journal.
-    if (hook.last_code != event.exit_code)
-      log_line(event.exit_code == 0 ? LogLevel::Debug : LogLevel::Warning, fmt::format("{} ends with exit {}", name, event.exit_code));
-    hook.last_code = event.exit_code;
+    if (event.exit_code == 0) hook_is_well(name, hook);
+    else if (!stopping_) hook_fails(name, hook, fmt::format("exit {}", event.exit_code));
     return;
   }
   const auto found = std::ranges::find_if(running_, [&](const auto& entry) { return entry.second.child == event.child; });
@@ -236,6 +242,25 @@ void Daemon::on_end(const DaemonEvent& event) {
   running_.erase(found);
   settle(run, event.exit_code);
   for (auto& [name, hook] : hooks_) hook.is_due = true;
+}
+
+/// Said when it changes, and every so often: a hook that runs every few minutes must neither fill the journal nor fail unseen.
+void Daemon::hook_fails(const std::string& name, HookState& hook, const std::string& how) {
+  const auto now = world_.now();
+  if (!hook.failing_since) hook.failing_since = now;
+  hook.failing_since = std::min(*hook.failing_since, now);
+  hook.told = std::min(hook.told, now);
+  if (hook.failure == how && now < hook.told + kHookReminder) return;
+  const auto since = now - *hook.failing_since;
+  log_warning("{} FAILS: {}{}", name, how, since >= kHookReminder ? fmt::format(", for {} by now", human(since)) : "");
+  hook.failure = how;
+  hook.told = now;
+}
+
+void Daemon::hook_is_well(const std::string& name, HookState& hook) {
+  if (hook.failing_since) log_info("{} works again", name);
+  hook.failing_since.reset();
+  hook.failure.clear();
 }
 
 void Daemon::settle(const Running& run, int exit_code) {
@@ -247,7 +272,9 @@ void Daemon::settle(const Running& run, int exit_code) {
   history.ended = now;
   history.through = std::max(history.through, now);
   const bool is_cancelled = exit_code == kCancelledCode || exit_code == kTerminatedCode || exit_code == kKilledCode;
-  if (exit_code == 0 || exit_code == kDamageCode) {
+  // To find damage is what a verification is for. Any other job that meets it has not done its work, or not all of it.
+  const bool is_done = exit_code == 0 || (exit_code == kDamageCode && run.job.kind == JobKind::Verify);
+  if (is_done) {
     history.end = RunEnd::Settled;
     history.failures = 0;
     memory.succeeded = now;
@@ -257,9 +284,10 @@ void Daemon::settle(const Running& run, int exit_code) {
     history.end = RunEnd::Busy;
   } else {
     ++history.failures;
-    history.end = run.job.kind == JobKind::Config && history.failures >= kConfigTriesMost ? RunEnd::Settled : RunEnd::Failed;
+    history.end = history.failures >= tries_most(run.job.kind, exit_code) ? RunEnd::Settled : RunEnd::Failed;
   }
   save();
+  if (is_done && run.job.kind == JobKind::Full) leave_out_incremental(run.job.cluster);
   const auto level = exit_code == 0 ? LogLevel::Info : exit_code == kBusyCode || stopping_ ? LogLevel::Warning : LogLevel::Error;
   std::string next;
   for (const auto& job : plan_.jobs)
@@ -278,13 +306,14 @@ void Daemon::start_hooks() {
     state.since = now;
     const auto child = world_.start(hook.arguments, "");
     if (child) state.child = *child;
-    else log_error("{} cannot begin: {}", hook.name, child.failure().describe());
+    else hook_fails(hook.name, state, fmt::format("it cannot begin: {}", child.failure().describe()));
   }
 }
 
 void Daemon::end_late_hooks() {
   const auto now = world_.now();
   for (auto& [name, state] : hooks_) {
+    state.since = std::min(state.since, now);  // a clock that was set back must not make it immortal
     if (!state.child || now < state.since + kHookPatience) continue;
     log_warning("{} has run for {} and is ended", name, human(now - state.since));
     world_.end(*state.child, state.was_told_to_end);
@@ -335,6 +364,9 @@ std::string Daemon::status() const {
       at = start;
     }
   if (next != nullptr) text += fmt::format("{}next: {} of {} at {}", text.empty() ? "" : "; ", spec_of(next->kind).title, next->cluster, format_rfc3339(*at));
+  for (const auto& hook : plan_.hooks)
+    if (const auto& state = hooks_.at(hook.name); state.failing_since)
+      text += fmt::format("{}{} FAILS since {}: {}", text.empty() ? "" : "; ", hook.name, format_rfc3339(*state.failing_since), state.failure);
   return text;
 }
 

@@ -18,6 +18,8 @@ inline constexpr std::size_t kClustersAtOnce = 2;
 inline constexpr unsigned kInterruptionsMost = 2;
 /// A configuration backup that lacks a file is kept, and fails: so often it is tried again, and then at its next time.
 inline constexpr unsigned kConfigTriesMost = 3;
+/// A backup that met damage (exit 8) may be there, with damaged pages, or not: so often it is tried, and then at its next time.
+inline constexpr unsigned kDamageTriesMost = 2;
 /// A hook that takes longer is ended.
 inline constexpr auto kHookPatience = std::chrono::minutes(10);
 
@@ -53,8 +55,8 @@ class Surroundings {
 
 /// One run of the daemon. Not thread-safe. Borrows `world`.
 ///
-/// Jobs of one cluster never overlap; where several are due the most important begins. A full backup that begins or runs makes an
-/// incremental one that is due needless. Times that pass while a job itself runs are left out. A start is remembered, durably,
+/// Jobs of one cluster never overlap; where several are due the most important begins. A full backup that has been
+/// made leaves an incremental one that is due needless. Times that pass while a job itself runs are left out. A start is remembered, durably,
 /// before it happens: whoever comes after a crash knows of it.
 class Daemon {
  public:
@@ -76,7 +78,9 @@ class Daemon {
     bool is_due = false, was_told_to_end = false;
     std::optional<ChildId> child;
     TimePoint since;
-    std::optional<int> last_code;
+    std::optional<TimePoint> failing_since;
+    std::string failure;  ///< how it failed last
+    TimePoint told;       ///< of that
   };
 
   void recall();
@@ -85,9 +89,11 @@ class Daemon {
   void correct_times();
   void start_due();
   bool is_to_wait(const PlannedJob& job) const;
-  void leave_out_incremental(const std::string& cluster, const std::string& why);
+  void leave_out_incremental(const std::string& cluster);
   void launch(const PlannedJob& job);
   void on_end(const DaemonEvent& event);
+  void hook_fails(const std::string& name, HookState& hook, const std::string& how);
+  void hook_is_well(const std::string& name, HookState& hook);
   void settle(const Running& run, int exit_code);
   void start_hooks();
   void end_late_hooks();
