@@ -341,11 +341,13 @@ bool Daemon::has_children() const {
 TimePoint Daemon::next_wake() const {
   const auto now = world_.now();
   TimePoint wake = now + kSleepMost;
-  for (const auto& job : plan_.jobs)
-    // What is due and waits is begun when something ends.
-    if (const auto start = start_of(job); start && *start > now) wake = std::min(wake, *start);
-  for (const auto& hook : plan_.hooks)
-    if (const auto& state = hooks_.at(hook.name); !state.child) wake = std::min(wake, std::max(state.next, now));
+  if (!stopping_) {  // else nothing begins any more: what is due would be asked for again and again
+    for (const auto& job : plan_.jobs)
+      // What is due and waits is begun when something ends.
+      if (const auto start = start_of(job); start && *start > now) wake = std::min(wake, *start);
+    for (const auto& hook : plan_.hooks)
+      if (const auto& state = hooks_.at(hook.name); !state.child) wake = std::min(wake, std::max(state.next, now));
+  }
   for (const auto& [name, state] : hooks_)
     if (state.child) wake = std::min(wake, state.since + kHookPatience);
   return wake;

@@ -346,6 +346,18 @@ TEST_F(DaemonTest, StopTellsChildrenAndWaitsAndTheJobIsDoneAgainWithTheNextDaemo
   EXPECT_EQ(names(next), (Names{"backup main --type full"}));
 }
 
+TEST_F(DaemonTest, AHookThatIsDueWhileItStopsKeepsItFromNothing) {
+  FakeWorld world(at("2026-11-26 00:30Z"));
+  Plan plan;
+  plan.jobs.push_back(job("main", JobKind::Full, "daily at 01:00"));
+  plan.hooks.push_back({"alerts", {"alert", "check"}, 5min});
+  world.length = [](const std::string& what) { return what == "alert check" ? 0s : std::chrono::seconds(1h); };
+  world.at_time(at("2026-11-26 01:04:59Z"), DaemonEvent::Kind::Stop);
+  Daemon(world, plan, all_done(plan, at("2026-11-26 00:29Z"))).run();
+  EXPECT_EQ(world.now(), at("2026-11-26 01:05:02Z"));
+  EXPECT_LT(world.waits, 60U) << "and it does not ask again and again meanwhile";
+}
+
 TEST_F(DaemonTest, ASecondStopIsImmediate) {
   FakeWorld world(at("2026-11-26 00:59Z"));
   const auto plan = standard();
