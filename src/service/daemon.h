@@ -38,8 +38,8 @@ class Surroundings {
   virtual ~Surroundings() = default;
   virtual TimePoint now() const = 0;
   /// Starts pgmint with these arguments.
-  /// @param cluster  whose lock the child has as long as it lives; empty: none
-  /// @errors Busy (the lock is held: a child of an earlier daemon still runs), Io, Key
+  /// @param cluster  whose lock the child has as long as it lives, unless it cannot be made, which is said; empty: none
+  /// @errors Busy (the lock is held: a child of an earlier daemon still runs), Io
   virtual Result<ChildId> start(const std::vector<std::string>& arguments, const std::string& cluster) = 0;
   /// Asks a child to end, or ends it with all that it has started.
   virtual void end(ChildId child, bool at_once) = 0;

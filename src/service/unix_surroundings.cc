@@ -78,9 +78,15 @@ Result<ChildId> UnixSurroundings::start(const std::vector<std::string>& argument
   actions.connect(STDERR_FILENO, STDOUT_FILENO);
   std::optional<Fd> lock;
   if (!cluster.empty()) {
-    lock = TRY(try_lock(files_.cluster_lock(cluster)));
-    if (!lock) return Error(Errc::Busy, "a job of it that an earlier daemon began still runs");
-    actions.connect(lock->get(), kLockFd);
+    auto tried = try_lock(files_.cluster_lock(cluster));
+    if (tried && !*tried) return Error(Errc::Busy, "a job of it that an earlier daemon began still runs");
+    if (tried) {
+      lock = std::move(*tried);
+      actions.connect(lock->get(), kLockFd);
+    } else {
+      // A backup is worth more than the lock, which only keeps two jobs apart where one has outlived its daemon.
+      log_error("{}: its job begins without a lock: {}", cluster, tried.failure().describe());
+    }
   }
   auto words = options_.program;
   words.insert(words.end(), arguments.begin(), arguments.end());

@@ -67,6 +67,16 @@ TEST_F(UnixSurroundingsTest, AChildStartsWithSignalsAsTheyUsuallyAreAndWithoutOu
   EXPECT_EQ(next(*world).exit_code, 0);
 }
 
+TEST_F(UnixSurroundingsTest, AChildStartsWithoutALockThatCannotBeMade) {
+  const auto world = open();
+  ASSERT_TRUE(world);
+  // As on a file system that has become read-only: the lock cannot be opened for writing.
+  fs::create_directory(ServiceFiles(directory_).cluster_lock("main"));
+  const auto child = world->start({"exit 7"}, "main");
+  ASSERT_TRUE(child) << child.failure().describe();
+  EXPECT_EQ(next(*world).exit_code, 7);
+}
+
 TEST_F(UnixSurroundingsTest, WhatAChildHasStartedEndsWithItWhenItIsToBeAtOnce) {
   const auto world = open();
   ASSERT_TRUE(world);
