@@ -12,7 +12,6 @@
 namespace pgmint::cli {
 namespace {
 
-constexpr auto kAlertsEvery = std::chrono::minutes(5);
 constexpr auto kMetricsEvery = std::chrono::minutes(1);
 constexpr std::uint64_t kMetricsMax = 64 << 20;
 
@@ -21,10 +20,9 @@ Result<fs::path> metrics_file(const Configuration& configuration) {
   return TRY(state_directory(configuration, process_environment)) / "metrics.prom";
 }
 
-/// The schedule, and what runs beside it.
+/// And what only the daemon has a use for.
 Result<service::Plan> whole_plan(const Configuration& configuration) {
   auto plan = TRY(plan_of(configuration, host_name()));
-  if (!configuration.alerts.empty()) plan.hooks.push_back({"alerts", {"alert", "check"}, kAlertsEvery});
   if (configuration.metrics_listen) plan.hooks.push_back({"metrics", {"metrics", "--textfile", TRY(metrics_file(configuration)).string()}, kMetricsEvery});
   return plan;
 }

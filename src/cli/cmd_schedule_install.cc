@@ -1,6 +1,4 @@
 #include <fmt/format.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -45,6 +43,11 @@ Result<service::InstallFacts> facts_of(Context& context, const ServiceUser& user
   const auto encryption = TRY(context.encryption());
   for (const auto& file : {encryption.key_file, encryption.passphrase_file, encryption.recovery_key_file})
     if (file) facts.read.emplace_back(*file);
+  for (const auto& channel : configuration.alerts) {
+    for (const auto& file : {channel.secret_file, channel.password_file, channel.ca_file})
+      if (!file.empty()) facts.read.push_back(file);
+    if (!channel.command.empty()) facts.read.emplace_back(channel.command.front());
+  }
   for (const auto& cluster : configuration.clusters) {
     facts.read.push_back(cluster.data_directory);
     for (auto& place : paths_in(cluster.connection)) facts.socket_places.push_back(std::move(place));
@@ -61,18 +64,6 @@ Status may_write(Context& context, const fs::path& file) {
   return Error(Errc::Precondition, fmt::format("{} is there, and not written by pgmint", file.string()), Hint{"look at it; --yes replaces it, --print shows what would be written"});
 }
 
-/// The daemon makes it too, but not where only root may write, and not below a system that it sees read-only.
-Result<bool> make_state_directory(const fs::path& directory, const ServiceUser& user) {
-  if (TRY(stat_if_exists(directory))) return true;
-  if (::geteuid() != 0 && ::geteuid() != user.uid) return false;
-  std::vector<fs::path> made;
-  for (auto part = directory; !TRY(stat_if_exists(part)); part = part.parent_path()) made.push_back(part);
-  TRY(create_directories(directory, 0700));
-  for (const auto& part : made)
-    if (::geteuid() == 0 && ::chown(part.c_str(), user.uid, user.gid) != 0) return errno_error(errno, fmt::format("give {} to {}", part.string(), user.name));
-  return true;
-}
-
 class Install {
  public:
   Install(Context& context, ServiceUser user, service::InstallFacts facts)
@@ -80,8 +71,9 @@ class Install {
 
   Result<int> systemd() {
     const fs::path directory = to_ ? fs::path(*to_) : fs::path(kUnitDirectory);
-    TRY(put(directory / "pgmint.service", service::unit_file(facts_)));
+    TRY(put(directory / "pgmint.service", TRY(service::unit_file(facts_))));
     if (is_printed_) return finish();
+    // The daemon makes it too, but not where only root may write, and not below a system that it sees read-only.
     if (!to_ && !TRY(make_state_directory(facts_.state_directory, user_)))
       next_.push_back(fmt::format("sudo install -d -o {} -m 0700 {}", user_.name, shell_quoted(facts_.state_directory.string())));
     if (to_) next_.push_back(fmt::format("sudo cp {} {}/", shell_quoted((directory / "pgmint.service").string()), kUnitDirectory));
@@ -98,7 +90,8 @@ class Install {
         return Error(Errc::Precondition, "cron knows no time zones, and [schedule] has one", Hint{"leave out timezone, or let the daemon run: pgmint schedule install --systemd"});
     }
     const auto plan = TRY(plan_of(configuration, host_name()));
-    const auto text = service::crontab(facts_, plan.jobs, locks, to_.has_value());
+    const auto text = TRY(service::crontab(facts_, plan.jobs, plan.hooks, locks, to_.has_value()));
+    if (configuration.metrics_listen) next_.push_back("let cron run pgmint metrics --textfile FILE each minute too: without the daemon nobody listens at [metrics] listen");
     if (!to_) {
       context_.output().line(text.substr(0, text.size() - 1));
       files_.push_back({{"path", nullptr}, {"written", false}, {"text", text}});
@@ -156,7 +149,7 @@ const CommandSpec& schedule_install_command() {
       .summary = "make a service of the daemon, or a crontab of its jobs",
       .description = {"Writes pgmint.service, a systemd unit that runs pgmint daemon as an ordinary user without any capability, with the whole file system read-only but for the "
                       "repository and the state directory, and says what to type next. It runs nothing by itself.",
-                      "With --cron it prints a crontab with the jobs themselves, for hosts without systemd. Then there is no catching up after downtime, no retry and no jitter; jobs of "
+                      "With --cron it prints a crontab with the jobs themselves, and the check of alerts where [[alert]] channels are configured, for hosts without systemd. Then there is no catching up after downtime, no retry and no jitter; jobs of "
                       "one cluster wait for each other by flock(1) on its data directory.",
                       "A file that this command did not write is not replaced without --yes. Changes of one's own belong into a drop-in: systemctl edit pgmint."},
       .positionals = {},

@@ -73,7 +73,7 @@ const std::vector<Key<RepositorySettings>>& repository_keys() {
       {"name", "text", "How messages and PGMINT_REPOSITORY name it.",
        [](T& t, const Value& v) { return assign(t.name, v.text()); }},
       {"url", "path or URL", "A directory, or s3://bucket/prefix.",
-       [](T& t, const Value& v) { return assign(t.url, v.text()); }},
+       [](T& t, const Value& v) { return assign(t.url, v.line()); }},
       {"compression", "text", "Takes the place of the general setting.",
        [](T& t, const Value& v) { return check_compression(t.compression, v); }},
       {"s3", "table", "Takes the place of [s3].",
@@ -299,7 +299,7 @@ Status read_repositories(Configuration& target, const Value& value) {
   if (value.node.is_string()) {
     RepositorySettings repository;
     repository.name = "default";
-    repository.url = TRY(value.text());
+    repository.url = TRY(value.line());
     target.repositories.push_back(std::move(repository));
     return ok();
   }

@@ -47,8 +47,14 @@ Result<std::string> Value::text() const {
   return value->get();
 }
 
-Result<std::string> Value::absolute_path() const {
+Result<std::string> Value::line() const {
   auto value = TRY(text());
+  if (std::ranges::any_of(value, [](unsigned char c) { return c < 0x20 || c == 0x7f; })) return wrong("holds a control character");
+  return value;
+}
+
+Result<std::string> Value::absolute_path() const {
+  auto value = TRY(line());
   if (!value.starts_with('/')) return wrong(fmt::format("must be an absolute path, not \"{}\"", value));
   return value;
 }

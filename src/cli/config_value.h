@@ -35,6 +35,7 @@ struct Value {
 
   Error wrong(std::string_view what) const;
   Result<std::string> text() const;  ///< not empty
+  Result<std::string> line() const;  ///< likewise, without control characters: it may come to stand in a file of lines
   Result<std::string> absolute_path() const;
   Result<bool> boolean() const;
   Result<unsigned> number(unsigned least, unsigned most) const;

@@ -7,6 +7,8 @@
 namespace pgmint::cli {
 namespace {
 
+constexpr auto kAlertsEvery = std::chrono::minutes(5);
+
 std::pair<policy::Schedule, ScheduleSource> schedule_for(const Configuration& configuration, const ClusterSettings& cluster, const service::JobSpec& spec) {
   if (const auto own = cluster.schedule.jobs.find(spec.kind); own != cluster.schedule.jobs.end()) return {own->second, ScheduleSource::Cluster};
   if (const auto general = configuration.schedule.jobs.find(spec.kind); general != configuration.schedule.jobs.end())
@@ -50,6 +52,7 @@ Result<service::Plan> plan_of(const Configuration& configuration, const std::str
   service::Plan plan;
   for (auto& scheduled : TRY(scheduled_jobs(configuration, host)))
     if (!scheduled.job.schedule.is_never()) plan.jobs.push_back(std::move(scheduled.job));
+  if (!configuration.alerts.empty()) plan.hooks.push_back({"alerts", {"alert", "check"}, kAlertsEvery});
   return plan;
 }
 

@@ -23,7 +23,7 @@ struct ScheduledJob {
 /// @param host  whose jitter it is
 /// @errors Configuration: no such time zone; no cluster is configured
 Result<std::vector<ScheduledJob>> scheduled_jobs(const Configuration& configuration, const std::string& host);
-/// Those that do run. @errors as above
+/// Those that do run, and the check of alerts beside them. @errors as above
 Result<service::Plan> plan_of(const Configuration& configuration, const std::string& host);
 
 /// "2026-11-27 01:03:12+01:00": what a clock on that wall shows.

@@ -42,6 +42,13 @@ TEST(SchedulePlan, TheDefaultIsThatOfTheRunbook) {
       {"expire", "30 4 * * * (default)"},    {"collect", "0 5 * * * (default)"},       {"verify", "30 5 * * 0 (default)"}};
   EXPECT_EQ(lines(read(std::string(kCluster)), "main"), expected);
   EXPECT_EQ(plan_of(read(std::string(kCluster)), "db1")->jobs.size(), 6U);
+  EXPECT_TRUE(plan_of(read(std::string(kCluster)), "db1")->hooks.empty());
+}
+
+TEST(SchedulePlan, AlertsAreLookedAfterWhereThereIsSomebodyToTell) {
+  const auto plan = plan_of(read(std::string(kCluster) + "[[alert]]\nname = \"page\"\ntype = \"command\"\ncommand = [\"/bin/true\"]\n"), "db1");
+  ASSERT_EQ(plan->hooks.size(), 1U);
+  EXPECT_EQ(plan->hooks[0].arguments, (std::vector<std::string>{"alert", "check"}));
 }
 
 TEST(SchedulePlan, AClustersOwnScheduleBeatsTheGeneralOneKeyByKey) {

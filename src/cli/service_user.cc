@@ -2,8 +2,33 @@
 
 #include <fmt/format.h>
 #include <pwd.h>
+#include <sys/fsuid.h>
+#include <unistd.h>
 
 namespace pgmint::cli {
+namespace {
+
+/// With the rights of `user` at files, and none of root's. Only of the calling thread.
+Status create_as(const ServiceUser& user, const fs::path& directory) {
+  const auto group = ::setfsgid(user.gid);
+  const auto owner = ::setfsuid(user.uid);
+  auto made = create_directories(directory, 0700);
+  ::setfsuid(static_cast<uid_t>(owner));
+  ::setfsgid(static_cast<gid_t>(group));
+  return made;
+}
+
+/// Nobody but root can have put anything on the way to it.
+Result<bool> is_roots_alone(const fs::path& directory) {
+  for (auto part = directory;; part = part.parent_path()) {
+    struct stat status {};
+    if (::lstat(part.c_str(), &status) != 0) return errno_error(errno, fmt::format("stat {}", part.string()));
+    if (!S_ISDIR(status.st_mode) || status.st_uid != 0 || (status.st_mode & (S_IWGRP | S_IWOTH)) != 0) return false;
+    if (part == part.parent_path()) return true;
+  }
+}
+
+}  // namespace
 
 Result<ServiceUser> service_user(const Configuration& configuration, const std::optional<std::string>& named) {
   const passwd* found = nullptr;
@@ -27,6 +52,27 @@ Result<fs::path> state_directory_of(const Configuration& configuration, const Se
     if (std::string_view(name) == "HOME") return user.home;
     return std::nullopt;
   });
+}
+
+Result<bool> make_state_directory(const fs::path& directory, const ServiceUser& user) {
+  if (TRY(stat_if_exists(directory))) return true;
+  if (::geteuid() == user.uid) {
+    TRY(create_directories(directory, 0700));
+    return true;
+  }
+  if (::geteuid() != 0) return false;
+  const auto made = create_as(user, directory);
+  if (made) return true;
+  std::vector<fs::path> missing;
+  auto part = directory.lexically_normal();
+  for (; !TRY(stat_if_exists(part)); part = part.parent_path()) missing.push_back(part);
+  if (!TRY(is_roots_alone(part)))
+    return Error(Errc::Precondition, fmt::format("{} is not there, {} may not make it, and others than root can change what leads there", directory.string(), user.name),
+                 Hint{"make it by hand, or name another place: state_directory in pgmint.toml"});
+  TRY(create_directories(directory, 0700));
+  for (const auto& made_here : missing)  // the deepest first: whoever owns what is above it could exchange it
+    if (::chown(made_here.c_str(), user.uid, user.gid) != 0) return errno_error(errno, fmt::format("give {} to {}", made_here.string(), user.name));
+  return true;
 }
 
 }  // namespace pgmint::cli

@@ -21,5 +21,8 @@ struct ServiceUser {
 Result<ServiceUser> service_user(const Configuration& configuration, const std::optional<std::string>& named);
 /// The state directory as that user's daemon has it, without this process's own variables. @errors Configuration
 Result<fs::path> state_directory_of(const Configuration& configuration, const ServiceUser& user);
+/// Makes it for that user, with what leads there. Root does it with the user's rights, so that no symbolic link of the user's leads root anywhere; with its own only below
+/// directories that root alone can change. False: neither root nor that user asks. @errors Precondition (neither way is open), Storage
+Result<bool> make_state_directory(const fs::path& directory, const ServiceUser& user);
 
 }  // namespace pgmint::cli

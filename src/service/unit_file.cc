@@ -9,6 +9,9 @@
 namespace pgmint::service {
 namespace {
 
+/// Of flock, when the lock was not to be had; pgmint has no such exit code.
+constexpr const char* kNoLockCode = "75";
+
 bool is_below(const fs::path& path, const fs::path& folder) {
   const auto relative = path.lexically_normal().lexically_relative(folder);
   return !relative.empty() && *relative.begin() != "..";
@@ -35,6 +38,15 @@ std::string cron_word(std::string_view word) {
   std::string out;
   for (const char c : shell_word(word)) out += c == '%' ? std::string("\\%") : std::string(1, c);
   return out;
+}
+
+/// What root installs must hold no line that a name has brought along.
+Status on_one_line(std::string_view name) {
+  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+  if (std::ranges::none_of(name, is_control)) return ok();
+  std::string shown;
+  for (const unsigned char c : name) shown += is_control(c) ? fmt::format("\\x{:02x}", c) : std::string(1, static_cast<char>(c));
+  return Error(Errc::Configuration, fmt::format("\"{}\" holds a control character: it cannot stand in a service's file", shown), Hint{"give it another name"});
 }
 
 std::string words(const std::vector<std::string>& list, std::string (*quoted)(std::string_view)) {
@@ -66,7 +78,11 @@ std::string unit_path(const fs::path& path) { return quoted_for_systemd(path.str
 
 std::string unit_quoted(std::string_view word) { return quoted_for_systemd(word, "%$"); }
 
-std::string unit_file(const InstallFacts& facts) {
+Result<std::string> unit_file(const InstallFacts& facts) {
+  for (const auto& word : facts.program) TRY(on_one_line(word));
+  for (const auto& place : facts.written) TRY(on_one_line(place.string()));
+  TRY(on_one_line(facts.state_directory.string()));
+  TRY(on_one_line(facts.user));
   std::vector<fs::path> places = facts.written;
   places.push_back(facts.state_directory);
   std::string writable, mounts;
@@ -155,18 +171,31 @@ WantedBy=multi-user.target
                      fmt::arg("tmp", in_tmp ? "no" : "yes"));
 }
 
-std::string crontab(const InstallFacts& facts, const std::vector<PlannedJob>& jobs, const std::map<std::string, fs::path>& locks, bool with_user) {
-  std::string text = fmt::format("{}, which replaces it.\n# What runs when: [schedule] in pgmint.toml(5). cron makes nothing up for that it missed; `pgmint daemon` does.\n", kWrittenByUs);
-  for (const auto& job : jobs) {
+Result<std::string> crontab(const InstallFacts& facts, const std::vector<PlannedJob>& jobs, const std::vector<Hook>& hooks, const std::map<std::string, fs::path>& locks, bool with_user) {
+  for (const auto& word : facts.program) TRY(on_one_line(word));
+  for (const auto& [cluster, lock] : locks) TRY(on_one_line(lock.string()));
+  TRY(on_one_line(facts.user));
+  const auto program = [&](const std::vector<std::string>& arguments) {
     auto command = facts.program;
     command.insert(command.end(), {"--log-level", "warning"});
-    const auto arguments = job_arguments(job.kind, job.cluster, false);
     command.insert(command.end(), arguments.begin(), arguments.end());
+    return words(command, cron_word);
+  };
+  const auto user = with_user ? facts.user + " " : "";
+  std::string text = fmt::format("{}, which replaces it.\n# What runs when: [schedule] in pgmint.toml(5). cron makes nothing up for that it missed; `pgmint daemon` does.\n", kWrittenByUs);
+  for (const auto& job : jobs) {
     // Jobs of a cluster wait for each other; an incremental backup is left out instead.
-    std::vector<std::string> lock = {"flock", "-w", "86400", locks.at(job.cluster).string()};
-    if (job.kind == JobKind::Incremental) lock = {"flock", "-n", "-E", "0", locks.at(job.cluster).string()};
-    text += fmt::format("{} {}{} {} >/dev/null\n", job.schedule.cron(), with_user ? facts.user + " " : "", words(lock, cron_word), words(command, cron_word));
+    const auto& lock = locks.at(job.cluster).string();
+    const bool is_left_out = job.kind == JobKind::Incremental;
+    const auto flock = is_left_out ? std::vector<std::string>{"flock", "-n", "-E", "0", lock} : std::vector<std::string>{"flock", "-w", "86400", "-E", kNoLockCode, lock};
+    text += fmt::format("{} {}{} {} >/dev/null", job.schedule.cron(), user, words(flock, cron_word), program(job_arguments(job.kind, job.cluster, false)));
+    // cron mails what is said on standard error; flock itself says nothing.
+    if (!is_left_out)
+      text += fmt::format(" || {{ [ $? -ne {} ] || echo 'pgmint: the {} of {} did not begin: other jobs of it took a day' >&2; }}", kNoLockCode, spec_of(job.kind).title, job.cluster);
+    text += '\n';
   }
+  for (const auto& hook : hooks)
+    text += fmt::format("*/{} * * * * {}{} >/dev/null\n", std::chrono::duration_cast<std::chrono::minutes>(hook.every).count(), user, program(hook.arguments));
   return text;
 }
 

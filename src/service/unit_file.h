@@ -22,12 +22,13 @@ struct InstallFacts {
   std::vector<fs::path> socket_places;  ///< directories of PostgreSQL's sockets, certificates: what connections name
 };
 
-/// pgmint.service. The only places it can write to are those of `facts`.
-std::string unit_file(const InstallFacts& facts);
+/// pgmint.service. The only places it can write to are those of `facts`. @errors Configuration: a name does not fit on a line
+Result<std::string> unit_file(const InstallFacts& facts);
 
-/// A line for each job. With a user's name in it, as files in /etc/cron.d have it, or without, as crontab(1) reads it.
+/// A line for each job, and for each hook, of which `every` divides an hour. With a user's name in it, as files in /etc/cron.d have it, or without, as crontab(1) reads it.
 /// @param locks  by cluster: a directory to lock, so that jobs of a cluster do not overlap
-std::string crontab(const InstallFacts& facts, const std::vector<PlannedJob>& jobs, const std::map<std::string, fs::path>& locks, bool with_user);
+/// @errors Configuration: a name does not fit on a line
+Result<std::string> crontab(const InstallFacts& facts, const std::vector<PlannedJob>& jobs, const std::vector<Hook>& hooks, const std::map<std::string, fs::path>& locks, bool with_user);
 
 /// One word of a command line in a unit file.
 std::string unit_quoted(std::string_view word);

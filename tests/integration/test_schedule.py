@@ -228,7 +228,7 @@ def test_downtime_is_caught_up_once_and_jobs_of_a_cluster_follow_each_other(make
     assert [backup["type"] for backup in pgmint.list()["backups"]] == ["full", "config"], "expiry has let the older full one of this day go"
 
 
-def test_a_job_that_fails_is_tried_again_and_one_that_is_busy_soon(make, daemons):
+def test_a_job_that_fails_is_tried_again_within_a_minute(make, daemons):
     cluster, pgmint = pair(make)
     pgmint.extra = schedule(incremental="daily at 01:00")
     pgmint.write()
@@ -478,6 +478,25 @@ def test_the_unit_names_what_is_written_and_leaves_a_socket_in_tmp_visible(nowhe
         assert "PrivateTmp=no" in unit.read_text(), connection
 
 
+def test_the_unit_leaves_what_channels_need_visible(nowhere):
+    for key, lines in (("secret_file", 'type = "webhook"\nurl = "https://hooks.example.com/x"\nsecret_file = "/home/dba/hook.secret"\n'),
+                       ("ca_file", 'type = "webhook"\nurl = "https://hooks.example.com/x"\nca_file = "/home/dba/ca.pem"\n'),
+                       ("command", 'type = "command"\ncommand = ["/home/dba/page"]\n')):
+        nowhere.extra = f'[[alert]]\nname = "a"\n{lines}'
+        nowhere.write()
+        unit, _ = unit_of(nowhere)
+        assert "ProtectHome=no" in unit.read_text(), key
+    nowhere.extra = '[[alert]]\nname = "a"\ntype = "command"\ncommand = ["/usr/local/bin/page"]\n'
+    nowhere.write()
+    assert "ProtectHome=yes" in unit_of(nowhere)[0].read_text()
+
+
+def test_a_path_with_a_line_feed_never_comes_into_what_root_installs(nowhere):
+    text = nowhere.config.read_text()
+    nowhere.config.write_text(text + '\n[logs]\ndirectory = "/srv/x\\nExecStartPre=/bin/sh"\n')
+    nowhere.refuses("schedule", "install", "--print", "--user", OWNER.pw_name, code=3, naming="control character")
+
+
 def allowed_calls(unit):
     """What the SystemCallFilter lines of a unit let through."""
     def members(group):
@@ -549,6 +568,11 @@ def test_the_crontab_runs_each_job_when_the_schedule_says(nowhere):
         assert str(nowhere.binary) in command and command.startswith("flock ")
         found[re.search(r"--type (\w+)|(expire|collect|verify)", command)[0].removeprefix("--type ")] = " ".join(fields[:5])
     assert found == {"full": "0 1 * * *", "incremental": "0 */6 * * *", "config": "0 2 * * 0", "expire": "30 4 * * *", "collect": "0 5 * * *", "verify": "30 5 * * 0"}
+    nowhere.extra = '[[alert]]\nname = "page"\ntype = "command"\ncommand = ["/bin/true"]\n'
+    nowhere.write()
+    with_alerts = [line for line in nowhere.run("schedule", "install", "--cron", "--user", OWNER.pw_name).out.splitlines() if not line.startswith("#")]
+    extra, = set(with_alerts) - set(lines)
+    assert extra.startswith("*/5 * * * * ") and " alert check " in extra
     nowhere.extra = '[schedule]\ntimezone = "Asia/Tokyo"\n'
     nowhere.write()
     nowhere.refuses("schedule", "install", "--cron", "--user", OWNER.pw_name, code=4, naming="time zones")
