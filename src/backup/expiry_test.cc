@@ -170,7 +170,7 @@ struct Expiry : ::testing::Test {
       fact.name = snapshot.snap.name;
       fact.time = snapshot.committed;
       fact.order = snapshot.seq;
-      fact.hold = snapshot.hold;
+      if (snapshot.hold) fact.hold = snapshot.hold->reason;
       facts.push_back(std::move(fact));
       sessions.push_back(id);
     }

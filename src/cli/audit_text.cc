@@ -42,7 +42,7 @@ struct Describe {
   std::string operator()(const repository::EndEntry& e) const { return who(e.session); }
   std::string operator()(const repository::ForgetEntry& e) const { return who(e.snapshot); }
   std::string operator()(const repository::HoldEntry& e) const {
-    return fmt::format("{}: {}", who(e.snapshot), e.reason);
+    return e.until ? fmt::format("{} until {}: {}", who(e.snapshot), format_rfc3339(*e.until), e.reason) : fmt::format("{}: {}", who(e.snapshot), e.reason);
   }
   std::string operator()(const repository::ReleaseEntry& e) const { return who(e.snapshot); }
   std::string operator()(const repository::PurgeEntry& e) const { return counted(e.packs.size(), "pack"); }

@@ -68,6 +68,10 @@ Result<BackupFacts> read_facts(repository::Cluster& cluster, const repository::L
 
 }  // namespace
 
+std::string hold_text(const repository::Hold& hold) {
+  return hold.until ? fmt::format("held until {}: {}", readable_time(*hold.until), hold.reason) : fmt::format("held: {}", hold.reason);
+}
+
 bool needs_wal(const BackupFacts& backup) {
   return backup.snap.type == repository::BackupType::Full || backup.snap.type == repository::BackupType::Incremental;
 }
@@ -139,7 +143,8 @@ Json to_json(const BackupFacts& backup) {
   json["note"] = root == nullptr || root->note.empty() ? Json(nullptr) : Json(root->note);
   json["held"] = nullptr;
   if (backup.hold) {
-    json["held"] = {{"reason", *backup.hold}};
+    json["held"] = {{"reason", backup.hold->reason}};
+    json["held"]["until"] = backup.hold->until ? Json(format_rfc3339(*backup.hold->until)) : Json(nullptr);
     json["held"]["since"] = backup.held_since ? Json(format_rfc3339(*backup.held_since)) : Json(nullptr);
   }
   json["damaged_pages_count"] = root == nullptr ? Json(nullptr) : Json(root->bad_pages.size());
@@ -158,7 +163,7 @@ std::vector<std::string> backup_headings() {
 
 std::vector<std::string> backup_row(const BackupFacts& backup) {
   std::vector<std::string> remarks;
-  if (backup.hold) remarks.push_back(fmt::format("held: {}", *backup.hold));
+  if (backup.hold) remarks.push_back(hold_text(*backup.hold));
   if (!backup.problem.empty()) remarks.emplace_back("MANIFEST DAMAGED");
   std::vector<std::string> row = {backup.snap.name, std::string(repository::backup_type_name(backup.snap.type)),
                                   readable_time(backup.started())};

@@ -15,7 +15,7 @@ struct BackupFacts {
   repository::SnapEntry snap;
   std::string cluster;
   TimePoint committed{};
-  std::optional<std::string> hold;
+  std::optional<repository::Hold> hold;
   std::optional<TimePoint> held_since;
   /// nullopt: the root cannot be read; `problem` says why.
   std::optional<repository::ManifestRoot> root;
@@ -36,6 +36,8 @@ Json to_json(const BackupFacts& backup);
 std::vector<std::string> backup_headings();
 std::vector<std::string> backup_row(const BackupFacts& backup);
 
+/// "held until 2027-11-22 00:00:00+00: court order".
+std::string hold_text(const repository::Hold& hold);
 /// "15.20".
 std::string server_version_text(const repository::ManifestRoot& root);
 

@@ -28,7 +28,8 @@ std::string day_text(const std::optional<std::chrono::local_days>& day) {
 }
 
 std::string kept_text(const KeptBackup& kept, bool rules_known) {
-  if (kept.facts.hold) return fmt::format("released: held since {}: {}", kept.facts.held_since ? readable_time(*kept.facts.held_since) : "?", *kept.facts.hold);
+  if (const auto& hold = kept.facts.hold; hold && !hold->until)
+    return fmt::format("released: held since {}: {}", kept.facts.held_since ? readable_time(*kept.facts.held_since) : "?", hold->reason);
   if (kept.until) return day_text(kept.until);
   if (!rules_known) return "not known here";
   return kept.stays ? "a newer one takes its place, or beyond ten years" : "the next expire";

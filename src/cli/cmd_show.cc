@@ -126,7 +126,7 @@ void print(Output& out, const BackupFacts& backup, const std::vector<std::string
   for (const auto& space : root.tablespaces) field("tablespace", fmt::format("{} {}", space.oid, space.location));
   for (const auto& path : config_files) field("configuration", path);
   if (!root.note.empty()) field("note", root.note);
-  if (backup.hold) field("held", *backup.hold);
+  if (backup.hold) field("held", hold_text(*backup.hold));
   field("found sound", proofs_text(proofs));
   if (proofs.damaged_packs > 0) field("", fmt::format("{} damaged: pgmint verify --read-data", counted(proofs.damaged_packs, "pack")));
   if (is_physical) field("damaged pages", std::to_string(root.bad_pages.size()));

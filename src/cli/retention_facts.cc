@@ -47,7 +47,10 @@ RetentionFacts retention_facts(const repository::LogState& state, const Manifest
     fact.lineage = snapshot->snap.incarnation.value();
     fact.sound = manifests.sound(snapshot->snap.session);
     fact.clock_was_behind = repository::clock_was_behind(*snapshot);
-    fact.hold = snapshot->hold;
+    if (snapshot->hold) {
+      fact.hold = snapshot->hold->reason;
+      fact.hold_until = snapshot->hold->until;
+    }
     fact.retain_until = snapshot->snap.retain_until;
     facts.sessions.push_back(snapshot->snap.session);
     facts.backups.push_back(std::move(fact));

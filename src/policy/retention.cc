@@ -137,7 +137,8 @@ class Decision {
 
   /// What people have said about it.
   void person(std::size_t i) {
-    if (backups_[i].hold) keep(i, fmt::format("held: {}", *backups_[i].hold));
+    if (const auto& backup = backups_[i]; backup.hold && (!backup.hold_until || *backup.hold_until > now_))
+      keep(i, backup.hold_until ? fmt::format("held until {}: {}", format_rfc3339(*backup.hold_until), *backup.hold) : fmt::format("held: {}", *backup.hold));
     if (backups_[i].retain_until > now_) keep(i, fmt::format("to be kept until {}", format_rfc3339(backups_[i].retain_until)));
   }
 

@@ -47,7 +47,8 @@ struct BackupFact {
   bool sound = true;         ///< false: damaged pages, or its manifest cannot be read
   /// Published with a clock that was far behind what the log had seen: its time may be wrong.
   bool clock_was_behind = false;
-  std::optional<std::string> hold;
+  std::optional<std::string> hold;       ///< why it is held
+  std::optional<TimePoint> hold_until;   ///< nullopt: until it is released
   TimePoint retain_until{};  ///< epoch: none
 };
 
@@ -66,7 +67,7 @@ struct Verdict {
 std::vector<Verdict> decide(const std::vector<BackupFact>& backups, const RetentionRules& rules, TimePoint now,
                             const TimeZone& zone);
 
-/// The day of the zone on which `decide` would let each backup go, if nothing new came and no hold ended; nullopt: none within `horizon`, or it goes
+/// The day of the zone on which `decide` would let each backup go, if nothing new came and nothing was released; nullopt: none within `horizon`, or it goes
 /// now. In the same order. A backup of a span that is not over may go earlier, when a newer one takes its place.
 std::vector<std::optional<std::chrono::local_days>> kept_until(const std::vector<BackupFact>& backups, const RetentionRules& rules, TimePoint now, const TimeZone& zone,
                                                                std::chrono::days horizon);

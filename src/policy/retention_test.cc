@@ -201,6 +201,17 @@ TEST(Retention, HoldsAndRetainUntilKeep) {
   EXPECT_EQ(kept(facts, rules, at("2027-01-01 00:00Z")), (Names{"held"}));
 }
 
+TEST(Retention, AHoldWithAnEndKeepsUpToIt) {
+  auto facts = Backups().add("2020-01-01 02:00Z", "held").add("2020-01-02 02:00Z", "newest").facts;
+  facts[0].hold = "tax";
+  facts[0].hold_until = at("2027-01-01 00:00Z");
+  auto rules = no_rules();
+  rules.minimum = 1;
+  EXPECT_EQ(decide(facts, rules, at("2026-12-31 23:59Z"), TimeZone::utc())[0].reasons, (std::vector<std::string>{"held until 2027-01-01T00:00:00Z: tax"}));
+  EXPECT_EQ(kept(facts, rules, at("2027-01-01 00:00Z")), (Names{"newest"}));
+  EXPECT_EQ(kept_until(facts, rules, at("2026-12-30 12:00Z"), TimeZone::utc(), std::chrono::days(30))[0], std::chrono::local_days(std::chrono::year(2027) / 1 / 1));
+}
+
 TEST(Retention, ReasonsSayWhichRule) {
   RetentionRules rules;
   rules.window = days(2);
@@ -265,6 +276,7 @@ struct Draw {
     if (one_in(12)) f.sound = false;
     if (one_in(12)) f.clock_was_behind = true;
     if (one_in(30)) f.hold = "why";
+    if (f.hold && one_in(2)) f.hold_until = f.time + std::chrono::hours(24 * below(900));
     if (one_in(30)) f.retain_until = time + std::chrono::hours(24 * below(700));
     f.lineage = time > at("2013-01-01 00:00Z") ? 1 : 0;
     return f;
@@ -331,7 +343,7 @@ TEST(RetentionProperties, NeverKeepsLessThanItSays) {
     for (const auto& name : promised(facts, rules, now, zone)) ASSERT_TRUE(stay.contains(name)) << name;
     for (const auto& fact : facts) {
       const bool recent = rules.window && later_by(zone.day_of(fact.time), *rules.window) >= zone.day_of(now);
-      const bool wanted = fact.hold || fact.retain_until > now || recent;
+      const bool wanted = (fact.hold && (!fact.hold_until || *fact.hold_until > now)) || fact.retain_until > now || recent;
       ASSERT_TRUE(!wanted || stay.contains(fact.name)) << fact.name;
     }
     for (const auto count : {rules.count.value_or(0), rules.minimum}) {

@@ -56,7 +56,7 @@ Result<std::vector<SessionId>> forget(Cluster& cluster, const std::vector<Sessio
       if (judged != state.next_seq()) goes = still(state);
       judged = state.next_seq();
       const auto found = state.snapshots().find(id);
-      passed_over = found == state.snapshots().end() || found->second.hold || !goes.contains(id);
+      passed_over = found == state.snapshots().end() || (found->second.hold && !found->second.hold->is_over(cluster.repository().environment().clock.now())) || !goes.contains(id);
       if (passed_over) return Error(kNoReason, "it stays now");
       return ForgetEntry{id};
     });

@@ -146,6 +146,14 @@ TEST_F(ExpireTest, AHoldThatComesBetweenIsRespected) {
   EXPECT_TRUE(cluster->state().snapshots().contains(a));
 }
 
+TEST_F(ExpireTest, AHoldEndsAtItsTimeAndNotBefore) {
+  const auto a = *backup("a");
+  ASSERT_TRUE(cluster->log().append(cluster->actor(), HoldEntry{a, "tax", clock.now() + std::chrono::hours(24)}));
+  EXPECT_EQ(*forget(*cluster, {a}, always({a})), std::vector<SessionId>{});
+  clock.sleep(std::chrono::hours(24));
+  EXPECT_EQ(*forget(*cluster, {a}, always({a})), std::vector{a});
+}
+
 TEST_F(ExpireTest, WithoutOthersItIsDecidedOnce) {
   const auto a = *backup("a"), b = *backup("b"), c = *backup("c");
   int asked = 0;

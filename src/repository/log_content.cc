@@ -109,6 +109,7 @@ void add_fields(Fields& fields, const ForgetEntry& e) { fields.id(1, e.snapshot)
 void add_fields(Fields& fields, const HoldEntry& e) {
   fields.id(1, e.snapshot);
   fields.text(3, shortened(e.reason));
+  if (e.until) fields.time(5, *e.until);
 }
 void add_fields(Fields& fields, const ReleaseEntry& e) { fields.id(1, e.snapshot); }
 void add_fields(Fields& fields, const PurgeEntry& e) {
@@ -297,8 +298,10 @@ Result<EnrolEntry> read_enrol(ByteView list) {
 }
 
 Result<HoldEntry> read_hold(ByteView list) {
-  const auto fields = TRY(fields_of(list, EntryKind::Hold, {1, 3}));
-  return HoldEntry{TRY(session_of(fields, 1)), TRY(fields.text(3))};
+  const auto fields = TRY(fields_of(list, EntryKind::Hold, {1, 3, 5}));
+  HoldEntry e{TRY(session_of(fields, 1)), TRY(fields.text(3))};
+  if (fields.has(5)) e.until = TRY(time_of(fields, 5));
+  return e;
 }
 
 Result<GenesisEntry> read_genesis(ByteView list) {

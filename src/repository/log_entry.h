@@ -48,7 +48,7 @@ struct BeginEntry {
 struct RenewEntry { SessionId session; TimePoint lease_until{}; };
 struct EndEntry { SessionId session; };
 struct ForgetEntry { SessionId snapshot; };
-struct HoldEntry { SessionId snapshot; std::string reason; };
+struct HoldEntry { SessionId snapshot; std::string reason; std::optional<TimePoint> until = {}; };
 struct ReleaseEntry { SessionId snapshot; };
 struct PurgeEntry { std::vector<PackId> packs; };
 struct AbortEntry { SessionId session; };

@@ -59,6 +59,23 @@ std::vector<EntryContent> one_of_each_kind() {
 }
 
 /// docs/format/log.md, byte for byte: kind, time, five fields.
+TEST(LogContent, AHoldWithAnEndIsWrittenAsTheFormatSays) {
+  LogEntry entry;
+  entry.time = TimePoint(std::chrono::microseconds(1'790'000'000'000'000));
+  HoldEntry hold{session_id(5), "tax"};
+  for (const bool has_end : {false, true}) {
+    if (has_end) hold.until = TimePoint(std::chrono::microseconds(0x0102030405060708));
+    entry.content = hold;
+    const auto body = encode_body(entry);
+    const std::string end = has_end ? "05080807060504030201" : "";
+    EXPECT_NE(to_hex(body).find("0303746178" + end), std::string::npos) << to_hex(body);
+    LogEntry parsed;
+    ASSERT_TRUE(parse_body(body, parsed));
+    EXPECT_EQ(std::get<HoldEntry>(parsed.content).until, hold.until);
+    EXPECT_EQ(std::get<HoldEntry>(parsed.content).reason, "tax");
+  }
+}
+
 TEST(LogContent, AFloorWithWindowsIsWrittenAsTheFormatSays) {
   const std::string golden =
       "0e0000e025dafe5b060005011807000000000000000100000001000000280000030000000002097573657240686f7374"

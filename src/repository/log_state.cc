@@ -153,7 +153,7 @@ struct LogState::Check {
 
   Status operator()(const ForgetEntry& e) const {
     const auto* snapshot = TRY(live(7, e.snapshot));
-    if (snapshot->hold) return refused(7, fmt::format("{} is held: {}", snapshot->snap.name, *snapshot->hold));
+    if (snapshot->hold && !snapshot->hold->is_over(entry.time)) return refused(7, fmt::format("{} is held: {}", snapshot->snap.name, snapshot->hold->reason));
     if (snapshot->snap.retain_until > entry.time)
       return refused(7, fmt::format("{} is kept until {}", snapshot->snap.name, format_rfc3339(snapshot->snap.retain_until)));
     return ok();
@@ -263,7 +263,7 @@ struct LogState::Effect {
       state.closed_[snap.session] = Closed::BySnap;
       state.publish(snap, std::move(packs), std::nullopt, entry);
     }
-    for (const auto& hold : e.holds) state.snapshots_.at(hold.snapshot).hold = hold.reason;
+    for (const auto& hold : e.holds) state.snapshots_.at(hold.snapshot).hold = Hold{hold.reason, hold.until};
     state.floors_ = e.floors;
     state.window_floors_ = e.window_floors;
   }
@@ -302,7 +302,7 @@ struct LogState::Effect {
     state.snapshots_.erase(e.snapshot);
   }
 
-  void operator()(const HoldEntry& e) const { state.snapshots_.at(e.snapshot).hold = e.reason; }
+  void operator()(const HoldEntry& e) const { state.snapshots_.at(e.snapshot).hold = Hold{e.reason, e.until}; }
   void operator()(const ReleaseEntry& e) const { state.snapshots_.at(e.snapshot).hold.reset(); }
 
   void operator()(const PurgeEntry& e) const {

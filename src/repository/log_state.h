@@ -13,12 +13,20 @@
 
 namespace pgmint::repository {
 
+/// Why a backup stays whatever any rule says, and until when; nullopt: until somebody releases it.
+struct Hold {
+  std::string reason;
+  std::optional<TimePoint> until;
+  bool is_over(TimePoint now) const { return until && *until <= now; }
+  bool operator==(const Hold&) const = default;
+};
+
 struct LiveSnapshot {
   SnapEntry snap;                       ///< its lists of packs are empty: LogState::packs_of()
   TimePoint committed{};                ///< the time of its SNAP; of a rebuilt log's GENESIS when seq is 0
   std::optional<SessionId> parent;
   SharedBits packs;                     ///< everything it refers to: LogState::packs_of()
-  std::optional<std::string> hold;      ///< the reason
+  std::optional<Hold> hold;             ///< the last one; it may be over
   std::uint64_t seq = 0;                ///< of its SNAP; 0: brought along by the GENESIS of a rebuilt log
   TimePoint log_time{};                 ///< the highest entry time before it: above `committed` its clock was behind
 };

@@ -272,6 +272,18 @@ TEST_F(LogStateTest, AHeldSnapshotIsNotForgotten) {
   EXPECT_TRUE(accepted(write(ForgetEntry{session_id(5)})));
 }
 
+TEST_F(LogStateTest, AHoldWithAnEndHoldsUpToIt) {
+  ASSERT_TRUE(accepted(backup(5, {})));
+  ASSERT_TRUE(accepted(write(HoldEntry{session_id(5), "court order", at_second(60)})));
+  now = at_second(59);
+  EXPECT_TRUE(refused_by(7, write(ForgetEntry{session_id(5)})));
+  ASSERT_TRUE(accepted(write(HoldEntry{session_id(5), "longer", at_second(90)}))) << "it takes the place of the one before";
+  now = at_second(60);
+  EXPECT_TRUE(refused_by(7, write(ForgetEntry{session_id(5)})));
+  now = at_second(90);
+  EXPECT_TRUE(accepted(write(ForgetEntry{session_id(5)})));
+}
+
 TEST_F(LogStateTest, ARetainedSnapshotIsNotForgottenBeforeItsTime) {
   ASSERT_TRUE(accepted(begin(5)));
   auto snap = snap_of(5, {});

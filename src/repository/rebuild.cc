@@ -17,7 +17,7 @@ constexpr int kRoundsMax = 5;
 struct Facts {
   struct Known {
     SnapEntry snap;  ///< `added` is the whole set of packs
-    std::optional<std::string> hold;
+    std::optional<Hold> hold;
   };
   std::string name;
   std::uint64_t system_id = 0;
@@ -64,7 +64,7 @@ struct Facts {
     dead.insert(e.snapshot);
     live.erase(e.snapshot);
   }
-  void learn_content(const HoldEntry& e) { holds[e.snapshot] = e.reason; }
+  void learn_content(const HoldEntry& e) { holds[e.snapshot] = {e.reason, e.until}; }
   void learn_content(const ReleaseEntry& e) {
     holds.erase(e.snapshot);
     if (const auto found = live.find(e.snapshot); found != live.end()) found->second.hold.reset();
@@ -88,7 +88,7 @@ struct Facts {
       else same->lsn = std::max(same->lsn, line.lsn);
     }
   }
-  std::map<SessionId, std::string> holds;  ///< of entries behind the break
+  std::map<SessionId, Hold> holds;  ///< of entries behind the break
 };
 
 class Rebuild {
@@ -121,7 +121,7 @@ class Rebuild {
     genesis.root_key = signer->public_key();
     genesis.previous_generation = salvage.last_object;
     for (auto& [id, known] : facts.live) {
-      if (known.hold) genesis.holds.push_back({id, *known.hold});
+      if (known.hold) genesis.holds.push_back({id, known.hold->reason, known.hold->until});
       report_.recovered.push_back(known.snap.name);
       genesis.snapshots.push_back(std::move(known.snap));
     }

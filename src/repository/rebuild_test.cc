@@ -189,15 +189,15 @@ TEST_F(RebuildTest, WhatWasForgottenOrAbortedStaysSo) {
 TEST_F(RebuildTest, HoldsComeAlong) {
   const auto a = *backup("a");
   const auto b = *backup("b");
-  ASSERT_TRUE(write(HoldEntry{a, "audit"}));
+  ASSERT_TRUE(write(HoldEntry{a, "audit", TimePoint(std::chrono::seconds(1000))}));
   ASSERT_TRUE(write(AuditEntry{"x", "y"}));
   const auto gap = cluster->state().next_seq() - 1;
   ASSERT_TRUE(write(HoldEntry{b, "court"}));
   lose(slot(gap));
   rebuilt();
   auto now = opened();
-  EXPECT_EQ(now.cluster->state().snapshots().at(a).hold, "audit");
-  EXPECT_EQ(now.cluster->state().snapshots().at(b).hold, "court");
+  EXPECT_EQ(now.cluster->state().snapshots().at(a).hold, (Hold{"audit", TimePoint(std::chrono::seconds(1000))}));
+  EXPECT_EQ(now.cluster->state().snapshots().at(b).hold, (Hold{"court", {}}));
 }
 
 TEST_F(RebuildTest, ABackupWithoutAllItsPacksIsLeftOutAndNamed) {

@@ -94,6 +94,7 @@ enum class Reach { Yes, BeforeBackup, NotFound, AfterEnd };
 struct Verdict {
   Reach reach = Reach::Yes;
   std::string why;
+  std::string hint = {};  ///< where there is a better one than for others of its kind
 };
 
 /// Looks for a target that only WAL can answer: a restore point, a transaction.
@@ -126,7 +127,12 @@ Result<Verdict> judge(const Wal& wal, const ManifestRoot& root, const repository
         return Verdict{Reach::BeforeBackup, fmt::format("{} is before backup {} ended ({})", format_rfc3339(target.time), root.name, format_rfc3339(root.finished))};
       // PostgreSQL stops at the first commit after the target (at it, when exclusive); with none it refuses to come up: "recovery
       // ended before configured recovery target was reached" (xlogrecovery.c, recoveryStopsBefore).
-      if (!window.last_commit || target.time > window.last_commit->time || (!target.exclusive && target.time == window.last_commit->time))
+      if (window.last_commit && target.time == window.last_commit->time && !target.exclusive)
+        return Verdict{Reach::AfterEnd,
+                       fmt::format("{} is the last archived commit itself: PostgreSQL stops at a time only when a later commit tells it that it has been reached",
+                                   format_postgres(target.time)),
+                       "--latest restores just that: everything up to this commit"};
+      if (!window.last_commit || target.time > window.last_commit->time)
         return Verdict{Reach::AfterEnd, fmt::format("{} is after the last commit that can be replayed: recovery is possible {}",
                                                     format_rfc3339(target.time), window_text(root, window))};
       return Verdict{};
@@ -294,6 +300,7 @@ Result<Choice> choose(const RestoreRequest& request) {
     Hint hint{judged->verdict.reach == Reach::BeforeBackup ? "pgmint list shows the backups and the recovery window; choose a later moment, or an older backup"
               : judged->verdict.reach == Reach::AfterEnd   ? "--latest restores everything that was archived; for a recent moment archive the current segment first: SELECT pg_switch_wal()"
                                                            : "pgmint list shows the recovery window; check the spelling, or the --timeline"};
+    if (!judged->verdict.hint.empty()) hint.text = judged->verdict.hint;
     if (judged->verdict.reach == Reach::BeforeBackup && request.backup && !request.from_manifest)
       if (const auto earlier = earlier_backup(request.cluster.state(), request.target); !earlier.empty())
         hint.text = fmt::format("an older backup reaches it: --backup {}", earlier);

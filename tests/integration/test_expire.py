@@ -2,10 +2,11 @@
 import os
 import re
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from harness.places import give_to_owner
+from harness.places import give_to_owner, wait_until
 
 
 def rules(pgmint, **settings):
@@ -141,6 +142,30 @@ def test_holds_keep_and_a_released_backup_goes(three):
     assert pgmint.run("verify", "--json").json["ok"] is True
     pgmint.run("release", names[0])
     assert pgmint.run("expire", "--json").json["forget"] == [names[0]]
+
+
+def test_a_hold_with_an_end_keeps_up_to_it(three):
+    cluster, pgmint, names, digests = three
+    for when in ("2020-01-01", "yesterday", "0d"):
+        pgmint.refuses("hold", names[0], "--reason", "tax", "--until", when, code=2, naming="--until")
+    pgmint.run("hold", names[0], "--reason", "tax", "--until", "7y")
+    until = datetime.fromisoformat(pgmint.run("show", names[0], "--json").json["held"]["until"].replace("Z", "+00:00"))
+    assert timedelta(days=7 * 365) <= until - datetime.now(timezone.utc) <= timedelta(days=7 * 365 + 3)
+    assert f"held until {until.year}-" in pgmint.run("list").out
+    pgmint.refuses("hold", names[0], "--reason", "longer", code=4, naming=["held until", "pgmint release"])
+    pgmint.run("release", names[0])
+    end = datetime.now(timezone.utc) + timedelta(seconds=2)
+    pgmint.run("hold", names[0], "--reason", "tax", "--until", end.isoformat())
+    done = pgmint.run("expire", "--json").json
+    assert done["forget"] == [names[1]]
+    wait_until(lambda: datetime.now(timezone.utc) > end, "the hold is over")
+    # What goes by age goes by the log's time too: something that people do has to come after the end.
+    pgmint.run("hold", names[2], "--reason", "a sign of life")
+    assert pgmint.run("expire", "--dry-run", "--json").json["forget"] == [names[0]]
+    assert pgmint.run("expire", "--json").json["forget"] == [names[0]]
+    assert pgmint.run("audit", "verify").code == 0
+    pgmint.run("collect")
+    assert pgmint.run("verify", "--json").json["ok"] is True
 
 
 def test_minimum_stays_until_somebody_says_yes_and_the_newest_always(three):

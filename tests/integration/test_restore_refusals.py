@@ -73,6 +73,11 @@ def test_target_time_after_the_last_commit_names_latest(scene, target):
     refused(scene.pgmint, target, "--time", "2099-01-01T00:00:00Z", naming="--latest")
 
 
+def test_the_end_of_the_window_that_list_shows_is_refused_with_what_restores_it(scene, target):
+    last = scene.pgmint.list()["recovery_window"]["to"]
+    refused(scene.pgmint, target, "--time", last, naming=["the last archived commit itself", "--latest"])
+
+
 def test_target_lsn_before_the_backup_ended(scene, target):
     refused(scene.pgmint, target, "--backup", scene.second, "--lsn", scene.marks["a"].lsn)
 
