@@ -274,7 +274,7 @@ class Recovery {
     if (!ended) run.outcome = ended.error().describe();
     else if (ended->failed.empty()) run.outcome = "done";
     else run.outcome = fmt::format("failed: {}", fmt::join(ended->failed, ", "));
-    if (ended && ended->failed.empty() && (options_.only ? record_.runs.size() == 1 : record_.all_done())) record_.state = IncidentState::Ended;
+    if (ended && ended->failed.empty() && (options_.only ? record_.runs.size() == 1 : record_.is_through())) record_.state = IncidentState::Ended;
     notify({Notice::Kind::Ended, fmt::format("recovery of {}, incident {}, after {}: {}", plan_.name, record_.id, took, run.outcome)});
     save();
   }
