@@ -62,29 +62,28 @@ std::optional<ProcessFacts> facts_of(int pid) {
   return facts;
 }
 
-/// Those that `chosen` picks, zombies left out: they have ended.
+/// Those that `chosen` picks, zombies left out: they have ended. @errors as /proc says
 template <class Predicate>
-std::vector<int> living(const Predicate& chosen) {
+Result<std::vector<int>> living(const Predicate& chosen) {
   std::vector<int> found;
-  const auto listed = list_directory("/proc", [&](const std::string& name, unsigned char) -> Status {
+  TRY(list_directory("/proc", [&](const std::string& name, unsigned char) -> Status {
     int pid = 0;
     const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), pid);
     if (error != std::errc() || end != name.data() + name.size()) return ok();
     if (const auto facts = facts_of(pid); facts && !facts->zombie && chosen(*facts)) found.push_back(pid);
     return ok();
-  });
-  if (!listed) found.clear();
+  }));
   return found;
 }
 
-/// @param signal_all  sends one signal to all that are to end
+/// @param signal_all  sends one signal to all that are to end. @return those that are there all the same. @errors as /proc says: then all signals were sent
 template <class Predicate, class Signal>
-std::size_t end_all(const Predicate& chosen, const Signal& signal_all, Clock& clock, std::chrono::milliseconds grace) {
+Result<std::vector<int>> end_all(const Predicate& chosen, const Signal& signal_all, Clock& clock, std::chrono::milliseconds grace) {
   signal_all(SIGTERM);
   const auto until = clock.now() + grace;
   for (;;) {
-    const auto left = living(chosen).size();
-    if (left == 0 || clock.now() >= until + kKilled) return left;
+    auto left = living(chosen);
+    if ((left && left->empty()) || clock.now() >= until + kKilled) return left;
     if (clock.now() >= until) signal_all(SIGKILL);
     clock.sleep(kStep);
   }
@@ -155,7 +154,7 @@ std::size_t ProcessGroup::end(std::chrono::milliseconds grace) {
   const auto left =
       end_all([this](const ProcessFacts& facts) { return facts.group == pid_; }, [this](int signal) { ::kill(-pid_, signal); }, clock_, grace);
   reap();
-  return left;
+  return left ? left->size() : 0;
 }
 
 void ProcessGroup::leave() {
@@ -171,17 +170,18 @@ void ProcessGroup::reap() {
   pid_ = -1;
 }
 
-std::size_t end_marked_processes(const std::string& variable, const std::string& value, int session, Clock& clock, std::chrono::milliseconds grace) {
+Result<EndedProcesses> end_marked_processes(const std::string& variable, const std::string& value, int session, Clock& clock,
+                                            std::chrono::milliseconds grace) {
   const std::string line = variable + "=" + value;
   const int self = ::getpid();
   const auto chosen = [&](const ProcessFacts& facts) { return facts.session == session && facts.pid != self && has_variable(facts.pid, line); };
-  const auto found = living(chosen);
-  if (found.empty()) return 0;
+  const auto found = TRY(living(chosen));
+  if (found.empty()) return EndedProcesses{};
   const auto signal_all = [&](int signal) {
-    for (const int pid : living(chosen)) ::kill(pid, signal);
+    const auto now = living(chosen).value_or(std::vector<int>());
+    for (const int pid : now) ::kill(pid, signal);
   };
-  end_all(chosen, signal_all, clock, grace);
-  return found.size();
+  return EndedProcesses{found.size(), TRY(end_all(chosen, signal_all, clock, grace))};
 }
 
 }  // namespace pgmint

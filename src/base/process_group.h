@@ -49,9 +49,15 @@ class ProcessGroup {
   int pid_ = -1;  ///< -1: reaped
 };
 
+struct EndedProcesses {
+  std::size_t found = 0;
+  std::vector<int> left;  ///< their numbers: there all the same
+};
+
 /// Ends every process of session `session` in whose environment `variable` is `value`, as end() does: what a run that was killed has left. Processes that have
-/// moved to a session of their own are left alone. @return how many there were
-std::size_t end_marked_processes(const std::string& variable, const std::string& value, int session, Clock& clock,
-                              std::chrono::milliseconds grace = std::chrono::seconds(5));
+/// moved to a session of their own are left alone; another user's, such as what sudo has started, are not seen: their environment is not ours to read. It does not
+/// return before those that are seen are gone, or are seen not to go. @errors Io, Key (processes cannot be listed)
+Result<EndedProcesses> end_marked_processes(const std::string& variable, const std::string& value, int session, Clock& clock,
+                                            std::chrono::milliseconds grace = std::chrono::seconds(5));
 
 }  // namespace pgmint

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 namespace pgmint {
 namespace {
 
@@ -98,14 +100,34 @@ TEST(ProcessGroup, MarkedProcessesOfThisSessionAreEndedAndNoOthers) {
   auto mine = marked("a", "sleep 600 & echo $!; wait");
   auto other = marked("b", "echo $$; sleep 600");
   auto moved = marked("c", "setsid sh -c 'echo $$; exec sleep 600' & wait");
-  EXPECT_EQ(end_marked_processes("PGMINT_TEST_MARK", "a", ::getsid(0), system_clock()), 2U);
-  EXPECT_EQ(end_marked_processes("PGMINT_TEST_MARK", "a", ::getsid(0), system_clock()), 0U);
+  EXPECT_EQ(end_marked_processes("PGMINT_TEST_MARK", "a", ::getsid(0), system_clock())->found, 2U);
+  EXPECT_EQ(end_marked_processes("PGMINT_TEST_MARK", "a", ::getsid(0), system_clock())->found, 0U);
   EXPECT_EQ(status_of(*mine), 128 + SIGTERM);
   EXPECT_EQ(other->poll().value(), std::nullopt);
-  EXPECT_EQ(end_marked_processes("PGMINT_TEST_MARK", "c", ::getsid(0), system_clock()), 1U) << "the shell, not what moved away";
+  EXPECT_EQ(end_marked_processes("PGMINT_TEST_MARK", "c", ::getsid(0), system_clock())->found, 1U) << "the shell, not what moved away";
   const int away = std::stoi(folder.text("c"));
   EXPECT_TRUE(lives(away));
   ::kill(away, SIGKILL);
+}
+
+TEST(ProcessGroup, MarkedProcessesThatAreStillThereAreNamed) {
+  Folder folder;
+  auto group = ProcessGroup::start({.arguments = {"sh", "-c", "trap '' TERM; echo $$; while :; do sleep 600; done"}, .environment = {{"PGMINT_TEST_MARK", "d"}},
+                                    .output = folder.path / "d", .input = {}}, system_clock());
+  ASSERT_TRUE(group);
+  ASSERT_TRUE(wait_for([&] { return !folder.text("d").empty(); }));
+  // With a clock that runs out before anything is killed, as with a process that the kernel does not let go.
+  struct LeapingClock final : Clock {
+    TimePoint now() const override { return at += std::chrono::hours(1); }
+    void sleep(std::chrono::microseconds) override {}
+    mutable TimePoint at{};
+  } leaping;
+  const auto ended = end_marked_processes("PGMINT_TEST_MARK", "d", ::getsid(0), leaping);
+  ASSERT_TRUE(ended);
+  EXPECT_GE(ended->found, 1U);
+  EXPECT_TRUE(std::ranges::find(ended->left, std::stoi(folder.text("d"))) != ended->left.end());
+  (*group)->end(std::chrono::milliseconds(0));
+  EXPECT_TRUE(end_marked_processes("PGMINT_TEST_MARK", "d", ::getsid(0), system_clock())->left.empty());
 }
 
 }  // namespace

@@ -113,17 +113,38 @@ std::string options_text(const Arguments& arguments) {
   return fmt::format("{}", fmt::join(said, " "));
 }
 
+/// What is left running of an incident that nobody goes on with. @errors Busy (something cannot be ended), Io, Key
+Status abandon(Context& context, const service::IncidentStore& store, const LoadedPlan& loaded, service::IncidentRecord& record) {
+  RecoveryMessenger nobody({});
+  RecoveryOnHost world(context, loaded.plan, store, record, nobody);
+  TRY(service::end_interrupted(record, world));
+  return store.save(record);
+}
+
+/// A plan that has another name now is another plan, and what was killed of it goes on all the same. @errors Busy, Io, Key
+Status abandon_renamed(Context& context, const service::IncidentStore& store, const LoadedPlan& loaded) {
+  for (auto& record : TRY(store.all())) {
+    const bool of_this_file = record.state == service::IncidentState::Open && record.plan_file == loaded.file && record.plan_name != loaded.plan.name;
+    if (!of_this_file || std::ranges::count(record.steps, service::StepState::Running, &service::StepRecord::state) == 0) continue;
+    log_warning("incident {} of {}, as this plan was called, was interrupted; it is given up", record.id, record.plan_name);
+    // Gone on with later, under its old name, it would find what this plan has restored, and take it for its own.
+    record.state = service::IncidentState::GivenUp;
+    TRY(abandon(context, store, loaded, record));
+  }
+  return ok();
+}
+
 /// The incident to go on with, or none: then a new one begins.
 Result<std::optional<service::IncidentRecord>> choose_incident(Context& context, service::IncidentStore& store, const LoadedPlan& loaded) {
   auto open = store.open_incident(loaded.plan.name);
   if (context.arguments().has("--restart")) {
     if (open && *open) {
       (*open)->state = service::IncidentState::GivenUp;
-      TRY(store.save(**open));
+      TRY(abandon(context, store, loaded, **open));
       log_info("incident {} is given up, a new one begins", (*open)->id);
     } else if (!open) {
       if (open.error().code() != Errc::Corruption) return std::move(open).failure();
-      log_warning("{}; a new incident begins", open.error().describe());
+      log_warning("{}; a new incident begins, and what the old one may have left running is not known and not ended", open.error().describe());
     }
     return std::optional<service::IncidentRecord>();
   }
@@ -205,6 +226,7 @@ Result<int> run(Context& context) {
   auto record = TRY(choose_incident(context, store, loaded)).value_or(service::IncidentRecord{});
   begin(context, record, loaded);
   if (record.id.empty()) {
+    TRY(abandon_renamed(context, store, loaded));
     if (auto created = store.create(record, system_clock().now()); !created) return std::move(created).failure().with_hint(elsewhere);
     log_info("incident {} of {}: journal and output in {}", record.id, loaded.plan.name, store.directory_of(record).string());
   }
@@ -226,6 +248,7 @@ Result<int> run(Context& context) {
   if (!ended) {
     auto error = ended.error();
     if (error.code() == Errc::Cancelled) return std::move(error).with_hint(Hint{"the same command goes on where it was"});
+    if (error.code() == Errc::Busy) return error;
     return std::move(error).with_hint(elsewhere);
   }
   return ended->exit_code;
@@ -251,7 +274,8 @@ std::vector<std::string_view> description() {
       "Runs the steps of a plan in their order. A step has a command, a time limit, and a check (a query, a page, a port, a program) that shows that it has "
       "worked; it is tried again as often as the plan says. A step that fails ends the recovery, unless the plan goes on without it.",
       "What is done is written down before and after each step. Run again, the same command goes on with an incident that has not ended: steps that are done "
-      "are checked again, and run again only when their check does not pass; what was interrupted runs again.",
+      "are checked again, and run again only when their check does not pass; what was interrupted runs again. What an interrupted run has left running is ended before "
+      "anything is run; while something of it cannot be ended, nothing is.",
       "A line tells when a step starts and ends, and every ten seconds how far it is. Who, when, why, and each step's times go to a report, as JSON and as "
       "Markdown, and into the repository's log. The contacts are told through the configuration's [[alert]] channels and the plan's [notify] command."};
   for (const auto& text : key_paragraphs()) paragraphs.emplace_back(text);
@@ -268,13 +292,13 @@ const CommandSpec& recover_command() {
       .positionals = {{.name = "PLAN", .text = "The plan, a TOML file; recovery-plan.example.toml is one. Default: plan of [recovery] in the configuration.", .required = false, .completes = Completes::File}},
       .options = {{.name = "--dry-run", .value = "", .text = "Show what would be run, and which programs are not here. Runs nothing, and no check."},
                   {.name = "--scope", .value = "TEXT", .text = "What has failed, for the report."},
-                  {.name = "--from", .value = "STEP", .text = "Begin with this step."},
+                  {.name = "--from", .value = "STEP", .text = "Begin with this step. Those ahead of it are not run, whatever their checks say; while the incident is open, a run without --from runs them."},
                   {.name = "--only", .value = "STEP", .text = "Run this step alone, also when it is done."},
-                  {.name = "--restart", .value = "", .text = "Give up an incident that has not ended, and begin a new one."},
+                  {.name = "--restart", .value = "", .text = "Give up an incident that has not ended, end what it has left running, and begin a new one."},
                   {.name = "--report", .value = "DIR", .text = "Write the report here too.", .completes = Completes::Directory}},
       .exits = {{0, "Every step that was to run is done, and its check has passed."},
                 {4, "The plan is wrong, or it has changed since an incident that has not ended; nothing was run."},
-                {5, "Another recovery is running."},
+                {5, "Another recovery is running, or something that an interrupted one has left cannot be ended; nothing was run."},
                 {6, "The journal cannot be written, and nothing was run; or a restore's own code."},
                 {7, "As 6."},
                 {8, "The journal is damaged, and nothing was run; or a restore's own code."},

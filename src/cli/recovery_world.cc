@@ -41,11 +41,11 @@ std::string plain(std::string_view text) {
 
 }  // namespace
 
-std::string RecoveryOnHost::mark(const service::RecoveryStep& step) const { return fmt::format("{}/{}", record_.id, service::step_digest(step)); }
+std::string RecoveryOnHost::mark(const std::string& digest) const { return fmt::format("{}/{}", record_.id, digest); }
 
 Result<std::unique_ptr<service::RunningCommand>> RecoveryOnHost::start(const service::RecoveryStep& step, std::size_t number) {
   auto group = TRY(ProcessGroup::start({.arguments = step.command,
-                                        .environment = {{"PGMINT_INCIDENT", record_.id}, {"PGMINT_STEP", step.name}, {kMark, mark(step)}},
+                                        .environment = {{"PGMINT_INCIDENT", record_.id}, {"PGMINT_STEP", step.name}, {kMark, mark(service::step_digest(step))}},
                                         .output = store_.output_of(record_, number),
                                         .input = {}},
                                        system_clock()));
@@ -87,8 +87,9 @@ bool RecoveryOnHost::is_free(const std::string& directory) {
   return listed ? entries == 0 : listed.error().code() == Errc::NotFound;
 }
 
-std::size_t RecoveryOnHost::end_leftovers(const service::RecoveryStep& step, std::size_t, int session) {
-  return end_marked_processes(kMark, mark(step), session, system_clock());
+Result<service::Leftovers> RecoveryOnHost::end_leftovers(const std::string& digest, int session) {
+  auto ended = TRY(end_marked_processes(kMark, mark(digest), session, system_clock()));
+  return service::Leftovers{ended.found, std::move(ended.left)};
 }
 
 bool RecoveryOnHost::confirm(const service::RecoveryStep& step) {

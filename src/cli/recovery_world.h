@@ -19,7 +19,7 @@ class RecoveryOnHost final : public service::RecoveryWorld {
   std::string last_words(std::size_t number, std::size_t lines) override;
   Status look(const service::HealthCheck& check, service::milliseconds limit) override;
   bool is_free(const std::string& directory) override;
-  std::size_t end_leftovers(const service::RecoveryStep& step, std::size_t number, int session) override;
+  Result<service::Leftovers> end_leftovers(const std::string& digest, int session) override;
   bool confirm(const service::RecoveryStep& step) override;
   Status save(const service::IncidentRecord& record) override;
   void tell(std::string_view line) override;
@@ -27,7 +27,7 @@ class RecoveryOnHost final : public service::RecoveryWorld {
   Status notify(const service::Notice& notice) override;
 
  private:
-  std::string mark(const service::RecoveryStep& step) const;
+  std::string mark(const std::string& digest) const;
 
   Context& context_;
   const service::RecoveryPlan& plan_;

@@ -156,6 +156,14 @@ std::string cell(std::string_view text) {
 
 std::string second(TimePoint time) { return format_rfc3339(std::chrono::floor<std::chrono::seconds>(time)); }
 
+/// Of an incident that has ended, how much of the plan was done.
+std::string extent(const IncidentRecord& record) {
+  if (record.state != IncidentState::Ended) return "";
+  const auto done = static_cast<std::size_t>(std::ranges::count(record.steps, StepState::Done, &StepRecord::state));
+  if (done == record.steps.size()) return ", every step done";
+  return fmt::format(", {} {} done, {} left out", done, done == 1 ? "step" : "steps", record.steps.size() - done);
+}
+
 std::string took(const Attempt& attempt) { return attempt.ended ? human(*attempt.ended - attempt.started) : "not ended"; }
 
 }  // namespace
@@ -176,7 +184,7 @@ StepRecord* IncidentRecord::find(std::string_view step) {
   return found == steps.end() ? nullptr : &*found;
 }
 
-bool IncidentRecord::all_done() const {
+bool IncidentRecord::is_through() const {
   return std::ranges::all_of(steps, [](const StepRecord& step) { return step.state == StepState::Done || step.state == StepState::Skipped; });
 }
 
@@ -191,7 +199,7 @@ std::string run_line(const IncidentRecord& record, const RunRecord& run, std::si
     const auto count = std::ranges::count_if(step.attempts, in_run);
     if (count == 0) continue;
     const auto& last = *std::ranges::find_if(step.attempts.rbegin(), step.attempts.rend(), in_run);
-    out += fmt::format(" {}: {} at {}, {}{};", step.name, last.outcome == "done" || last.outcome.starts_with("done,") ? last.outcome : last.outcome.empty() ? "interrupted" : "failed",
+    out += fmt::format(" {}: {} at {}, {}{};", step.name, last.outcome == "done" || last.outcome.starts_with("done,") ? last.outcome : last.outcome.empty() || last.outcome.starts_with("interrupted") ? "interrupted" : "failed",
                        second(last.started), took(last), count == 1 ? "" : fmt::format(", attempt {}", count));
   }
   for (char& c : out)
@@ -229,7 +237,7 @@ std::string report_json(const IncidentRecord& record) { return dumped(to_json(re
 
 std::string report_markdown(const IncidentRecord& record) {
   std::string out = fmt::format("# Incident {}: {}\n\n", record.id, cell(record.plan_name));
-  out += fmt::format("- State: {}{}\n", incident_state_name(record.state), record.all_done() ? ", every step done" : "");
+  out += fmt::format("- State: {}{}\n", incident_state_name(record.state), extent(record));
   out += fmt::format("- Scope: {}\n", record.scope.empty() ? "not stated" : cell(record.scope));
   out += fmt::format("- Began: {}\n", second(record.began()));
   if (!record.runs.empty() && record.runs.back().ended)

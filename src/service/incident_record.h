@@ -53,7 +53,7 @@ struct IncidentRecord {
 
   StepRecord* find(std::string_view step);
   TimePoint began() const { return runs.empty() ? TimePoint{} : runs.front().started; }
-  bool all_done() const;
+  bool is_through() const;  ///< each step is done, or was left out
   bool in_repository() const;  ///< each of its runs stands in the log
 };
 

@@ -62,6 +62,9 @@ TEST(IncidentRecord, ARunIsALineThatFits) {
             "20270115T080000Z of plan Mint | <b>: interrupted; by postgres@db1, sudo of ann, from 10.0.0.7; from 2027-01-15T08:00:00Z to 2027-01-15T08:00:05Z; scope: all of it and more; "
             "steps: restore: failed at 2027-01-15T08:00:01Z, 3.0 s;");
   EXPECT_NE(run_line(record, record.runs[1], 4096).find("restore: done at 2027-01-15T08:01:01Z, 9.0 s; api: interrupted"), std::string::npos);
+  auto closed = record;
+  closed.steps[1].attempts[0].outcome = "interrupted";
+  EXPECT_EQ(run_line(closed, closed.runs[1], 4096), run_line(record, record.runs[1], 4096)) << "by the run after it";
   auto wide = record;
   wide.scope.clear();
   for (int i = 0; i < 3000; ++i) wide.scope += "ü";
@@ -70,6 +73,21 @@ TEST(IncidentRecord, ARunIsALineThatFits) {
     EXPECT_LE(line.size(), limit);
     EXPECT_EQ(static_cast<unsigned char>(line.back()) == 0xC3, false) << "half a character";
   }
+}
+
+TEST(IncidentRecord, TheReportCountsStepsThatWereLeftOutAndDoesNotCallThemDone) {
+  auto record = full();
+  record.state = IncidentState::Ended;
+  for (const auto state : {StepState::Skipped, StepState::Waiting}) {
+    record.steps[1].state = state;
+    EXPECT_NE(report_markdown(record).find("- State: ended, 1 step done, 1 left out\n"), std::string::npos) << report_markdown(record);
+  }
+  record.steps[1].state = StepState::Done;
+  EXPECT_NE(report_markdown(record).find("- State: ended, every step done\n"), std::string::npos);
+  record.state = IncidentState::Open;
+  EXPECT_NE(report_markdown(record).find("- State: open\n"), std::string::npos) << "a check has not passed";
+  record.state = IncidentState::GivenUp;
+  EXPECT_NE(report_markdown(record).find("- State: given up\n"), std::string::npos) << "nor was it seen to pass later";
 }
 
 TEST(IncidentRecord, TheReportSaysWhoWhenAndWhatAndNothingBreaksItsTables) {

@@ -16,6 +16,7 @@ constexpr auto kPoll = milliseconds(50);        ///< between two looks at a comm
 constexpr auto kCheckPause = milliseconds(500); ///< between two looks at a service
 constexpr auto kProgress = seconds(10);         ///< a line at least this often
 constexpr std::size_t kWords = 5;               ///< lines of its output that a failed command is quoted with
+constexpr std::string_view kInterrupted = "interrupted";
 constexpr int kStepFailed = 10;                 ///< exit_code(Errc::Objective)
 
 /// One recovery under way.
@@ -25,6 +26,12 @@ class Recovery {
       : plan_(plan), record_(record), options_(options), world_(world), clock_(clock), cancel_(cancel) {}
 
   Result<RecoveryOutcome> run() {
+    if (auto ended = end_interrupted(record_, world_); !ended) {
+      record_.runs.back().ended = clock_.now();
+      record_.runs.back().outcome = ended.error().describe();
+      save();
+      return std::move(ended).failure();
+    }
     prepare();
     TRY(world_.save(record_));
     notify({Notice::Kind::Started, fmt::format("recovery of {} has begun, incident {}", plan_.name, record_.id)});
@@ -38,20 +45,22 @@ class Recovery {
     bool done = false, cancelled = false;
     std::string outcome;
     std::optional<int> exit_code;
+    std::size_t left{};  ///< processes of it that are there all the same
   };
 
   /// A record for each step, in the plan's order; what is no longer in the plan goes.
   void prepare() {
     std::vector<StepRecord> steps;
-    bool reached = !options_.from;
-    for (const auto& step : plan_.steps) {
-      reached = reached || step.name == options_.from;
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
+      const auto& step = plan_.steps[i];
+      const bool reached = i >= first();
       auto* known = record_.find(step.name);
       StepRecord one = known != nullptr ? *known : StepRecord{};
       const auto digest = step_digest(step);
-      if (one.state == StepState::Done && one.digest != digest) {
+      // What came of another step says nothing of this one: above all not that its restore has finished.
+      if (const bool done = one.state == StepState::Done; (done || one.state == StepState::Running) && one.digest != digest) {
         one.state = StepState::Waiting;
-        one.note = "it was done as an earlier version of the plan had it";
+        one.note = fmt::format("it {} as an earlier version of the plan had it", done ? "was done" : "was interrupted");
       }
       one.name = step.name;
       one.digest = digest;
@@ -59,11 +68,12 @@ class Recovery {
       one.command = step.command.empty() ? "" : shown_command(step.command);
       one.check = step.check ? describe(*step.check) : "";
       if (options_.only) {
-        if (step.name != *options_.only && one.state == StepState::Waiting) one.note = "left out by --only";
+        if (step.name == *options_.only && one.state == StepState::Skipped) one.state = StepState::Waiting;
+        else if (step.name != *options_.only && one.state == StepState::Waiting) one.note = "left out by --only";
       } else if (!reached && one.state != StepState::Done) {
         one.state = StepState::Skipped;
         one.note = "left out by --from";
-      } else if (reached && options_.from && one.state == StepState::Skipped) {
+      } else if (reached && one.state == StepState::Skipped) {
         one.state = StepState::Waiting;
         one.note.clear();
       }
@@ -83,12 +93,21 @@ class Recovery {
         world_.tell(fmt::format("step {}: {}", place(i), record.note));
         continue;
       }
+      if (i < first()) {
+        // It may have been repaired by hand: it is looked at, and whoever said --from hears of it.
+        if (!TRY(is_done_already(step, record, i))) unwell_.push_back(step.name);
+        continue;
+      }
       const bool done = TRY(is_done_already(step, record, i)) || TRY(carry_out(step, record, i));
       if (!done) {
         outcome.failed.push_back(step.name);
         const int code = record.attempts.empty() ? 0 : record.attempts.back().exit_code.value_or(0);
         if (outcome.exit_code == 0) outcome.exit_code = step.restores && code >= 6 && code <= 9 ? code : kStepFailed;
         notify({Notice::Kind::Failed, fmt::format("step {} of {} failed: {}", step.name, plan_.name, record.attempts.back().outcome), step.name, step.group});
+        if (record.state == StepState::Running) {
+          world_.warn(fmt::format("step {}: what it has left running cannot be ended, and nothing is run beside it", place(i)));
+          return outcome;
+        }
         if (!step.goes_on) return outcome;
         world_.warn(fmt::format("step {} failed, and the plan goes on all the same", place(i)));
       }
@@ -112,19 +131,16 @@ class Recovery {
       world_.tell(fmt::format("step {}: was done, and its check passes", place(i)));
       return true;
     }
-    world_.warn(fmt::format("step {}: was done, but its check does not pass: {}; it runs again", place(i), looked.error().describe()));
+    const bool left_out = i < first();
+    if (left_out) record.note = redact(fmt::format("done before, left out by --from, and its check does not pass: {}", looked.error().describe()));
+    world_.warn(fmt::format("step {}: was done, but its check does not pass: {}; {}", place(i), looked.error().describe(), left_out ? "--from leaves it out" : "it runs again"));
     return false;
   }
 
   /// All attempts. @return whether it is done. @errors Cancelled
   Result<bool> carry_out(const RecoveryStep& step, StepRecord& record, std::size_t i) {
     if (record.state == StepState::Running) {
-      std::set<int> sessions;
-      for (const auto& run : record_.runs) sessions.insert(run.session);
-      std::size_t left = 0;
-      for (const int session : sessions) left += world_.end_leftovers(step, i + 1, session);
-      world_.warn(fmt::format("step {}: was interrupted{}; it runs again", place(i), left == 0 ? "" : fmt::format(", {} processes of it were still there and have been ended", left)));
-      if (!record.attempts.empty() && !record.attempts.back().ended) record.attempts.back().outcome = "interrupted";
+      world_.warn(fmt::format("step {}: was interrupted; it runs again", place(i)));
       if (TRY(had_restored(step, record, i))) return true;
     }
     if (step.needs_confirmation && !world_.confirm(step)) return Error(Errc::Cancelled, fmt::format("step {} was not confirmed", step.name));
@@ -140,8 +156,8 @@ class Recovery {
       now.ended = clock_.now();
       now.outcome = redact(ended.outcome);
       now.exit_code = ended.exit_code;
-      // An interrupted step stays as running, so that it runs again.
-      if (!ended.cancelled) record.state = ended.done ? StepState::Done : StepState::Failed;
+      // An interrupted step stays as running, so that it runs again; so does one of which something runs, so that it is ended before anything else is run.
+      if (!ended.cancelled && ended.left == 0) record.state = ended.done ? StepState::Done : StepState::Failed;
       save();
       if (ended.cancelled) return Error(Errc::Cancelled, fmt::format("interrupted in step {}", step.name));
       const auto took = human(*now.ended - now.started);
@@ -150,7 +166,7 @@ class Recovery {
         return true;
       }
       world_.warn(fmt::format("step {}: failed after {}: {}", place(i), took, now.outcome));
-      if (attempt >= step.retries) return false;
+      if (attempt >= step.retries || ended.left != 0) return false;
       TRY(wait(step.retry_after, fmt::format("step {}: waits before it is tried again", place(i))));
     }
   }
@@ -159,6 +175,7 @@ class Recovery {
   /// that has it is complete. @errors Cancelled
   Result<bool> had_restored(const RecoveryStep& step, StepRecord& record, std::size_t i) {
     if (step.restores_to.empty() || record.attempts.empty() || !record.attempts.back().target_was_free) return false;
+    if (!record.attempts.back().outcome.starts_with(kInterrupted)) return false;
     const auto complete = world_.look({DataDirectoryCheck{step.restores_to}}, seconds(1));
     const auto well = complete && step.check ? world_.look(*step.check, step.check->limit) : complete;
     TRY(cancel_.check());
@@ -194,7 +211,8 @@ class Recovery {
     if (command && ended.done) {
       command->leave();
     } else if (command) {
-      if (const auto left = command->end(); left != 0) ended.outcome += fmt::format("; {} of its processes could not be ended", left);
+      ended.left = command->end();
+      if (ended.left != 0) ended.outcome += fmt::format("; {} of its processes could not be ended", ended.left);
     }
     return ended;
   }
@@ -208,7 +226,7 @@ class Recovery {
         const auto words = world_.last_words(i + 1, kWords);
         return {false, false, fmt::format("exit {}{}", **status, words.empty() ? "" : ": " + words), **status};
       }
-      if (cancel_.cancelled()) return {false, true, "interrupted", std::nullopt};
+      if (cancel_.cancelled()) return {false, true, std::string(kInterrupted), std::nullopt};
       if (clock_.now() >= deadline) {
         const auto words = world_.last_words(i + 1, kWords);
         return {false, false, fmt::format("it had not ended after {}{}", human(step.timeout), words.empty() ? "" : ": " + words), std::nullopt};
@@ -231,7 +249,7 @@ class Recovery {
       if (clock_.now() > last_told_ && clock_.now() - last_told_ + limit > kProgress) tell_waiting(i, started, deadline, why);
       const auto looked = world_.look(*step.check, limit);
       if (looked) return {true, false, "done", std::nullopt};
-      if (cancel_.cancelled()) return {false, true, "interrupted", std::nullopt};
+      if (cancel_.cancelled()) return {false, true, std::string(kInterrupted), std::nullopt};
       if (clock_.now() + kCheckPause > deadline)
         return {false, false, fmt::format("its check did not pass in {}: {}", human(step.timeout), looked.error().describe()), std::nullopt};
       why = looked.error().describe();
@@ -272,11 +290,21 @@ class Recovery {
     run.ended = clock_.now();
     const auto took = human(*run.ended - run.started);
     if (!ended) run.outcome = ended.error().describe();
-    else if (ended->failed.empty()) run.outcome = "done";
+    else if (ended->failed.empty()) run.outcome = "done" + what_was_left_out();
     else run.outcome = fmt::format("failed: {}", fmt::join(ended->failed, ", "));
-    if (ended && ended->failed.empty() && (options_.only ? record_.runs.size() == 1 : record_.all_done())) record_.state = IncidentState::Ended;
+    if (ended && ended->failed.empty() && unwell_.empty() && (options_.only ? record_.runs.size() == 1 : record_.is_through())) record_.state = IncidentState::Ended;
     notify({Notice::Kind::Ended, fmt::format("recovery of {}, incident {}, after {}: {}", plan_.name, record_.id, took, run.outcome)});
     save();
+  }
+
+  /// Whoever reads "done" must not take it for more than it is.
+  std::string what_was_left_out() const {
+    if (options_.only) return fmt::format(", {} alone", *options_.only);
+    std::vector<std::string> out;
+    for (const auto& step : record_.steps)
+      if (step.state == StepState::Skipped) out.push_back(step.name);
+    return (out.empty() ? "" : fmt::format("; left out: {}", fmt::join(out, ", "))) +
+           (unwell_.empty() ? "" : fmt::format("; left out, and not well: {}", fmt::join(unwell_, ", ")));
   }
 
   void notify(const Notice& notice) {
@@ -296,6 +324,12 @@ class Recovery {
     world_.warn(text);
   }
 
+  /// The step that --from names.
+  std::size_t first() const {
+    const auto found = options_.from ? std::ranges::find(plan_.steps, *options_.from, &RecoveryStep::name) : plan_.steps.begin();
+    return static_cast<std::size_t>(found - plan_.steps.begin());
+  }
+
   std::string place(std::size_t i) const { return fmt::format("{} of {} ({})", i + 1, plan_.steps.size(), plan_.steps[i].name); }
 
   const RecoveryPlan& plan_;
@@ -305,6 +339,7 @@ class Recovery {
   Clock& clock_;
   const CancelToken& cancel_;
   TimePoint last_told_{};
+  std::vector<std::string> unwell_;  ///< done by an earlier run, left out of this one, and their checks do not pass
 };
 
 }  // namespace
@@ -317,6 +352,32 @@ std::string_view notice_name(Notice::Kind kind) {
     case Notice::Kind::Ended: return "recovery-ended";
   }
   return "recovery";
+}
+
+Status end_interrupted(IncidentRecord& record, RecoveryWorld& world) {
+  std::set<int> sessions;
+  for (const auto& run : record.runs) sessions.insert(run.session);
+  std::vector<std::string> left;
+  for (auto& step : record.steps) {
+    // What a step that is done has left is a service. A step of any other state has nothing that should run: where the journal could not be written, not even
+    // that it was started stands there.
+    if (step.state == StepState::Done) continue;
+    if (!step.attempts.empty() && !step.attempts.back().ended) step.attempts.back().outcome = kInterrupted;
+    std::size_t found = 0;
+    for (const int session : sessions) {
+      const auto ended = world.end_leftovers(step.digest, session);
+      if (!ended) {
+        world.warn(fmt::format("step {}: what an earlier run has left running is not known: {}", step.name, ended.error().describe()));
+        continue;
+      }
+      found += ended->found - std::min(ended->found, ended->left.size());
+      if (!ended->left.empty()) left.push_back(fmt::format("{}: {}", step.name, fmt::join(ended->left, ", ")));
+    }
+    if (found != 0) world.warn(fmt::format("step {}: what an earlier run had started was still there: {} ended", step.name, found == 1 ? "1 process" : fmt::format("{} processes", found)));
+  }
+  if (left.empty()) return ok();
+  return Error(Errc::Busy, fmt::format("processes of interrupted steps cannot be ended ({}): nothing is run beside them", fmt::join(left, "; ")),
+               Hint{"they are stuck in the kernel, or not yours to end: the same command goes on when they are gone; where they do no harm, PGMINT_STATE_DIRECTORY=DIR begins an incident beside them"});
 }
 
 Result<RecoveryOutcome> run_recovery(const RecoveryPlan& plan, IncidentRecord& record, const RecoveryOptions& options, RecoveryWorld& world, Clock& clock,

@@ -27,6 +27,12 @@ struct Notice {
 };
 std::string_view notice_name(Notice::Kind kind);
 
+/// Of a step whose recovery was killed.
+struct Leftovers {
+  std::size_t found = 0;  ///< processes
+  std::vector<int> left;  ///< the numbers of those that could not be ended
+};
+
 /// What a recovery does to the world and hears of it.
 class RecoveryWorld {
  public:
@@ -39,8 +45,8 @@ class RecoveryWorld {
   virtual Status look(const HealthCheck& check, milliseconds limit) = 0;
   /// Whether nothing is in a directory that is to be restored to.
   virtual bool is_free(const std::string& directory) = 0;
-  /// Ends what an interrupted run has left of this step. @param session  a run's
-  virtual std::size_t end_leftovers(const RecoveryStep& step, std::size_t number, int session) = 0;
+  /// Ends what an interrupted run has left of a step. @param digest  of the step as it was in that run. @param session  that run's. @errors Io, Key
+  virtual Result<Leftovers> end_leftovers(const std::string& digest, int session) = 0;
   /// Asks a person.
   virtual bool confirm(const RecoveryStep& step) = 0;
   /// Makes the journal durable. @errors Io, Key
@@ -62,10 +68,15 @@ struct RecoveryOutcome {
   int exit_code = 0;                ///< of the first that failed: 10, or what a restore of ours said where that is 6 to 9
 };
 
+/// Ends what the runs of `record` have left of steps that are not done, as they were in those runs, and closes their attempts. A host that cannot say what runs there is
+/// warned of, and not waited for. @errors Busy (something could not be ended: named)
+Status end_interrupted(IncidentRecord& record, RecoveryWorld& world);
+
 /// Goes through `plan`. `record` holds the incident, new or as an earlier run left it; its last RunRecord is this run's. A step that `record` has as done, and whose
-/// definition is the same, is looked at and not run again while its check passes (but with --only); one that was interrupted runs again. The journal is saved before a command starts
+/// definition is the same, is looked at and not run again while its check passes (but with --only); one that was interrupted runs again. What was left running of any is ended before
+/// anything is run. Ahead of --from nothing is run, whatever a look says; what one run left out the next one runs. The journal is saved before a command starts
 /// and after it has ended. A journal that cannot be saved is a warning, but for the first time.
-/// @errors Cancelled (or a confirmation was refused), Io and Key (of the first save: nothing was run)
+/// @errors Cancelled (or a confirmation was refused), Busy (of end_interrupted()), Io and Key (of the first save): of all but the first, nothing was run
 Result<RecoveryOutcome> run_recovery(const RecoveryPlan& plan, IncidentRecord& record, const RecoveryOptions& options, RecoveryWorld& world, Clock& clock,
                                      const CancelToken& cancel);
 

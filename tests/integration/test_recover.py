@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import pty
+import shutil
 import signal
 import socket
 import ssl
@@ -337,6 +338,54 @@ def test_a_changed_plan_is_asked_for_and_a_new_beginning_can_be_had(bare):
     assert journal_of(incidents(tool)[0])["state"] == "given up"
 
 
+@pytest.mark.parametrize("how", ["changed", "renamed step", "renamed plan", "from", "restart"])
+def test_what_a_killed_run_left_is_ended_also_when_the_plan_is_another_or_the_incident_is_given_up(bare, how):
+    tool, plan = bare
+    mark, ran = plan.folder / "mark", plan.folder / "ran"
+    hang = f"[ -e {mark} ] && exit 0; touch {mark}; sleep 600 & echo $! > {mark}.child; wait"
+    plan.step("hangs", command=["sh", "-c", hang], check={"command": ["test", "-e", str(mark)]}, timeout="5m")
+    child_file = Path(f"{mark}.child")
+    # What runs next says whether the child was there still.
+    plan.step("after", command=["sh", "-c", f"kill -0 $(cat {child_file}) 2>/dev/null && [ $(ps -o stat= -p $(cat {child_file}) | cut -c1) != Z ] && exit 1; touch {ran}"], check="none")
+    running = tool.start("recover", plan.path)
+    child = number_in(child_file)
+    end(running, signal.SIGKILL)
+    assert not gone(child), "nobody was there to end it"
+    options = {"from": ["--from", "after"], "restart": ["--restart"]}.get(how, [])
+    if how == "changed":
+        plan.steps[0] = plan.steps[0].replace("[ -e", ": changed; [ -e")
+    elif how == "renamed step":
+        plan.steps[0] = plan.steps[0].replace('"hangs"', '"waits"')
+    elif how == "renamed plan":
+        plan.head[0] = 'name = "Another"'
+    plan.write()
+    done = tool.run("recover", plan.path, "--yes", "--json", *options).json
+    assert gone(child) and ran.exists() and done["state"] == "ended"
+    states = sorted(journal_of(incident)["state"] for incident in incidents(tool))
+    assert states == (["ended", "given up"] if how in ("renamed plan", "restart") else ["ended"])
+
+
+def test_a_restore_that_had_finished_by_an_earlier_plan_is_not_the_new_plans(pair, make):
+    cluster, tool = pair
+    tool.backup()
+    cluster.archive_now()
+    target = make.folder("plan") / "restored"
+    plan = Plan(target.parent).step("restore", "database", restore={"cluster": "main", "to": target})
+    running = tool.start("recover", plan.path)
+    child = wait_until(lambda: children_of(running.pid), "the restore runs")[0]
+    os.kill(running.pid, signal.SIGSTOP)
+    wait_until(lambda: gone(child), "the restore has ended")
+    end(running)
+    assert (target / "global" / "pg_control").exists()
+    plan.steps = []
+    plan.step("restore", "database", restore={"cluster": "main", "to": target, "jobs": 2})
+    step = tool.run("recover", plan.path, "--yes", "--json", code=10).json["steps"][0]
+    assert step["state"] == "failed" and step["note"] == ""
+    assert [attempt["exit_code"] for attempt in step["attempts"]] == [None, 4] and step["attempts"][0]["outcome"] == "interrupted"
+    shutil.rmtree(target)
+    assert tool.run("recover", plan.path, "--json").json["state"] == "ended" and (target / "global" / "pg_control").exists()
+
+
 def test_an_incident_of_another_day_is_asked_for(bare):
     tool, plan = bare
     plan.step("one", command=["true"], check={"command": ["true"]})
@@ -393,6 +442,27 @@ def test_from_begins_there(bare):
         plan.step(name, command=["sh", "-c", f"echo {name} >> {plan.folder}/ran"], check="none")
     done = tool.run("recover", plan.path, "--from", "two", "--json").json
     assert (plan.folder / "ran").read_text() == "two\nthree\n" and done["steps"][0]["state"] == "skipped"
+    assert done["runs"][-1]["outcome"] == "done; left out: one"
+    assert "- State: ended, 2 steps done, 1 left out" in (incidents(tool)[0] / "report.md").read_text()
+
+
+def test_what_from_left_out_runs_without_it_and_what_was_done_is_not_done_again(bare):
+    tool, plan = bare
+    flag, ran, well = (plan.folder / name for name in ("flag", "ran", "well"))
+    plan.step("one", command=["sh", "-c", f"echo one >> {ran}; touch {well}"], check={"command": ["test", "-e", str(well)]}, timeout="5s")
+    plan.step("two", command=["sh", "-c", f"echo two >> {ran}"], check="none")
+    plan.step("three", command=["test", "-e", str(flag)], check="none")
+    assert tool.run("recover", plan.path, "--from", "two", "--json", code=10).json["steps"][0]["state"] == "skipped"
+    assert tool.run("recover", plan.path, "--json", code=10).json["steps"][0]["state"] == "done"
+    assert ran.read_text() == "two\none\n"
+    # Repaired by hand, in a way that its check does not know.
+    well.unlink()
+    flag.touch()
+    done = tool.run("recover", plan.path, "--from", "three", "--json")
+    assert "its check does not pass" in done.err and done.json["state"] == "open" and done.json["exit_code"] == 0
+    assert done.json["runs"][-1]["outcome"] == "done; left out, and not well: one"
+    assert "every step done" not in (incidents(tool)[0] / "report.md").read_text()
+    assert ran.read_text() == "two\none\n"
 
 
 def test_whoever_waits_is_told_every_ten_seconds_what_the_service_says(bare):
