@@ -89,7 +89,7 @@ Result<std::vector<service::ExpectedDatabase>> dumped_databases(Context& context
   for (const auto& name : overview.databases) {
     if (!source.empty() && name != source) continue;
     const auto contents = TRY(logical::read_contents(*validated.cluster, overview, name, &context.cancel()));
-    service::ExpectedDatabase database{name, target.value_or(name), true, 0, {}};
+    service::ExpectedDatabase database{name, target.value_or(name), true, 0, {}, true};
     for (const auto& entry : contents.entries) {
       if (entry.kind != "TABLE" && entry.kind != "MATERIALIZED VIEW") continue;
       const auto* data = contents.find_data(entry.schema, entry.name);
@@ -103,17 +103,6 @@ Result<std::vector<service::ExpectedDatabase>> dumped_databases(Context& context
   return databases;
 }
 
-std::vector<service::ExpectedDatabase> recorded_databases(const postgres::Contents& contents) {
-  std::vector<service::ExpectedDatabase> databases;
-  for (const auto& recorded : contents.databases) {
-    service::ExpectedDatabase database{recorded.name, recorded.name, false, recorded.tables, {}};
-    for (const auto& table : contents.tables)
-      if (table.database == recorded.name) database.listed.push_back({table.schema, table.name, table.rows, table.estimate});
-    databases.push_back(std::move(database));
-  }
-  return databases;
-}
-
 Status write_report(const fs::path& directory, const std::string& cluster, const service::ValidationReport& report) {
   TRY(create_directories(directory, 0755));
   const auto json = service::validation_json(report).dump(2, ' ', false, Json::error_handler_t::replace) + "\n", page = service::validation_page(report, cluster);
@@ -121,22 +110,41 @@ Status write_report(const fs::path& directory, const std::string& cluster, const
   return write_file_durably(directory / "validation.html", as_bytes(page), 0644);
 }
 
-/// A restore that was held against its backup is worth knowing on every host.
-void remember(Validated& validated, const service::ValidationReport& report) {
-  if (!report.is_restored) return;
-  const restore::Proof proof{report.backup, report.passed(), report.checks.size(), report.count(policy::CheckState::Warning), report.server, report.replay};
+/// A restore that was held against its backup is worth knowing on every host. Another look at the same server proves no other restore: it is told when it saw more.
+void remember(Validated& validated, service::ValidationReport& report) {
+  if (!report.is_restored || !report.unproven.empty()) return;
+  PGMINT_ASSERT(report.restored);
+  const auto unknown = report.count(policy::CheckState::Unknown);
+  restore::Proof proof{report.backup, report.passed(), report.checks.size() - unknown, report.count(policy::CheckState::Warning), unknown, report.restored, report.server, report.replay};
+  if (proof.passed) {
+    const auto known = restore::proofs(validated.cluster->state());
+    if (const auto* earlier = restore::proof_of_restore(known, report.backup, *report.restored)) {
+      if (earlier->proof.checks >= proof.checks) {
+        report.unproven = fmt::format("this restore of {} is proven already, by the validation of {}", report.backup, format_rfc3339(earlier->time));
+        return;
+      }
+      if (earlier->proof.replay) proof.replay.reset();  // one recovery is one measure
+    }
+  }
   const auto logged = validated.cluster->log().append(validated.cluster->actor(), repository::AuditEntry{std::string(restore::kValidatedEvent), restore::format_proof(proof)});
-  if (!logged) print_warning("the validation could not be written to the log: " + logged.error().describe());
+  if (logged) return;
+  report.unproven = "the validation could not be written to the log: " + logged.error().describe();
+  print_warning(report.unproven);
 }
 
 void tell(Output& out, const service::ValidationReport& report) {
   print_checks(out, report.checks);
   for (const auto& check : report.checks)
     if (check.state == policy::CheckState::Failed) print_warning(fmt::format("{}: {}", check.name, check.detail));
-  out.line(fmt::format("{}: {} on {}, {} ok, {} warnings, {} failed, {} unknown; took {}", report.passed() ? "passed" : "FAILED", report.backup, report.server,
+  out.line(fmt::format("{}: {} on {}, {} ok, {} warnings, {} failed, {} not made (unknown); took {}", report.passed() ? "passed" : "FAILED", report.backup, report.server,
                        report.count(policy::CheckState::Ok), report.count(policy::CheckState::Warning), report.count(policy::CheckState::Failed),
                        report.count(policy::CheckState::Unknown), human(report.took)));
-  if (report.passed() && !report.is_restored) out.line("no proof of a restore: that the server was made from this backup could not be shown (see origin)");
+  if (!report.passed()) return;
+  if (!report.is_restored) {
+    out.line("no proof of a restore: that the server was made from this backup could not be shown (see origin)");
+  } else if (!report.unproven.empty()) {
+    out.line(fmt::format("no new proof of a restore: {}", report.unproven));
+  }
 }
 
 Result<int> run(Context& context) {
@@ -155,7 +163,7 @@ Result<int> run(Context& context) {
   if (!connection && !arguments.has("--record-baseline")) return Error(Errc::Usage, "--connection: which server?", Hint{"pgmint validate --connection \"host=/tmp port=5433 user=postgres dbname=postgres\""});
   validated.connect.conninfo = connection ? *connection : validated.settings != nullptr ? validated.settings->connection : "";
 
-  service::ValidationRequest request{.connect = validated.connect, .databases = {}, .newest = {}, .login = {}, .answers = answers_for(configuration, validated.name()),
+  service::ValidationRequest request{.connect = validated.connect, .databases = {}, .uncounted = {}, .newest = {}, .login = {}, .answers = answers_for(configuration, validated.name()),
                                      .baseline = baseline_of(validated.cluster->state()), .pg_amcheck = {}, .clock = validated.cluster->repository().environment().clock,
                                      .cancel = &context.cancel()};
   if (arguments.has("--record-baseline")) return record_baseline(context, validated, request);
@@ -181,7 +189,9 @@ Result<int> run(Context& context) {
   } else if (root.type == repository::BackupType::Config) {
     return Error(Errc::Precondition, fmt::format("{} holds configuration, not data", root.name), Hint{"pgmint diff compares configurations"});
   } else if (const auto contents = postgres::parse_contents_settings(root.settings)) {
-    request.databases = recorded_databases(*contents);
+    request.databases = service::recorded_databases(*contents);
+    request.contents_complete = contents->problems.empty();
+    request.uncounted = service::uncounted(*contents, validated.settings != nullptr ? validated.settings->validation.count : std::vector<std::string>());
   } else {
     request.contents_known = false;
   }
@@ -189,7 +199,7 @@ Result<int> run(Context& context) {
   if (const auto programs = logical::find_client_programs(bin_directory, server.version().major, &context.cancel()))
     if (const auto path = programs->program("pg_amcheck"); ::access(path.c_str(), X_OK) == 0) request.pg_amcheck = path;
 
-  const auto report = TRY(service::validate(request));
+  auto report = TRY(service::validate(request));
   remember(validated, report);
   if (const auto directory = arguments.get("--report")) TRY(write_report(*directory, validated.name(), report));
   auto document = service::validation_json(report);
@@ -208,10 +218,11 @@ const CommandSpec& validate_command() {
       .description = {"Connects to a running restored server and checks, one by one: that it was restored from this backup; that the tables that the backup had are there; that rows "
                       "are as many as the backup says; the newest created_at of each table; collations and extensions; tables and indexes by pg_amcheck; that the application can log "
                       "in; the queries of [[validation]] with their expected answers, and their times against a baseline.",
-                      "Of a dump every table has to have exactly the rows that were dumped. Of a data directory, recovered to a later moment, the rows of tables named in count "
-                      "must not have shrunk; estimates of the others are compared, which is never more than a warning.",
+                      "Of a dump every table has to have exactly the rows that were dumped; a table more is a warning. Of a data directory, recovered to a later moment, the rows of tables named in count "
+                      "must not have shrunk; estimates of the others are compared, which is never more than a warning, and says nothing below a thousand rows.",
                       "What could not be looked at is unknown, and never counted as good. When everything that could be looked at is well, and the server is known to be made from "
-                      "the backup, the log is told: status names the last proven restore.",
+                      "the backup within the last 7 days, the log is told how many checks were made and how many could not be: status names the last proven restore, by the age of the "
+                      "restore. One restore is proven once, and again only by more checks.",
                       "Nothing is written to the server, but for the extension amcheck with --install-amcheck."},
       .positionals = {{.name = "CLUSTER",
                        .text = "Whose backup it is. May be left out when one is configured, or the repository holds one.",
@@ -222,7 +233,7 @@ const CommandSpec& validate_command() {
                   {.name = "--db", .value = "DB", .text = "Of a dump: the database on the server."},
                   {.name = "--from-db", .value = "DB", .text = "Of a dump: the database in the backup."},
                   {.name = "--report", .value = "DIR", .text = "Write validation.json and validation.html there, a page that needs nothing from elsewhere.", .completes = Completes::Directory},
-                  {.name = "--no-amcheck", .value = "", .text = "Leave pg_amcheck out: it reads everything."},
+                  {.name = "--no-amcheck", .value = "", .text = "Leave pg_amcheck out, which looks at tables and their B-tree indexes: it reads everything."},
                   {.name = "--install-amcheck", .value = "", .text = "Make the extension amcheck in each database where it is not there."},
                   {.name = "--record-baseline",
                    .value = "",

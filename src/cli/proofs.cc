@@ -40,12 +40,16 @@ Json proofs_json(const repository::EarlierProofs& proofs) {
 
 Json proof_json(const std::optional<restore::DatedProof>& proof) {
   if (!proof) return nullptr;
-  return {{"time", format_rfc3339(proof->time)}, {"backup", proof->proof.backup}, {"server", proof->proof.server}, {"checks", proof->proof.checks}, {"warnings", proof->proof.warnings}};
+  return {{"time", format_rfc3339(proof->time)}, {"backup", proof->proof.backup}, {"server", proof->proof.server}, {"checks", proof->proof.checks}, {"warnings", proof->proof.warnings},
+          {"not_made", proof->proof.not_made ? Json(*proof->proof.not_made) : Json(nullptr)}, {"restored", proof_time_json(proof->proof.restored)}};
 }
 
 std::string proof_text(const std::optional<restore::DatedProof>& proof) {
   if (!proof) return "never (pgmint validate)";
-  return fmt::format("{}, on {}, {}", proof->proof.backup, proof->proof.server, ago(proof->time));
+  // The restore counts, not the day on which somebody looked at it. What an earlier build wrote does not say how much was looked at.
+  const auto& what = proof->proof;
+  return fmt::format("{}, on {}, {}{}", what.backup, what.server, ago(what.restored.value_or(proof->time)),
+                     what.not_made ? fmt::format(" ({} checks, {} not made)", what.checks, *what.not_made) : "");
 }
 
 }  // namespace pgmint::cli

@@ -79,7 +79,7 @@ void take_health(ClusterFacts& cluster, const ClusterHealth& health) {
   cluster.name = health.name;
   cluster.in_repository = !health.recovery.windows.empty() || !health.backups.empty();
   cluster.objective = health.objectives.rpo;
-  if (health.proof) cluster.proven = ProvenRestore{health.proof->time, proof_text(health.proof)};
+  if (health.proof) cluster.proven = ProvenRestore{health.proof->proof.restored.value_or(health.proof->time), proof_text(health.proof)};
   cluster.exposure = health.exposure;
   cluster.windows = health.recovery.windows;
   cluster.proofs = proofs_text(health.proofs);

@@ -39,9 +39,14 @@ class Reader {
       for (const auto& row : rows.rows) contents_.databases.push_back({row.at(0).value_or("")});
     }
     for (auto& database : contents_.databases) {
+      const auto before = all_.size();
       auto read = read_database(database);
       if (read) continue;
       if (read.failure().code() == Errc::Cancelled) return std::move(read).failure();
+      // Half of its tables would look like all of them.
+      all_.erase(all_.begin() + static_cast<std::ptrdiff_t>(before), all_.end());
+      database.tables = 0;
+      database.read = false;
       contents_.problems.push_back(fmt::format("database {}: {}", database.name, read.failure().describe()));
     }
     keep_the_largest();
@@ -53,6 +58,7 @@ class Reader {
     auto options = connect_;
     options.database = database.name;
     auto connection = TRY(Connection::open(options, cancel_));
+    TRY(connection.execute("SET row_security = off"));  // rows that a policy hides would be missing silently: so it is an error
     TRY(connection.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"));
     const auto extensions = TRY(connection.query(kExtensions));
     for (const auto& row : extensions.rows)
@@ -78,6 +84,7 @@ class Reader {
       return ok();
     }
     if (rows.failure().code() == Errc::Cancelled) return std::move(rows).failure();
+    table.count_failed = true;
     contents_.problems.push_back(fmt::format("the rows of {} could not be counted: {}", order_of(table), rows.failure().describe()));
     return ok();
   }
@@ -89,7 +96,7 @@ class Reader {
     std::size_t of_database = 0;
     for (std::size_t i = 0; i < all_.size(); ++i) {
       of_database = i > 0 && all_[i - 1].database == all_[i].database ? of_database + 1 : 0;
-      if (of_database < share || all_[i].rows) kept.push_back(all_[i]);
+      if (of_database < share || all_[i].rows || all_[i].count_failed) kept.push_back(all_[i]);
     }
     std::ranges::sort(kept, {}, [](const TableFacts& table) { return std::tie(table.database, table.schema, table.name); });
     contents_.tables = std::move(kept);
@@ -124,6 +131,8 @@ bool names_table(std::string_view pattern, std::string_view database, std::strin
   if (dot == std::string_view::npos) return pattern == table;
   return pattern.substr(0, dot) == schema && pattern.substr(dot + 1) == table;
 }
+
+bool sorts_alike_everywhere(std::string_view locale) { return locale == "C" || locale == "POSIX" || locale == "C.UTF-8" || locale == "C.UTF8" || locale == "C.utf8"; }
 
 std::string quoted_names(const std::vector<std::string>& names) {
   std::string text;
@@ -162,15 +171,21 @@ std::vector<std::pair<std::string, std::string>> contents_settings(const Content
   const auto add = [&](std::string_view name, std::string value) { settings.emplace_back(std::string(name), std::move(value)); };
   add(kContentsSetting, contents.problems.empty() ? "complete" : "incomplete");
   for (const auto& extension : contents.extensions) add(kExtensionSetting, extension);
-  for (const auto& database : contents.databases) add(kDatabaseTablesSetting, fmt::format("{} {}", database.tables, quoted_names({database.name})));
+  for (const auto& database : contents.databases) {
+    if (database.read) {
+      add(kDatabaseTablesSetting, fmt::format("{} {}", database.tables, quoted_names({database.name})));
+    } else {
+      add(kDatabaseUnreadSetting, quoted_names({database.name}));
+    }
+  }
   for (const auto& table : contents.tables)
-    add(kTableSetting, fmt::format("{} {} {}", table.estimate, table.rows ? std::to_string(*table.rows) : "-", quoted_names({table.database, table.schema, table.name})));
+    add(kTableSetting, fmt::format("{} {} {}", table.estimate, table.rows ? std::to_string(*table.rows) : table.count_failed ? "?" : "-", quoted_names({table.database, table.schema, table.name})));
   return settings;
 }
 
 std::optional<Contents> parse_contents_settings(const std::vector<std::pair<std::string, std::string>>& settings) {
   Contents contents;
-  bool any = false;
+  bool any = false, says_what = false;
   for (const auto& [name, value] : settings) {
     std::string_view rest = value;
     const auto word = [&] {
@@ -188,16 +203,24 @@ std::optional<Contents> parse_contents_settings(const std::vector<std::pair<std:
       const auto tables = parse_number<std::uint64_t>(word(), 10);
       const auto names = parse_quoted_names(rest);
       if (tables && names && names->size() == 1) contents.databases.push_back({names->front(), *tables});
+    } else if (name == kDatabaseUnreadSetting) {
+      says_what = true;
+      if (const auto names = parse_quoted_names(value); names && names->size() == 1) contents.databases.push_back({names->front(), 0, false});
     } else if (name == kTableSetting) {
       const auto estimate = signed_number(word());
       const auto counted = word();
       const auto rows = parse_number<std::uint64_t>(counted, 10);
       const auto names = parse_quoted_names(rest);
-      if (!estimate || (!rows && counted != "-") || !names || names->size() != 3) continue;
-      contents.tables.push_back({(*names)[0], (*names)[1], (*names)[2], *estimate, rows});
+      const bool failed = counted == "?";
+      if (!estimate || (!rows && !failed && counted != "-") || !names || names->size() != 3) continue;
+      says_what = says_what || failed;
+      contents.tables.push_back({(*names)[0], (*names)[1], (*names)[2], *estimate, rows, failed});
     }
   }
   if (!any) return std::nullopt;
+  // Earlier builds wrote a database that could not be read as one without tables.
+  if (!contents.problems.empty() && !says_what)
+    for (auto& database : contents.databases) database.read = database.tables != 0;
   std::ranges::sort(contents.tables, {}, [](const TableFacts& table) { return std::tie(table.database, table.schema, table.name); });
   return contents;
 }

@@ -15,12 +15,14 @@ struct TableFacts {
   std::string database, schema, name;
   std::int64_t estimate = -1;         ///< reltuples; below zero: never analysed
   std::optional<std::uint64_t> rows;  ///< counted
+  bool count_failed = false;          ///< it was to be counted, and could not be
   bool operator==(const TableFacts&) const = default;
 };
 
 struct DatabaseContents {
   std::string name;
   std::uint64_t tables = 0;  ///< ordinary, partitioned and materialised, that are kept over a crash
+  bool read = true;          ///< false: what stands in it is not known
   bool operator==(const DatabaseContents&) const = default;
 };
 
@@ -36,7 +38,8 @@ struct Contents {
 inline constexpr std::size_t kTablesRecordedMax = 1000;
 
 /// Names of settings of a manifest (docs/format/manifest.md).
-inline constexpr std::string_view kContentsSetting = "contents", kExtensionSetting = "extension", kDatabaseTablesSetting = "database_tables", kTableSetting = "table";
+inline constexpr std::string_view kContentsSetting = "contents", kExtensionSetting = "extension", kDatabaseTablesSetting = "database_tables",
+                                  kDatabaseUnreadSetting = "database_unread", kTableSetting = "table";
 
 /// @param count  tables whose rows are counted, as "public.transactions", or "shop:public.transactions" in one database alone
 /// @param count_limit  for each of these
@@ -44,6 +47,9 @@ inline constexpr std::string_view kContentsSetting = "contents", kExtensionSetti
 Result<Contents> read_contents(const ConnectOptions& connect, const std::vector<std::string>& count, std::chrono::seconds count_limit, const CancelToken* cancel);
 /// Whether `pattern` of that form means this table.
 bool names_table(std::string_view pattern, std::string_view database, std::string_view schema, std::string_view table);
+
+/// Of the C library's locales: C, POSIX, C.UTF-8, which go by code points and have no versions.
+bool sorts_alike_everywhere(std::string_view locale);
 
 /// `"shop"."public"."t"`: any name, and back.
 std::string quoted_names(const std::vector<std::string>& names);

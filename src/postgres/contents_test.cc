@@ -21,10 +21,14 @@ TEST(Contents, SettingsAreReadBackWhateverTheNames) {
   };
   for (int round = 0; round < 300; ++round) {
     Contents contents;
-    for (auto left = random.next() % 5; left > 0; --left) contents.databases.push_back({name(), random.next() % 100});
+    for (auto left = random.next() % 5; left > 0; --left) {
+      const bool read = random.next() % 4 != 0;
+      contents.databases.push_back({name(), read ? random.next() % 100 : 0, read});
+    }
     for (auto left = random.next() % 20; left > 0; --left) {
       TableFacts table{name(), name(), name(), static_cast<std::int64_t>(random.next() % 1000) - 1, {}};
       if (random.next() % 2 == 0) table.rows = random.next();
+      table.count_failed = !table.rows && random.next() % 2 == 0;
       contents.tables.push_back(table);
     }
     contents.extensions = {name() + " 1.0 in " + name()};
@@ -43,6 +47,31 @@ TEST(Contents, ABackupThatDoesNotSayIsNotABackupOfNothing) {
   EXPECT_FALSE(parse_contents_settings({{"server_version", "15"}}));
   EXPECT_TRUE(parse_contents_settings({{"contents", "complete"}}));
   EXPECT_EQ(parse_contents_settings({{"contents", "incomplete"}})->problems.size(), 1U);
+}
+
+TEST(Contents, WhatCouldNotBeReadIsNotEmpty) {
+  Contents contents;
+  contents.databases = {{"seen", 1}, {"shut", 0, false}, {"bare", 0}};
+  contents.tables = {{"seen", "public", "t", 5000, {}, true}};
+  contents.problems = {"database shut: no"};
+  const auto settings = contents_settings(contents);
+  for (const auto& [name, value] : settings) EXPECT_FALSE(name == "database_tables" && value == "0 \"shut\"") << "a build that does not know better would say that it had no tables";
+  const auto back = parse_contents_settings(settings);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->databases, contents.databases);
+  EXPECT_EQ(back->tables, contents.tables);
+  EXPECT_FALSE(back->problems.empty());
+}
+
+TEST(Contents, OfEarlierBuildsADatabaseWithoutTablesMayBeUnread) {
+  const auto incomplete = parse_contents_settings({{"contents", "incomplete"}, {"database_tables", "0 \"shut\""}, {"database_tables", "3 \"seen\""}});
+  ASSERT_TRUE(incomplete);
+  ASSERT_EQ(incomplete->databases.size(), 2U);
+  EXPECT_FALSE(incomplete->databases[0].read);
+  EXPECT_TRUE(incomplete->databases[1].read);
+  const auto complete = parse_contents_settings({{"contents", "complete"}, {"database_tables", "0 \"bare\""}});
+  ASSERT_TRUE(complete);
+  EXPECT_TRUE(complete->databases.at(0).read);
 }
 
 TEST(Contents, LinesThatCannotBeReadArePassedOver) {

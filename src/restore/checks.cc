@@ -46,6 +46,15 @@ std::vector<std::string> settings_of(const repository::ManifestRoot& root, std::
   return values;
 }
 
+/// Every database of the origin did, as far as the C library is concerned. Without any that is known nobody can say so.
+bool sorts_by_code_points(const repository::ManifestRoot& root) {
+  const auto collations = settings_of(root, "database_collation");  // "shop=C.UTF-8 " and the version
+  return !collations.empty() && std::ranges::all_of(collations, [](const std::string& line) {
+    const auto begin = line.rfind('=') + 1;
+    return postgres::sorts_alike_everywhere(std::string_view(line).substr(begin, line.find(' ', begin) - begin));
+  });
+}
+
 }  // namespace
 
 Host this_host(int major, const fs::path& bin_directory) {
@@ -88,13 +97,21 @@ std::vector<Check> check_host(const repository::ManifestRoot& root, const Host& 
       needed.insert(name);
       if (!has_control_file(name)) missing.insert(name);
     }
-    checks.push_back(missing.empty() ? Check{"extensions", CheckState::Ok, needed.empty() ? "none" : fmt::format("{}", fmt::join(needed, ", "))}
-                                     : Check{"extensions", CheckState::Warning, fmt::format("not installed in {}: {}", host.extensions->string(), fmt::join(missing, ", "))});
+    const auto contents = postgres::parse_contents_settings(root.settings);
+    const bool all_read = contents && std::ranges::all_of(contents->databases, &postgres::DatabaseContents::read);
+    const auto names = needed.empty() ? "none" : fmt::format("{}", fmt::join(needed, ", "));
+    if (!missing.empty()) {
+      checks.push_back({"extensions", CheckState::Warning, fmt::format("not installed in {}: {}", host.extensions->string(), fmt::join(missing, ", "))});
+    } else if (!all_read) {
+      checks.push_back({"extensions", CheckState::Unknown, fmt::format("not every database could be looked into when the backup was taken; of the others: {}", names)});
+    } else {
+      checks.push_back({"extensions", CheckState::Ok, names});
+    }
   }
 
   const auto libc = settings_of(root, "libc_version");
   const bool said = std::ranges::any_of(root.settings, [](const auto& setting) { return setting.first == "libc_version"; });
-  if (libc.empty() && said) {
+  if (libc.empty() && said && sorts_by_code_points(root)) {
     checks.push_back({"collations", CheckState::Ok, "the origin had none of the C library's but C; of ICU pgmint validate tells on the running server"});
   } else if (libc.empty() || host.libc_version.empty()) {
     checks.push_back({"collations", CheckState::Unknown, "the backup does not say whose C library sorted its text"});

@@ -40,7 +40,31 @@ TEST(HostChecks, AnotherLibraryIsAWarningThatNamesReindex) {
 TEST(HostChecks, AnOriginWithoutCollationsNeedsNone) {
   auto root = backup();
   root.settings.front().second.clear();
+  for (const auto* collation : {"postgres=C.UTF-8 ", "a=b=C ", "shop=POSIX ", "shop=C.utf8"}) root.settings.emplace_back("database_collation", collation);
   EXPECT_EQ(named(check_host(root, host(), kAll), "collations").state, CheckState::Ok);
+}
+
+TEST(HostChecks, ALibraryWithoutAVersionIsNotC) {
+  auto root = backup();
+  root.settings.front().second.clear();
+  EXPECT_EQ(named(check_host(root, host(), kAll), "collations").state, CheckState::Unknown) << "nothing says that it was C";
+  root.settings.emplace_back("database_collation", "postgres=C.UTF-8 ");
+  for (const auto* collation : {"shop=en_US.UTF-8 ", "C=de_DE.UTF-8 2.36", "C =Czech ", "shop=", "shop", ""}) {
+    auto other = root;
+    other.settings.emplace_back("database_collation", collation);
+    // Settings without a value are as if they were not there.
+    EXPECT_EQ(named(check_host(other, host(), kAll), "collations").state, *collation == 0 ? CheckState::Ok : CheckState::Unknown) << collation;
+  }
+}
+
+TEST(HostChecks, ExtensionsOfADatabaseThatCouldNotBeReadAreNotNone) {
+  auto root = backup();
+  for (auto& [name, value] : root.settings)
+    if (name == postgres::kContentsSetting) value = "incomplete";
+  EXPECT_EQ(named(check_host(root, host(), kAll), "extensions").state, CheckState::Ok) << "what could not be counted was no database";
+  root.settings.emplace_back(postgres::kDatabaseUnreadSetting, "\"shut\"");
+  EXPECT_EQ(named(check_host(root, host(), kAll), "extensions").state, CheckState::Unknown);
+  EXPECT_EQ(named(check_host(root, host(), [](const std::string&) { return false; }), "extensions").state, CheckState::Warning);
 }
 
 TEST(HostChecks, AMissingExtensionIsNamedOnce) {

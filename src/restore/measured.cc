@@ -8,6 +8,7 @@ namespace pgmint::restore {
 namespace {
 
 constexpr std::string_view kCopied = "; copied ", kReplayed = "; replayed ", kBetween = " bytes in ", kEnds = " ms";
+constexpr std::string_view kNotMade = " not made, ", kRestored = "restored ", kOn = "on ";
 
 /// All digits, and a number.
 std::optional<std::uint64_t> number(std::string_view text) {
@@ -40,8 +41,9 @@ std::string format_measure(const policy::Measure& copy) { return format(kCopied,
 std::optional<policy::Measure> parse_measure(std::string_view detail) { return parse(kCopied, detail); }
 
 std::string format_proof(const Proof& proof) {
-  return fmt::format("{}: {}, {} checks, {} warnings, on {}{}", proof.backup, proof.passed ? "passed" : "failed", proof.checks, proof.warnings, proof.server,
-                     proof.replay ? format(kReplayed, *proof.replay) : "");
+  return fmt::format("{}: {}, {} checks, {}{} warnings, {}on {}{}", proof.backup, proof.passed ? "passed" : "failed", proof.checks,
+                     proof.not_made ? fmt::format("{}{}", *proof.not_made, kNotMade) : "", proof.warnings,
+                     proof.restored ? fmt::format("{}{}, ", kRestored, format_rfc3339(*proof.restored)) : "", proof.server, proof.replay ? format(kReplayed, *proof.replay) : "");
 }
 
 std::optional<Proof> parse_proof(std::string_view detail) {
@@ -55,7 +57,26 @@ std::optional<Proof> parse_proof(std::string_view detail) {
     detail.remove_prefix(at + until.size());
     return taken;
   };
-  const auto backup = take(": "), outcome = take(", "), checks = take(" checks, "), warnings = take(" warnings, on ");
+  const auto backup = take(": "), outcome = take(", "), checks = take(" checks, ");
+  auto warnings = take(" warnings, ");
+  if (warnings) {
+    if (const auto at = warnings->find(kNotMade); at != std::string_view::npos) {
+      const auto not_made = number(warnings->substr(0, at));
+      if (!not_made) return std::nullopt;
+      proof.not_made = *not_made;
+      warnings->remove_prefix(at + kNotMade.size());
+    }
+  }
+  if (detail.starts_with(kRestored)) {
+    detail.remove_prefix(kRestored.size());
+    const auto time = take(", ");
+    if (!time) return std::nullopt;
+    const auto parsed = parse_time(*time);
+    if (!parsed) return std::nullopt;
+    proof.restored = *parsed;
+  }
+  if (!detail.starts_with(kOn)) return std::nullopt;
+  detail.remove_prefix(kOn.size());
   if (!backup || !outcome || !checks || !warnings) return std::nullopt;
   const auto count = number(*checks), warned = number(*warnings);
   if (!count || !warned || (*outcome != "passed" && *outcome != "failed")) return std::nullopt;
@@ -74,11 +95,30 @@ std::vector<policy::Measure> measured_copies(const repository::LogState& state) 
   return measures;
 }
 
-std::optional<DatedProof> last_proof(const repository::LogState& state) {
-  std::optional<DatedProof> last;
+std::vector<DatedProof> proofs(const repository::LogState& state) {
+  std::vector<DatedProof> all;
   for (const auto& note : state.recent_audits(kValidatedEvent))
-    if (auto proof = parse_proof(note.detail); proof && proof->passed) last = DatedProof{std::move(*proof), note.time};
-  return last;
+    if (auto proof = parse_proof(note.detail); proof && proof->passed) all.push_back({std::move(*proof), note.time});
+  return all;
+}
+
+const DatedProof* proof_of_restore(const std::vector<DatedProof>& proofs, std::string_view backup, TimePoint restored) {
+  const DatedProof* found = nullptr;
+  for (const auto& dated : proofs)
+    if (dated.proof.backup == backup && (dated.proof.restored ? *dated.proof.restored == restored : dated.time >= restored)) found = &dated;
+  return found;
+}
+
+std::optional<DatedProof> newest_restore(const std::vector<DatedProof>& proofs) {
+  const DatedProof* newest = nullptr;
+  const auto when = [](const DatedProof& dated) { return dated.proof.restored.value_or(dated.time); };
+  for (const auto& dated : proofs)
+    if (newest == nullptr || when(dated) >= when(*newest)) newest = &dated;
+  return newest == nullptr ? std::nullopt : std::optional(*newest);
+}
+
+std::optional<DatedProof> last_proof(const repository::LogState& state) {
+  return newest_restore(proofs(state));
 }
 
 std::vector<policy::Measure> measured_replays(const repository::LogState& state) {

@@ -24,18 +24,20 @@ using postgres::Connection;
 using postgres::quoted_names;
 
 constexpr std::size_t kNamed = 10;              ///< in a detail
-constexpr std::int64_t kEstimateMin = 1000;     ///< rows below which an estimate says nothing
-constexpr double kEstimateFactor = 2;
 constexpr int kRuns = 3, kBaselineRuns = 5;
 constexpr std::chrono::seconds kLookLimit{60};  ///< for the newest moment of one column
 constexpr std::chrono::microseconds kSlowRun = std::chrono::seconds(5);  ///< measured once
 /// Differences of a few milliseconds are the machine's.
 constexpr std::chrono::microseconds kSlowerMin = std::chrono::milliseconds(50);
 constexpr int kAmcheckFound = 2;
+/// By which the clock that dates files may be behind the one that tells when a server started.
+constexpr std::string_view kFileClockLag = "10 ms";
+constexpr std::string_view kDenied = "42501";
 
 constexpr const char* kDatabases = "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname";
 constexpr const char* kTables =
-    "SELECT n.nspname, c.relname, c.reltuples::bigint::text, c.relkind::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "SELECT n.nspname, c.relname, c.reltuples::bigint::text, c.relpersistence::text, EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass "
+    "AND d.objid = c.oid AND d.deptype = 'e')::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%'";
 constexpr const char* kMoments =
     "SELECT n.nspname, c.relname, a.attname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid "
@@ -44,9 +46,16 @@ constexpr const char* kMoments =
 constexpr const char* kOtherCollations =
     "SELECT collname || ': ' || collversion || ', here ' || pg_catalog.pg_collation_actual_version(oid) FROM pg_catalog.pg_collation "
     "WHERE collversion <> pg_catalog.pg_collation_actual_version(oid) AND collencoding IN (-1, (SELECT encoding FROM pg_catalog.pg_database WHERE datname = current_database()))";
-constexpr const char* kOtherDatabaseCollation =
-    "SELECT 'database ' || datname || ': ' || datcollversion || ', here ' || pg_catalog.pg_database_collation_actual_version(oid) FROM pg_catalog.pg_database "
-    "WHERE datname = current_database() AND datcollversion <> pg_catalog.pg_database_collation_actual_version(oid)";
+/// A version that is not there says nothing; of C, POSIX and C.UTF-8 there is none, and they sort alike everywhere.
+constexpr const char* kUndatedCollations =
+    "SELECT collname FROM pg_catalog.pg_collation WHERE collversion IS NULL AND collprovider <> 'd' AND coalesce(collcollate, '') !~* '^(C|POSIX)(\\.|$)' "
+    "AND collencoding IN (-1, (SELECT encoding FROM pg_catalog.pg_database WHERE datname = current_database())) ORDER BY 1";
+constexpr const char* kDefaultCollation =
+    "SELECT datlocprovider::text, datcollate, datcollversion, pg_catalog.pg_database_collation_actual_version(oid) FROM pg_catalog.pg_database WHERE datname = current_database()";
+/// Before 15 it is the C library's, and its version stands nowhere; any other collation of the library has the same.
+constexpr const char* kDefaultCollationBefore15 =
+    "SELECT 'c', datcollate, NULL, (SELECT pg_catalog.pg_collation_actual_version(oid) FROM pg_catalog.pg_collation WHERE collprovider = 'c' AND collname NOT IN ('C', 'POSIX') "
+    "AND pg_catalog.pg_collation_actual_version(oid) IS NOT NULL ORDER BY oid LIMIT 1) FROM pg_catalog.pg_database WHERE datname = current_database()";
 constexpr const char* kLostExtensions =
     "SELECT e.extname || ' ' || e.extversion FROM pg_catalog.pg_extension e WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_available_extension_versions a WHERE a.name = e.extname "
     "AND a.version = e.extversion) ORDER BY 1";
@@ -94,6 +103,8 @@ class Validation {
     TRY(look_at_server());
     for (const auto& database : request_.databases) TRY(look_at(database));
     if (!request_.contents_known) note("tables and rows", CheckState::Unknown, "the backup does not say what stood in its databases");
+    if (!request_.contents_complete) note("record of the databases", CheckState::Unknown, "not everything could be looked at when the backup was taken");
+    for (const auto& table : request_.uncounted) note(fmt::format("count of {}", table), CheckState::Unknown, "it is configured to be counted, and the backup has no count of it");
     const auto names = TRY(server_->query(kDatabases));
     std::vector<std::string> all;
     for (const auto& row : names.rows) all.push_back(row.at(0).value_or(""));
@@ -157,6 +168,13 @@ class Validation {
     return Connection::open(options, request_.cancel);
   }
 
+  /// Rows that a policy hides would be missing silently: so it is an error.
+  Result<Connection> open_for_rows(const std::string& database) {
+    auto connection = TRY(open(database));
+    TRY(connection.execute("SET row_security = off"));
+    return connection;
+  }
+
   Status look_at_server() {
     const auto place = TRY(server_->query(
         "SELECT coalesce(host(inet_server_addr()), (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'unix_socket_directories')), coalesce(inet_server_port()::text, "
@@ -181,18 +199,18 @@ class Validation {
     return ok();
   }
 
-  /// A physical restore leaves the label of its backup; the origin never has it.
+  /// A physical restore leaves the label of its backup; the origin never has it. It keeps the time at which it was written, however long the server lives.
   Status look_at_label() {
     auto label = server_->query("SELECT pg_catalog.pg_read_file('backup_label.old', 0, 65536, true)");
     if (!label) {
       if (label.failure().code() == Errc::Cancelled) return std::move(label).failure();
-      note("origin", CheckState::Unknown, "whether the server was restored from this backup cannot be told by this role (pg_read_server_files)");
+      note("origin", CheckState::Unknown, "whether the server was restored from this backup cannot be told by this role (pg_read_file)");
       return ok();
     }
     const auto text = label->rows.at(0).at(0);
     if (text && *text == as_text(request_.root->backup_label)) {
       report_.is_restored = true;
-      note("origin", CheckState::Ok, fmt::format("restored from {}", request_.root->name));
+      TRY(date_restore());
     } else if (text) {
       differ("origin", fmt::format("the server was restored from another backup than {}", request_.root->name));
     } else {
@@ -201,32 +219,65 @@ class Validation {
     return ok();
   }
 
-  /// A dump leaves nothing behind, but its databases are younger than it is.
-  Status look_at_loaded() {
-    for (const auto& database : request_.databases) {
-      auto made = server_->query("SELECT (pg_catalog.pg_stat_file('base/' || oid || '/PG_VERSION', true)).modification > $2::timestamptz FROM pg_catalog.pg_database WHERE datname = $1",
-                                 {database.name, format_rfc3339(request_.root->started)});
-      const auto name = fmt::format("origin of {}", database.name);
-      if (!made || made->rows.empty() || !made->rows[0][0]) {
-        if (!made && made.failure().code() == Errc::Cancelled) return std::move(made).failure();
-        note(name, CheckState::Unknown, made && made->rows.empty() ? "there is no such database" : "when the database was made cannot be told by this role, or it is not in the default tablespace");
-        continue;
-      }
-      const bool younger = made->rows[0][0] == "t";
-      note(name, younger ? CheckState::Ok : CheckState::Warning, younger ? fmt::format("made after {} was begun", request_.root->name)
-                                                                        : fmt::format("older than {}: it may be the origin itself", request_.root->name));
-      report_.is_restored = younger && (report_.is_restored || &database == &request_.databases.front());
-      if (!younger) return ok();
+  Status date_restore() {
+    auto dated = server_->query(
+        "SELECT extract(epoch FROM modification)::bigint::text, (extract(epoch FROM pg_catalog.clock_timestamp() - modification) * 1000000)::bigint::text "
+        "FROM pg_catalog.pg_stat_file('backup_label.old')");
+    if (!dated && dated.failure().code() == Errc::Cancelled) return std::move(dated).failure();
+    const auto when = dated && !dated->rows.empty() ? number<std::int64_t>(dated->rows[0][0]) : std::nullopt;
+    const auto age = when ? number<std::int64_t>(dated->rows[0][1]) : std::nullopt;
+    if (!when || !age) {
+      report_.unproven = "when it was restored cannot be told by this role (pg_stat_file)";
+      note("origin", CheckState::Unknown, fmt::format("restored from {}, but {}", request_.root->name, report_.unproven));
+      return ok();
     }
+    note_restored("origin", TimePoint(std::chrono::seconds(*when)), std::chrono::microseconds(*age), fmt::format("restored from {}", request_.root->name));
     return ok();
   }
 
-  /// From the server's start to its new timeline, if it has run since; nothing more exact outlives recovery than that.
+  void note_restored(std::string title, TimePoint when, std::chrono::microseconds age, const std::string& what) {
+    if (!report_.restored || when < *report_.restored) report_.restored = when;
+    const auto why = too_old_to_prove(age);
+    if (!why.empty()) report_.unproven = why;
+    note(std::move(title), why.empty() ? CheckState::Ok : CheckState::Warning, fmt::format("{}, {}{}{}", what, format_rfc3339(when), why.empty() ? "" : ": ", why));
+  }
+
+  /// A dump leaves nothing behind, but its databases are younger than it is: every one of them.
+  Status look_at_loaded() {
+    std::size_t younger = 0;
+    for (const auto& database : request_.databases) {
+      auto made = server_->query(
+          "SELECT (s.modification > $2::timestamptz)::text, extract(epoch FROM s.modification)::bigint::text, (extract(epoch FROM pg_catalog.clock_timestamp() - s.modification) * 1000000)::bigint::text "
+          "FROM pg_catalog.pg_database d, LATERAL pg_catalog.pg_stat_file('base/' || d.oid || '/PG_VERSION', true) s WHERE d.datname = $1",
+          {database.name, format_rfc3339(request_.root->started)});
+      const auto name = fmt::format("origin of {}", database.name);
+      if (!made && made.failure().code() == Errc::Cancelled) return std::move(made).failure();
+      const auto when = made && !made->rows.empty() ? number<std::int64_t>(made->rows[0][1]) : std::nullopt;
+      const auto age = when ? number<std::int64_t>(made->rows[0][2]) : std::nullopt;
+      if (!when || !age) {
+        note(name, CheckState::Unknown, made && made->rows.empty() ? "there is no such database" : "when the database was made cannot be told by this role, or it is not in the default tablespace");
+      } else if (made->rows[0][0] == "true") {
+        ++younger;
+        note_restored(name, TimePoint(std::chrono::seconds(*when)), std::chrono::microseconds(*age), fmt::format("made after {} was begun", request_.root->name));
+      } else {
+        note(name, CheckState::Warning, fmt::format("older than {}: it may be the origin itself", request_.root->name));
+      }
+    }
+    report_.is_restored = younger == request_.databases.size() && younger > 0;
+    return ok();
+  }
+
+  /// From the server's start to its new timeline, if it has run since; nothing more exact outlives recovery than that. Not where recovery may have waited (for somebody who
+  /// resumed it, or for WAL that was still being written) or had begun under an earlier start: then there is no measure.
   void measure_replay() {
-    auto row = server_->query(
-        "SELECT w.name, (extract(epoch FROM w.modification - pg_catalog.pg_postmaster_start_time()) * 1000)::bigint::text, pg_catalog.pg_read_file('pg_wal/' || w.name, 0, 1048576, true) "
-        "FROM pg_catalog.pg_ls_waldir() w WHERE w.name ~ '^[0-9A-F]{8}\\.history$' ORDER BY 1 DESC LIMIT 1");
-    if (!row || row->rows.empty()) return;
+    auto row = server_->query(fmt::format(
+        "SELECT w.name, (extract(epoch FROM w.modification - pg_catalog.pg_postmaster_start_time()) * 1000)::bigint::text, pg_catalog.pg_read_file('pg_wal/' || w.name, 0, 1048576, true), "
+        "((SELECT setting FROM pg_catalog.pg_settings WHERE name = 'recovery_target_action') = 'pause' AND EXISTS (SELECT 1 FROM pg_catalog.pg_settings WHERE setting <> '' AND name IN "
+        "('recovery_target', 'recovery_target_lsn', 'recovery_target_name', 'recovery_target_time', 'recovery_target_xid')) "
+        "OR (pg_catalog.pg_stat_file('backup_label.old')).change < pg_catalog.date_trunc('second', pg_catalog.pg_postmaster_start_time() - interval '{}') "
+        "OR coalesce(pg_catalog.pg_last_xact_replay_timestamp() > pg_catalog.pg_postmaster_start_time(), false))::text "
+        "FROM pg_catalog.pg_ls_waldir() w WHERE w.name ~ '^[0-9A-F]{{8}}\\.history$' ORDER BY 1 DESC LIMIT 1", kFileClockLag));
+    if (!row || row->rows.empty() || row->rows[0][3] != "false") return;
     const auto milliseconds = number<std::int64_t>(row->rows[0][1]);
     const auto timeline = postgres::parse_history_file_name(row->rows[0][0].value_or(""));
     if (!milliseconds || *milliseconds <= -1000 || !timeline || !row->rows[0][2]) return;
@@ -237,82 +288,107 @@ class Validation {
     if (end > start) report_.replay = policy::Measure{end - start, std::chrono::milliseconds(*milliseconds + 1000)};
   }
 
+  struct There {
+    std::int64_t estimate = -1;
+  };
+  using Tables = std::map<std::pair<std::string, std::string>, There>;
+
   Status look_at(const ExpectedDatabase& database) {
-    const auto title = fmt::format("database {}", database.name);
-    auto opened = open(database.name);
+    auto opened = open_for_rows(database.name);
     if (!opened) {
       if (opened.failure().code() == Errc::Cancelled) return std::move(opened).failure();
-      refuse(title, opened.failure().describe());
+      refuse(fmt::format("database {}", database.name), opened.failure().describe());
+      return ok();
+    }
+    if (!database.known) {
+      for (const auto* what : {"tables", "rows"}) note(fmt::format("{} of {}", what, database.name), CheckState::Unknown, "the database could not be looked into when it was backed up");
       return ok();
     }
     auto connection = std::move(*opened);
     const auto rows = TRY(connection.query(kTables));
-    struct There {
-      std::int64_t estimate = -1;
-      bool ordinary = true;
-    };
-    std::map<std::pair<std::string, std::string>, There> there;
-    for (const auto& row : rows.rows)
-      there[{row.at(0).value_or(""), row.at(1).value_or("")}] = {number<std::int64_t>(row.at(2)).value_or(-1), row.at(3) != "p"};
+    Tables there;
+    std::size_t kept = 0;  // those that both sides count: unlogged ones are not in the record of a data directory, and an extension's are not in a dump
+    std::vector<std::string> surplus;
+    for (const auto& row : rows.rows) {
+      const auto schema = row.at(0).value_or(""), name = row.at(1).value_or("");
+      there[{schema, name}] = {number<std::int64_t>(row.at(2)).value_or(-1)};
+      const bool owned = row.at(4) == "true";
+      kept += (database.exact ? !owned : row.at(3) == "p") ? 1U : 0U;
+      if (database.exact && !owned && std::ranges::none_of(database.listed, [&](const auto& table) { return table.schema == schema && table.name == name; }))
+        surplus.push_back(quoted_names({schema, name}));
+    }
+    note_tables(database, there, kept, surplus);
+    return compare(connection, database, there);
+  }
 
+  void note_tables(const ExpectedDatabase& database, const Tables& there, std::size_t kept, const std::vector<std::string>& surplus) {
     std::vector<std::string> missing;
     for (const auto& table : database.listed)
       if (!there.contains({table.schema, table.name})) missing.push_back(quoted_names({table.schema, table.name}));
-    const auto count = fmt::format("{} tables, {} in the backup", there.size(), database.tables);
+    const auto title = fmt::format("tables of {}", database.name), count = fmt::format("{} tables, {} in the backup", kept, database.tables);
+    const auto more = surplus.empty() ? "" : fmt::format("; made since then, as the backup has none of that name: {}", some_of(surplus));
     if (!missing.empty() && database.exact) {
-      differ(fmt::format("tables of {}", database.name), fmt::format("{}; missing: {}", count, some_of(missing)));
+      differ(title, fmt::format("{}; missing: {}{}", count, some_of(missing), more));
     } else if (!missing.empty()) {
-      note(fmt::format("tables of {}", database.name), CheckState::Warning, fmt::format("{}; dropped since then, or missing: {}", count, some_of(missing)));
+      note(title, CheckState::Warning, fmt::format("{}; dropped since then, or missing: {}", count, some_of(missing)));
+    } else if (!surplus.empty()) {
+      note(title, CheckState::Warning, count + more);
     } else {
       // Tables may have been made and dropped since a physical backup; of a dump every one was looked for by name.
-      note(fmt::format("tables of {}", database.name), !database.exact && there.size() < database.tables ? CheckState::Warning : CheckState::Ok, count);
+      note(title, !database.exact && kept < database.tables ? CheckState::Warning : CheckState::Ok, count);
     }
-    std::vector<Check> worse;
-    std::size_t equal = 0, uncounted = 0;
+  }
+
+  Status compare(Connection& connection, const ExpectedDatabase& database, const Tables& there) {
+    std::vector<std::string> failed, warned, unseen;
+    std::size_t counted = 0, estimated = 0;
+    // Those of which nothing is known; the record names no more than the largest.
+    std::size_t unknown = !database.exact && database.tables > database.listed.size() ? database.tables - database.listed.size() : 0;
     for (const auto& table : database.listed) {
       const auto found = there.find({table.schema, table.name});
       if (found == there.end()) continue;
       if (request_.cancel != nullptr) TRY(request_.cancel->check());
-      std::optional<std::uint64_t> counted;
+      std::optional<std::uint64_t> rows;
       const auto name = quoted_names({table.schema, table.name});
       if (table.rows) {
         auto value = connection.value(fmt::format("SELECT count(*) FROM {}{}", database.exact ? "ONLY " : "", name));
         if (!value) {
-          if (value.failure().code() == Errc::Cancelled) return std::move(value).failure();
-          worse.push_back({name, CheckState::Failed, fmt::format("{}: {}", name, value.failure().describe())});
+          if (value.failure().code() == Errc::Cancelled || !connection.alive()) return std::move(value).failure();
+          (postgres::sqlstate_of(value.failure()) == kDenied ? unseen : failed).push_back(fmt::format("{}: {}", name, value.failure().describe()));
           continue;
         }
-        counted = number<std::uint64_t>(*value);
-      } else if (database.exact || !table.estimate) {
-        ++uncounted;
-        continue;
+        rows = number<std::uint64_t>(*value);
       }
-      auto check = compare_rows(name, table, database.exact, counted, found->second.estimate);
-      if (check.state == CheckState::Ok) {
-        ++equal;
-      } else {
-        worse.push_back(std::move(check));
+      const auto check = compare_rows(name, table, database.exact, rows, found->second.estimate);
+      switch (check.state) {
+        case CheckState::Ok: ++(table.rows ? counted : estimated); break;
+        case CheckState::Unknown: ++unknown; break;
+        case CheckState::Warning: warned.push_back(check.detail); break;
+        case CheckState::Failed: failed.push_back(check.detail); break;
       }
     }
-    const auto title_rows = fmt::format("rows of {}", database.name);
-    std::vector<std::string> failed, warned;
-    for (const auto& check : worse) (check.state == CheckState::Failed ? failed : warned).push_back(check.detail);
-    if (!failed.empty()) differ(title_rows, some_of(failed));
-    if (!warned.empty()) note(title_rows, CheckState::Warning, some_of(warned));
-    if (worse.empty() && equal > 0)
-      note(title_rows, CheckState::Ok,
-           fmt::format("{} tables {}{}", equal, database.exact ? "have as many rows as were dumped" : "fit what was recorded: counted ones have not shrunk, the others are as large as estimated then",
-                       uncounted != 0 ? fmt::format("; {} were not counted in the backup", uncounted) : ""));
-    if (worse.empty() && equal == 0 && !database.listed.empty()) note(title_rows, CheckState::Unknown, "the backup knows the rows of none");
+    const auto title = fmt::format("rows of {}", database.name);
+    if (!failed.empty()) differ(title, some_of(failed));
+    if (!warned.empty()) note(title, CheckState::Warning, some_of(warned));
+    if (!unseen.empty()) note(failed.empty() && warned.empty() ? title : title + ", not seen", CheckState::Unknown, fmt::format("this role may not see all rows: {}", some_of(unseen)));
+    if (!failed.empty() || !warned.empty() || !unseen.empty() || database.tables == 0) return ok();
+    const auto rest = unknown == 0 ? "" : fmt::format("; of {} the backup does not say, or has an estimate that says nothing", unknown);
+    if (counted + estimated == 0) {
+      note(title, CheckState::Unknown, fmt::format("none was compared{}", rest));
+    } else if (database.exact) {
+      note(title, CheckState::Ok, fmt::format("{} tables have as many rows as were dumped{}", counted, rest));
+    } else {
+      note(title, CheckState::Ok, fmt::format("{} tables were counted and have not shrunk, {} are about as large as estimated when the backup began{}", counted, estimated, rest));
+    }
     return ok();
   }
 
   /// Of every database: newest moments, collations, extensions.
   Status look_at_schemas(const std::vector<std::string>& databases) {
-    std::vector<std::string> collations, extensions;
+    std::vector<std::string> collations, undated, extensions;
     std::set<std::string> unseen(request_.newest.begin(), request_.newest.end());
     for (const auto& database : databases) {
-      auto opened = open(database);
+      auto opened = open_for_rows(database);
       if (!opened) {
         if (opened.failure().code() == Errc::Cancelled) return std::move(opened).failure();
         note(fmt::format("database {}", database), CheckState::Unknown, opened.failure().describe());
@@ -326,14 +402,28 @@ class Validation {
         return ok();
       };
       TRY(add(kOtherCollations, collations));
-      if (connection.version().major >= 15) TRY(add(kOtherDatabaseCollation, collations));
+      TRY(add(kUndatedCollations, undated));
+      const auto rows = TRY(connection.query(connection.version().major >= 15 ? kDefaultCollation : kDefaultCollationBefore15));
+      const auto& own = rows.rows.at(0);
+      const auto check = judge_default_collation({own.at(0).value_or(""), own.at(1).value_or(""), own.at(2), own.at(3)}, libc_of_origin());
+      if (check.state == CheckState::Warning) collations.push_back(fmt::format("database {}: {}", database, check.detail));
+      if (check.state == CheckState::Unknown) undated.push_back(fmt::format("database {}: {}", database, check.detail));
       TRY(add(kLostExtensions, extensions));
     }
     for (const auto& column : unseen) note(fmt::format("newest {}", column), CheckState::Warning, "no table has this column");
     note("collations", collations.empty() ? CheckState::Ok : CheckState::Warning,
-         collations.empty() ? "their versions are those that were recorded" : fmt::format("sorted otherwise here than where they were used: REINDEX what depends on them: {}", some_of(collations)));
+         collations.empty() ? "none has another version than was recorded" : fmt::format("sorted otherwise here than where they were used: REINDEX what depends on them: {}", some_of(collations)));
+    // What was loaded from a dump was sorted here.
+    if (!undated.empty() && request_.root->type != repository::BackupType::Logical)
+      note("collations without a version", CheckState::Unknown, fmt::format("whether they sort here as they did is not known: {}", some_of(undated)));
     note("extensions", extensions.empty() ? CheckState::Ok : CheckState::Warning, extensions.empty() ? "those that are used are installed" : fmt::format("not installed here: {}", some_of(extensions)));
     return ok();
+  }
+
+  std::string libc_of_origin() const {
+    for (const auto& [name, value] : request_.root->settings)
+      if (name == "libc_version") return value;
+    return {};
   }
 
   Status look_at_moments(Connection& connection, const std::string& database, std::set<std::string>& unseen) {
@@ -401,7 +491,7 @@ class Validation {
       const auto status = TRY(child->wait());
       const auto text = logical::one_line(said + child->errors());
       if (status == 0) {
-        note(title, CheckState::Ok, "tables and indexes fit");
+        note(title, CheckState::Ok, "tables, and the B-tree indexes on them, are sound and fit; it looks at no others");
       } else if (status == kAmcheckFound) {
         differ(title, text);
       } else {
@@ -425,8 +515,10 @@ class Validation {
       refuse("login of the application", who.failure().describe());
       return ok();
     }
-    // The same server, not the one that the application uses otherwise.
-    const auto identity = [](Connection& c) { return c.value("SELECT pg_catalog.pg_postmaster_start_time()::text || ' ' || current_setting('port')"); };
+    // The same server, not the one that the application uses otherwise. A time as text would depend on the time zone of each role.
+    const auto identity = [](Connection& c) {
+      return c.value("SELECT (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint::text || ' ' || current_setting('port')");
+    };
     const auto here = TRY(identity(*server_)), there = TRY(identity(*connection));
     if (here != there) {
       refuse("login of the application", fmt::format("{}, but on another server than the one that is validated", *who));
@@ -465,19 +557,6 @@ class Validation {
 
 std::size_t ValidationReport::count(CheckState state) const {
   return static_cast<std::size_t>(std::ranges::count(checks, state, &Check::state));
-}
-
-Check compare_rows(const std::string& table, const ExpectedTable& expected, bool exact, std::optional<std::uint64_t> rows, std::int64_t estimate) {
-  if (expected.rows && rows) {
-    const bool fits = exact ? *rows == *expected.rows : *rows >= *expected.rows;
-    return {table, fits ? CheckState::Ok : CheckState::Failed,
-            fmt::format("{}: {} rows, {} {}", table, *rows, *expected.rows, exact ? "were dumped" : "when the backup began, and the table only grows")};
-  }
-  const auto before = expected.estimate.value_or(-1);
-  if (before < kEstimateMin) return {table, CheckState::Ok, ""};
-  const auto now = static_cast<double>(std::max<std::int64_t>(estimate, 0)), then = static_cast<double>(before);
-  const bool near = now * kEstimateFactor >= then && now <= then * kEstimateFactor;
-  return {table, near ? CheckState::Ok : CheckState::Warning, fmt::format("{}: about {} rows, about {} when the backup began", table, std::max<std::int64_t>(estimate, 0), before)};
 }
 
 Result<ValidationReport> validate(const ValidationRequest& request) { return Validation(request).run(); }

@@ -39,6 +39,9 @@ Json validation_json(const ValidationReport& report) {
           {"took_s", seconds(report.took)},
           {"moment", report.moment ? Json(format_rfc3339(*report.moment)) : Json(nullptr)},
           {"restored_from_it", report.is_restored},
+          {"restored", report.restored ? Json(format_rfc3339(*report.restored)) : Json(nullptr)},
+          {"proven", report.proves()},
+          {"unproven", report.unproven.empty() ? Json(nullptr) : Json(report.unproven)},
           {"replay", std::move(replay)},
           {"checks", std::move(checks)},
           {"timings", std::move(timings)}};
@@ -57,8 +60,9 @@ std::string validation_page(const ValidationReport& report, const std::string& c
   fact("Validated", fmt::format("{}, took {}", format_rfc3339(report.started), human(report.took)));
   fact("Last transaction that was replayed", report.moment ? format_rfc3339(*report.moment) : "not known");
   if (report.replay) fact("WAL replayed", fmt::format("{} in {}", human(ByteCount(report.replay->bytes)), human(report.replay->took)));
-  fact("Restored from this backup", report.is_restored ? "yes" : "not shown");
-  fact("Checks", fmt::format("{} ok, {} warnings, {} failed, {} unknown", report.count(policy::CheckState::Ok), report.count(policy::CheckState::Warning),
+  fact("Restored from this backup", !report.is_restored ? "not shown" : report.restored ? format_rfc3339(*report.restored) : "yes");
+  fact("Proof of a restore", report.proves() ? "yes" : report.passed() && report.is_restored ? report.unproven : "no");
+  fact("Checks", fmt::format("{} ok, {} warnings, {} failed, {} not made (unknown)", report.count(policy::CheckState::Ok), report.count(policy::CheckState::Warning),
                              report.count(policy::CheckState::Failed), report.count(policy::CheckState::Unknown)));
   page += "</table>\n<h2>Checks</h2>\n<table>\n<thead><tr><th scope=\"col\">State</th><th scope=\"col\">Check</th><th scope=\"col\">What was found</th></tr></thead>\n<tbody>\n";
   for (const auto& check : report.checks) {

@@ -2,6 +2,7 @@
 import html.parser
 import json
 import os
+import time
 
 import psycopg2
 import pytest
@@ -47,11 +48,11 @@ def shop_of(make, version=None, extra=QUERY):
     return cluster, tool
 
 
-def configure(tool, cluster, extra=QUERY, login=None, **validation):
+def configure(tool, cluster, extra=QUERY, login=None, count=("shop:public.transactions",), **validation):
     """Tables have to stand behind the cluster's own."""
     tool.clusters = {}
     tool.add(cluster, bin_directory=cluster.bin).write()
-    text = tool.config.read_text() + "[cluster.main.validation]\ncount = [\"shop:public.transactions\"]\n"
+    text = tool.config.read_text() + f"[cluster.main.validation]\ncount = {json.dumps(list(count))}\n"
     text += f"login = {json.dumps(login)}\n" if login else ""
     text += "".join(f"{key} = {json.dumps(value)}\n" for key, value in validation.items())
     tool.write(text + extra)
@@ -65,6 +66,10 @@ def restored(make, tool, *arguments, version=None):
 
 def validate(tool, server, *arguments, code=0, **keywords):
     return tool.run("validate", "--connection", server.connection, *arguments, "--json", code=code, **keywords).json
+
+
+def last_proof(tool):
+    return tool.run("status", "--json", code=None).json["clusters"][0]["last_proof"]
 
 
 def named(answer, name):
@@ -95,11 +100,156 @@ def test_a_restored_server_is_proven_and_status_says_so(make, version):
     newest = named(answer, 'newest "public"."transactions"."created_at" in shop')
     assert newest["detail"].startswith("2026-01-01 00:50:00")
     assert answer["replay"]["bytes"] > 0 and answer["replay"]["took_s"] > 0
-    proof = tool.run("status", "--json", code=None).json["clusters"][0]["last_proof"]
-    assert proof["backup"] == answer["backup"] and proof["checks"] == len(answer["checks"])
-    assert "last proven restore: " + answer["backup"] in tool.run("status", code=None).out
+    assert "collations without a version" not in states and "record of the databases" not in states
+    proof = last_proof(tool)
+    unknown = [check for check in answer["checks"] if check["state"] == "unknown"]
+    assert unknown, "amcheck is in one database only, there is no baseline"
+    assert proof["backup"] == answer["backup"] and answer["proven"] and answer["unproven"] is None
+    assert proof["checks"] == len(answer["checks"]) - len(unknown) and proof["not_made"] == len(unknown), "what was not looked at is no check"
+    assert proof["restored"] == answer["restored"] and proof["restored"][:19] <= proof["time"][:19]
+    said = tool.run("status", code=None).out
+    assert "last proven restore: " + answer["backup"] in said and f"({proof['checks']} checks, {len(unknown)} not made)" in said
     # How fast WAL was replayed is known from here on.
     assert tool.run("plan", "--json").json["time"]["replays_measured"] == 1
+
+
+def test_one_restore_is_proven_once_however_often_one_looks(make, shop):
+    cluster, tool = shop
+    server = restored(make, tool)
+    first = validate(tool, server, "--no-amcheck")
+    assert first["proven"] and len(audits(tool, "restore validated")) == 1
+    again = validate(tool, server, "--no-amcheck")
+    assert again["ok"] and again["restored_from_it"] and not again["proven"] and "already" in again["unproven"]
+    assert len(audits(tool, "restore validated")) == 1
+    # Who sees more says so, of the same restore; its replay is one measure.
+    server.sql("alter role app login")
+    configure(tool, cluster, login=f"host={server.sockets} port=5432 user=app dbname=shop")
+    more = validate(tool, server, "--no-amcheck")
+    assert more["proven"] and more["restored"] == first["restored"]
+    assert len(audits(tool, "restore validated")) == 2 and last_proof(tool)["checks"] > len([c for c in first["checks"] if c["state"] != "unknown"])
+    assert tool.run("plan", "--json").json["time"]["replays_measured"] == 1
+    # Another restore of the same backup is another proof.
+    wait_until(lambda: time.time() > (server.data / "backup_label.old").stat().st_mtime + 1.1, "the next second, as files are dated")
+    configure(tool, cluster)
+    assert validate(tool, restored(make, tool), "--no-amcheck")["proven"]
+
+
+def test_a_restore_of_long_ago_is_not_proven_by_the_server_that_came_of_it(make, shop):
+    """A production server that was restored once keeps backup_label.old for good."""
+    _, tool = shop
+    server = restored(make, tool)
+    label = server.data / "backup_label.old"
+    now = time.time()
+    for age, word in ((8 * 86400, "7 days"), (400 * 86400, "7 days"), (-7200, "clock")):
+        os.utime(label, (now - age, now - age))
+        answer = validate(tool, server, "--no-amcheck")
+        assert answer["ok"] and answer["restored_from_it"] and not answer["proven"]
+        assert word in answer["unproven"] and named(answer, "origin")["state"] == "warning"
+        assert not audits(tool, "restore validated") and last_proof(tool) is None
+    os.utime(label, (now - 6 * 86400, now - 6 * 86400))
+    assert validate(tool, server, "--no-amcheck")["proven"]
+    assert "6 d" in next(line for line in tool.run("status", code=None).out.splitlines() if "last proven restore" in line), "the age is the restore's"
+    # An older restore that is looked at later is not the last one.
+    os.utime(label, (now - 6.5 * 86400, now - 6.5 * 86400))
+    before = last_proof(tool)
+    assert validate(tool, server, "--no-amcheck")["proven"] and last_proof(tool)["restored"] == before["restored"]
+
+
+def test_what_could_not_be_looked_at_when_the_backup_was_taken_is_not_there(make):
+    cluster, tool = make.pair(rows=10)
+    make_shop(cluster)
+    cluster.sql("create database shut")
+    cluster.sql("create extension file_fdw; create server files foreign data wrapper file_fdw; create table parted (id int) partition by range (id); "
+                "create table parted_1 partition of parted for values from (0) to (10); "
+                "create foreign table parted_2 partition of parted for values from (10) to (20) server files options (filename '/nonexistent/pgmint')", database="shop")
+    hba = cluster.data / "pg_hba.conf"
+    usual = hba.read_text()
+    hba.write_text("local shut all reject\n" + usual)
+    cluster.reload()
+    wait_until(lambda: refused(cluster, "shut"), "the database is shut")
+    count = ["shop:public.transactions", "shop:public.parted"]
+    configure(tool, cluster, extra="", count=count)
+    backup = tool.backup()["name"]
+    configure(tool, cluster, extra="", count=[*count, "shop:public.app_users"])
+    answer = tool.run("restore", "--to", make.folder("checked") / "data", "--check-only", "--json").json
+    assert next(c for c in answer["checks"] if c["name"] == "extensions")["state"] == "unknown"
+    to = make.folder("target") / "data"
+    tool.restore(to)
+    (to / "pg_hba.conf").write_text(usual)
+    server = make.opened(to).start().wait_promoted()
+    server.sql("create table new_one (id int)", database="shut")
+    answer = validate(tool, server, "--no-amcheck")
+    assert answer["backup"] == backup and answer["ok"]
+    for name in ("record of the databases", "tables of shut", "rows of shut", 'count of "shop"."public"."parted"', 'count of "shop"."public"."app_users"'):
+        assert named(answer, name)["state"] == "unknown", name
+    assert named(answer, "tables of shop")["state"] == named(answer, "rows of shop")["state"] == "ok"
+    assert not [c for c in answer["checks"] if c["name"].startswith("count of") and "transactions" in c["name"]]
+    # A database that is not there is missed, whatever the backup knew of it.
+    server.sql("drop database shut")
+    assert named(validate(tool, server, "--no-amcheck", code=9), "database shut")["state"] == "failed"
+
+
+def refused(cluster, database):
+    try:
+        cluster.sql("select 1", database=database)
+    except psycopg2.OperationalError:
+        return True
+    return False
+
+
+def test_rows_that_the_role_may_not_see_are_unknown(make, shop):
+    _, tool = shop
+    server = restored(make, tool)
+    server.sql("create role looker login; grant select on app_users to looker", database="shop")
+    connection = server.connection.replace("user=postgres", "user=looker")
+
+    def look(code=0):
+        return tool.run("validate", "--connection", connection, "--backup", tool.names()[0], "--no-amcheck", "--json", code=code).json
+
+    def hidden(answer):
+        check = named(answer, "rows of shop")
+        return check["state"] == "unknown" and "transactions" in check["detail"]
+
+    configure(tool, make.clusters[0], extra="")
+    assert hidden(look()), "permission denied is no loss of rows"
+    # Row security: what a policy hides would be counted as lost, or, had all been hidden on the origin too, as well.
+    server.sql("grant select on transactions to looker; alter table transactions enable row level security; create policy few on transactions using (id < 10)", database="shop")
+    answer = look()
+    assert hidden(answer)
+    assert named(answer, 'newest "public"."transactions"."created_at" in shop')["state"] == "unknown", "the newest that may be seen is not the newest"
+    assert named(answer, "origin")["state"] == "unknown" and not answer["proven"]
+    server.sql("alter table transactions disable row level security", database="shop")
+    assert named(look(), "rows of shop")["state"] == "ok"
+    # Where the role may read the label, and not when it was written, the restore has no date.
+    server.sql("grant execute on function pg_read_file(text, bigint, bigint, boolean) to looker")
+    answer = look()
+    assert answer["restored_from_it"] and named(answer, "origin")["state"] == "unknown" and answer["restored"] is None
+    assert not answer["proven"] and "pg_stat_file" in answer["unproven"] and not audits(tool, "restore validated")
+    server.sql("grant execute on function pg_stat_file(text) to looker")
+    answer = look()
+    assert answer["proven"] and named(answer, "origin")["state"] == "ok" and len(audits(tool, "restore validated")) == 1
+    server.sql("delete from transactions where id = 5", database="shop")
+    assert named(look(8), "rows of shop")["state"] == "failed"
+
+
+def test_collations_without_a_version_are_unknown(make, shop):
+    _, tool = shop
+    server = restored(make, tool)
+    server.sql("set allow_system_table_mods = on; update pg_collation set collversion = null where collname = 'de-x-icu'", database="shop")
+    answer = validate(tool, server, "--no-amcheck")
+    check = named(answer, "collations without a version")
+    assert check["state"] == "unknown" and "de-x-icu in shop" in check["detail"]
+    server.sql("set allow_system_table_mods = on; update pg_collation set collversion = '1' where collname = 'de-x-icu'", database="shop")
+    answer = validate(tool, server, "--no-amcheck")
+    assert named(answer, "collations")["state"] == "warning" and "de-x-icu" in named(answer, "collations")["detail"]
+    assert "collations without a version" not in {c["name"] for c in answer["checks"]}
+    if server.version < 15:
+        return
+    # The default of a database, of which the catalog says nothing.
+    server.sql("create database german locale_provider icu icu_locale 'de' template template0")
+    server.sql("update pg_database set datcollversion = null where datname = 'german'")
+    check = named(validate(tool, server, "--no-amcheck"), "collations without a version")
+    assert check["state"] == "unknown" and "database german" in check["detail"]
 
 
 def test_rows_that_were_lost_are_found(make, shop):
@@ -164,6 +314,9 @@ def test_the_application_that_cannot_log_in_is_found(make, shop):
     answer = validate(tool, server, code=9)
     check = named(answer, "login of the application")
     assert check["state"] == "failed" and "app" in check["detail"]
+    # The same server, in whatever time zone the role lives.
+    server.sql("alter role app login; alter role app set timezone = 'Asia/Tokyo'; alter role app set datestyle = 'German'")
+    assert named(validate(tool, server, "--no-amcheck"), "login of the application")["state"] == "ok"
     # A login that leads to the origin says nothing of the restored server.
     configure(tool, cluster, login=f"host={cluster.sockets} port=5432 user=app dbname=shop")
     answer = validate(tool, server, code=9)
@@ -235,10 +388,38 @@ def test_a_restored_dump_is_held_against_the_rows_that_were_dumped(make, version
     assert answer["ok"] and answer["restored_from_it"]
     assert named(answer, "rows of copy")["state"] == named(answer, "tables of copy")["state"] == "ok"
     assert not validate(tool, cluster, "--backup", name, "--db", "shop", "--from-db", "shop")["restored_from_it"], "the origin"
-    cluster.sql("insert into app_users values ('one more')", database="copy")
+    cluster.sql("create table more (id int); create extension if not exists pg_stat_statements", database="copy")
+    surplus = named(validate(tool, cluster, *arguments), "tables of copy")
+    assert surplus["state"] == "warning" and '"public"."more"' in surplus["detail"] and "app_users" not in surplus["detail"]
+    cluster.sql("drop table more; insert into app_users values ('one more')", database="copy")
     assert named(validate(tool, cluster, *arguments, code=8), "rows of copy")["state"] == "failed"
     cluster.sql("drop table app_users", database="copy")
     assert "app_users" in named(validate(tool, cluster, *arguments, code=8), "tables of copy")["detail"]
+
+
+def test_a_dump_of_several_databases_is_proven_by_all_of_them(make):
+    cluster = make.cluster("main")
+    make_shop(cluster)
+    cluster.sql("create database first")
+    tool = make.pgmint()
+    tool.add(cluster, bin_directory=cluster.bin).write()
+    tool.init()
+    dump = tool.run("backup", "--type", "logical", "--database", "first", "--database", "shop", "--json").json
+    there = make.cluster("there")
+    there.sql("create role app login")
+    wait_until(lambda: there.one("select clock_timestamp() > date_trunc('second', %s::timestamptz) + interval '1 s'", dump["started"]), "the next second")
+    for name in ("first", "shop"):
+        tool.run("restore-db", "--host", there.sockets, "--user", "postgres", "--db", name, "--backup", dump["name"])
+    # When a database was made cannot be told in another tablespace: one that is known does not speak for it.
+    place = make.folder("space")
+    there.sql(f"create tablespace other location '{place}'")
+    there.sql("alter database shop set tablespace other")
+    answer = validate(tool, there, "--backup", dump["name"], "--no-amcheck")
+    assert named(answer, "origin of first")["state"] == "ok" and named(answer, "origin of shop")["state"] == "unknown"
+    assert answer["ok"] and not answer["restored_from_it"] and not answer["proven"] and not audits(tool, "restore validated")
+    there.sql("alter database shop set tablespace pg_default")
+    answer = validate(tool, there, "--backup", dump["name"], "--no-amcheck")
+    assert answer["restored_from_it"] and answer["proven"] and audits(tool, "restore validated")
 
 
 class Page(html.parser.HTMLParser):
@@ -296,6 +477,26 @@ def test_a_paused_restore_can_be_looked_at(make, shop):
     server = make.opened(to).start()
     answer = validate(tool, server)
     assert answer["ok"] and "recovery" in named(answer, "server")["detail"] and answer["replay"] is None
+
+
+    # The time in which nobody resumed it is no replay.
+    server.sql("select pg_wal_replay_resume()")
+    server.wait_promoted()
+    answer = validate(tool, server, "--no-amcheck")
+    assert answer["ok"] and "recovery" not in named(answer, "server")["detail"] and answer["replay"] is None
+
+
+def test_a_recovery_that_went_on_after_a_stop_is_no_measure(make, shop):
+    _, tool = shop
+    to = make.folder("target") / "data"
+    tool.restore(to, "--immediate", "--action", "pause")
+    server = make.opened(to).start()
+    wait_until(lambda: server.one("select pg_is_wal_replay_paused()"), "recovery has begun")
+    server.stop()
+    wait_until(lambda: time.time() > (to / "backup_label.old").stat().st_ctime + 1.1, "the next second, as files are dated")
+    server.start(recovery_target_action="promote").wait_promoted()
+    answer = validate(tool, server, "--no-amcheck")
+    assert answer["ok"] and answer["restored_from_it"] and answer["replay"] is None
 
 
 def test_check_only_shows_every_check_and_writes_nothing(make, shop):
