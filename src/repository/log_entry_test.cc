@@ -67,8 +67,8 @@ TEST(LogContent, AHoldWithAnEndIsWrittenAsTheFormatSays) {
     if (has_end) hold.until = TimePoint(std::chrono::microseconds(0x0102030405060708));
     entry.content = hold;
     const auto body = encode_body(entry);
-    const std::string end = has_end ? "05080807060504030201" : "";
-    EXPECT_NE(to_hex(body).find("0303746178" + end), std::string::npos) << to_hex(body);
+    const std::string end = has_end ? "05080807060504030201" : "";  // behind 4, the command, which is empty
+    EXPECT_NE(to_hex(body).find("03037461780400" + end), std::string::npos) << to_hex(body);
     LogEntry parsed;
     ASSERT_TRUE(parse_body(body, parsed));
     EXPECT_EQ(std::get<HoldEntry>(parsed.content).until, hold.until);
