@@ -26,15 +26,15 @@ class Round {
         notifier_({*transport_, system_clock(), read_secret_file, &context.cancel()}) {}
 
   Result<AlertRound> run() {
-    std::vector<std::string> damaged;
-    book_ = store_.load(&damaged);
+    std::vector<std::string> unreadable;
+    book_ = store_.load(&unreadable);
     std::vector<service::ChannelRules> rules;
     for (const auto* channel : channels_) rules.push_back(channel->rules);
     book_.keep_channels(rules);
     look_ = TRY(look_at_everything(context_));
-    for (const auto& file : damaged)
-      look_.findings.push_back({"", "state-unreadable", "alerts", service::Severity::Warning, fmt::format("{} was damaged: what is wrong is told anew", file), "pgmint alert list"});
-    for (const auto* channel : channels_) round_.channels.push_back({channel->rules.name, 0, std::nullopt, false});
+    for (const auto& what : unreadable)
+      look_.findings.push_back({"", "state-unreadable", "alerts", service::Severity::Warning, fmt::format("{}: what is wrong is told anew", what), "pgmint alert list"});
+    for (const auto* channel : channels_) round_.channels.push_back({channel->rules.name, 0, std::nullopt, false, {}});
     see();
     TRY(tell());
     // What the others have to tell of a channel that failed just now.
@@ -80,11 +80,18 @@ class Round {
     const bool was_failing = known != book_.channels().end() && known->second.failing_since;
     // One that failed has something to say even when nothing is due any more: that it works.
     if (items.empty() && !was_failing) return ok();
+    if (book_.waits(channel.rules.name, items, now)) {
+      outcome.waiting = known->second.error;
+      return ok();
+    }
     if (kept_ == AlertStore::Kept::Nowhere && !service::may_tell_without_memory(now)) {
       outcome.held_back = true;
       return ok();
     }
-    const service::Notification notification{service::new_notification_id(system_random()), host_name(), now, false, items, book_.open().size()};
+    // Of a message that may have arrived all the same the receiver drops the second.
+    auto id = book_.pending_id(channel.rules.name, items);
+    if (id.empty()) id = service::new_notification_id(system_random());
+    const service::Notification notification{id, host_name(), now, false, items, book_.open().size()};
     auto sent = notifier_.deliver(channel, notification);
     if (!sent && sent.error().code() == Errc::Cancelled) return sent;
     if (sent) {
@@ -92,7 +99,7 @@ class Round {
       book_.delivered(channel.rules, items, system_clock().now());
     } else {
       outcome.failure = sent.error();
-      book_.undelivered(channel.rules.name, redact(sent.error().describe()), system_clock().now());
+      book_.undelivered(channel.rules.name, redact(sent.error().describe()), system_clock().now(), id, items);
     }
     // After each: what comes next may take its time, or be killed.
     kept_ = store_.save(book_, nullptr);

@@ -13,6 +13,8 @@ struct ChannelOutcome {
   std::size_t told = 0;  ///< problems in its message; 0: there was nothing to tell
   std::optional<Error> failure;
   bool held_back = false;  ///< nothing can be remembered: it waits for its hour
+  /// It failed, and is tried again later: how it failed. There is something to tell.
+  std::optional<std::string> waiting;
 };
 
 struct AlertRound {

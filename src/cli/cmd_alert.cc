@@ -28,10 +28,11 @@ Result<int> run_check(Context& context) {
   Json channels = Json::array();
   std::size_t failed = 0;
   for (const auto& one : round.channels) {
-    failed += one.failure ? 1 : 0;
-    channels.push_back({{"name", one.name}, {"told", one.told}, {"error", failure_json(one.failure)}, {"held_back", one.held_back}});
+    failed += one.failure || one.waiting ? 1 : 0;
+    channels.push_back({{"name", one.name}, {"told", one.told}, {"error", one.waiting ? Json(*one.waiting) : failure_json(one.failure)}, {"held_back", one.held_back}, {"waiting", one.waiting.has_value()}});
     context.output().line(fmt::format("{}: {}", one.name,
                                       one.failure      ? fmt::format("FAILED: {}", redact(one.failure->describe()))
+                                      : one.waiting    ? fmt::format("FAILS, and is tried again later: {}", *one.waiting)
                                       : one.held_back  ? std::string("waits: nothing can be remembered, so that it is told only every fourth hour")
                                       : one.told == 0  ? std::string("nothing to tell")
                                                        : fmt::format("told of {}", counted(one.told, "change"))));
@@ -77,7 +78,11 @@ Json time_or_null(const std::optional<TimePoint>& time) { return time ? Json(for
 
 Result<int> run_list(Context& context) {
   const auto& configuration = *TRY(context.configuration());
-  const auto book = TRY(alert_store(context)).load();
+  std::vector<std::string> unreadable;
+  const auto book = TRY(newest_alert_book(context, &unreadable));
+  // An older one, or none, would be shown as if it were what is known.
+  if (!unreadable.empty()) return alert_book_unreadable(unreadable);
+  const bool was_checked = book.saved() != TimePoint{};
   Json open = Json::array(), channels = Json::array();
   std::vector<std::vector<std::string>> rows;
   for (const auto& problem : book.open()) {
@@ -101,11 +106,13 @@ Result<int> run_list(Context& context) {
                         {"error", state.error.empty() ? Json(nullptr) : Json(state.error)}});
   }
   auto& out = context.output();
-  out.line(rows.empty() ? "nothing is open, as of the last alert check" : text_table({"SEVERITY", "CLUSTER", "CODE", "SINCE", "TOLD", "MESSAGE"}, rows));
+  out.line(!was_checked   ? std::string("no alert check has run here, so that nothing is known")
+           : rows.empty() ? fmt::format("nothing is open, as of the last alert check, {}", ago(book.saved()))
+                          : text_table({"SEVERITY", "CLUSTER", "CODE", "SINCE", "TOLD", "MESSAGE"}, rows));
   for (const auto& channel : channels)
     if (channel["failing_since"].is_string())
       out.line(fmt::format("channel {} FAILS since {}: {}", channel["name"].get<std::string>(), channel["failing_since"].get<std::string>(), channel["error"].is_string() ? channel["error"].get<std::string>() : ""));
-  out.document({{"open", std::move(open)}, {"channels", std::move(channels)}});
+  out.document({{"checked", was_checked ? Json(format_rfc3339(book.saved())) : Json(nullptr)}, {"open", std::move(open)}, {"channels", std::move(channels)}});
   return 0;
 }
 
@@ -121,7 +128,8 @@ const CommandSpec& alert_check_command() {
                       "A new problem, or one that gets worse, is told at once; reminders come after 4 hours and then daily (repeat), of warnings daily and then "
                       "weekly; an end is told once. What is due at one time is one message. What comes and goes stays one problem: after three ends in 24 hours "
                       "the next is told when it has lasted six. Further messages wait when a channel had 3 in an hour or 12 in a day, unless something new is wrong.",
-                      "A channel that fails is tried again at the next check, and the others are told that it fails. What cannot be looked at, such as a server that "
+                      "A channel that fails is tried again at the next check, then after 10, 20, 40 minutes and each hour, and at once with what is new; the others are told that it fails. "
+                      "alert test tries it now. A look that takes longer than two minutes is given up, and that is told. What cannot be looked at, such as a server that "
                       "does not answer, is never told to be over."},
       .positionals = {},
       .options = {},
@@ -152,10 +160,11 @@ const CommandSpec& alert_list_command() {
   static const CommandSpec command = {
       .verb = "alert list",
       .summary = "what is wrong as of the last alert check, since when, and who was told",
-      .description = {"Looks at nothing itself: it says what the last alert check found, and what it told to whom."},
+      .description = {"Looks at nothing itself: it says what the last alert check found, and what it told to whom. Where none has run it says so; root sees "
+                      "what the service's user knows where that is newer."},
       .positionals = {},
       .options = {},
-      .exits = {},
+      .exits = {{6, "What the last check found cannot be read."}},
       .examples = {{"pgmint alert list --json", "For a program."}},
       .see_also = {"alert check", "alert test", "status"},
       .only_reads = true,

@@ -319,7 +319,9 @@ class Examination {
           warn(fmt::format("{}: {}", health.name, problem.code), problem.message, problem.hint);
         else
           fail(fmt::format("{}: {}", health.name, problem.code), problem.message, problem.hint,
-               problem.code == "wal-gap" ? Errc::Corruption : Errc::Objective);
+               health.unreadable             ? health.unreadable->code()
+               : problem.code == "wal-gap" ? Errc::Corruption
+                                           : Errc::Objective);
       }
       examine_decryption(health);
       if (fine)

@@ -20,12 +20,13 @@ Json problems_json(const std::vector<Problem>& problems) {
 
 Json to_json(const ClusterHealth& health) {
   const auto newest = health.recovery.newest();
+  const auto* last = health.newest_backup();
   const auto takes = health.restore.total();
   return {{"name", health.name},
           {"state", health.state()},
           {"environment",
            health.settings == nullptr ? Json(nullptr) : Json(environment_name(health.settings->environment))},
-          {"last_backup", health.backups.empty() ? Json(nullptr) : to_json(health.backups.back())},
+          {"last_backup", last == nullptr ? Json(nullptr) : to_json(*last)},
           {"rpo",
            {{"objective_s", health.objectives.rpo.count()},
             {"current_s", health.exposure ? Json(health.exposure->count()) : Json(nullptr)}}},
@@ -35,23 +36,20 @@ Json to_json(const ClusterHealth& health) {
             {"at_least", takes && health.restore.is_partial()}}},
           {"last_proof", proof_json(health.proof)},
           {"recovery_window", newest ? window_json(*newest) : Json(nullptr)},
-          {"wal", wal_json(health.recovery)},
-          {"verified", proofs_json(health.proofs)},
+          {"wal", health.unreadable ? Json(nullptr) : wal_json(health.recovery)},
+          {"verified", health.unreadable ? Json(nullptr) : proofs_json(health.proofs)},
           {"problems", problems_json(health.problems)}};
 }
 
 void print(Output& out, const ClusterHealth& health) {
   const std::string state(health.state());
   out.line(fmt::format("cluster {}: {}", health.name, state));
-  if (!health.backups.empty()) {
-    const auto& last = health.backups.back();
-    const auto ago = std::chrono::duration_cast<std::chrono::microseconds>(system_clock().now() - last.started());
-    out.line(fmt::format("  newest backup: {}, {} ago", last.snap.name, human(ago)));
-  }
+  if (const auto* last = health.newest_backup()) out.line(fmt::format("  newest backup: {}, {}", last->snap.name, ago(last->started())));
   if (const auto newest = health.recovery.newest())
     out.line(fmt::format("  recovery window: from {} to {}", readable_time(newest->from), readable_time(newest->to)));
-  out.line(fmt::format("  could be lost now: {} (objective: {})",
-                       !health.exposure                ? std::string("everything")
+  if (!health.unreadable)
+    out.line(fmt::format("  could be lost now: {} (objective: {})",
+                       !health.exposure                ? std::string(health.recovery.newest() ? "not known" : "everything")
                        : health.exposure->count() == 0 ? std::string("nothing")
                                                        : fmt::format("at most the last {}", human(*health.exposure)),
                        human(health.objectives.rpo)));
@@ -81,6 +79,11 @@ Result<int> run(Context& context) {
   context.output().document({{"clusters", std::move(clusters)}, {"warnings", problems_json(warnings)}});
   const bool breached =
       std::ranges::any_of(all, [](const ClusterHealth& health) { return health.state() == "breached"; });
+  const auto unread = std::ranges::find_if(all, [](const ClusterHealth& health) { return health.unreadable.has_value(); });
+  if (unread != all.end()) {
+    print_error(*unread->unreadable);
+    return exit_code(unread->unreadable->code());
+  }
   return breached ? exit_code(Errc::Objective) : 0;
 }
 
@@ -92,9 +95,10 @@ const CommandSpec& status_command() {
       .summary = "say whether every cluster could be brought back now, and to which moment",
       .description = {"For monitoring. Each cluster's newest backup, its recovery window, and how much would be lost "
                       "if the host went now, against the objective of its environment: production 1 h, staging 24 h, "
-                      "development 48 h. Missing WAL, a failing archiver or a missing backup breach it.",
+                      "development 48 h. Missing WAL, a failing archiver, a missing backup or damage that verify found breach it.",
                       "How long a restore would take, by what earlier restores took, against production 4 h, staging 24 h, development 48 h; where none was "
                       "measured nothing is said. When a restored server was last validated (pgmint validate).",
+                      "A cluster that cannot be read is named, beside all that can be said of the others; the exit code is that of its error.",
                       "Warns until a key that lives off this host has been opened once."},
       .positionals =
           {{.name = "CLUSTER", .text = "Default: all clusters.", .required = false, .completes = Completes::Cluster}},

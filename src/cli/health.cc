@@ -8,6 +8,8 @@
 #include "base/units.h"
 #include "cli/opened_slots.h"
 #include "cli/restore_estimate.h"
+#include "repository/clocks.h"
+#include "service/deadline.h"
 
 namespace pgmint::cli {
 namespace {
@@ -17,10 +19,14 @@ using std::chrono::seconds;
 /// Backups are for weeks, WAL for minutes: a newest backup older than this makes every restore long.
 constexpr auto kBackupAgeMax = std::chrono::hours(8 * 24);
 constexpr std::size_t kSegmentNameSize = 24;
+constexpr auto kServerAnswers = std::chrono::seconds(20);
 
 seconds age(TimePoint then) {
   return std::max(seconds(0), std::chrono::duration_cast<seconds>(system_clock().now() - then));
 }
+
+/// A clock was wrong when it was written, or is now: it tells no age.
+bool is_ahead(TimePoint time) { return repository::is_ahead_of(time, system_clock().now()); }
 
 /// Nothing was committed since what the archive holds: then nothing would be lost, however long ago that was.
 bool nothing_since(const AskedServer& server, const std::optional<postgres::CommitPoint>& commit) {
@@ -32,6 +38,7 @@ std::optional<seconds> exposure_of(const RecoveryFacts& facts, const AskedServer
   if (!window) return std::nullopt;
   if (server.wal && server.wal->current <= window->end) return seconds(0);
   if (nothing_since(server, window->last_commit)) return seconds(0);
+  if (is_ahead(window->to)) return std::nullopt;
   seconds lost = age(window->to);
   // All complete segments are archived: what is missing was written since the last of them was.
   if (server.wal && !server.wal->failing() && server.wal->last_archived_time &&
@@ -43,15 +50,13 @@ std::optional<seconds> exposure_of(const RecoveryFacts& facts, const AskedServer
 
 void judge_backups(ClusterHealth& health) {
   // Dumps alone bring nothing back to a moment.
-  const auto physical = [](const BackupFacts& backup) { return needs_wal(backup); };
-  if (std::ranges::none_of(health.backups, physical)) {
+  const bool has_physical = std::ranges::any_of(health.backups, [](const BackupFacts& backup) { return needs_wal(backup); });
+  const auto* last = health.newest_backup([](const BackupFacts& backup) { return needs_wal(backup); });
+  if (!has_physical)
     health.problems.push_back({"no-backup", fmt::format("cluster {} has no {}", health.name, health.backups.empty() ? "backup" : "backup but dumps"),
                                fmt::format("pgmint backup {}", health.name)});
-    return;
-  }
-  const auto newest = age(std::ranges::find_if(health.backups.rbegin(), health.backups.rend(), physical)->started());
-  if (newest > kBackupAgeMax)
-    health.problems.push_back({"backup-old", fmt::format("the newest backup began {} ago", human(newest)),
+  else if (last != nullptr && age(last->started()) > kBackupAgeMax)
+    health.problems.push_back({"backup-old", fmt::format("the newest backup began {} ago", human(age(last->started()))),
                                fmt::format("pgmint backup {}", health.name), false});
   for (const auto& backup : health.backups)
     if (!backup.problem.empty())
@@ -59,10 +64,30 @@ void judge_backups(ClusterHealth& health) {
           {"manifest-damaged", fmt::format("{}: {}", backup.snap.name, backup.problem), "pgmint verify --read-data", true, backup.snap.name});
   if (health.proofs.damaged_packs > 0)
     health.problems.push_back({"damage-found", fmt::format("verify found {} damaged", counted(health.proofs.damaged_packs, "pack")),
-                               fmt::format("pgmint verify {} --read-data --older-than 30d names the backups, and looks again", health.name), false});
-  if (!health.recovery.newest())
+                               fmt::format("pgmint verify {} --read-data --older-than 30d names the backups, and looks again", health.name)});
+  if (has_physical && !health.recovery.newest())
     health.problems.push_back(
         {"not-recoverable", "no backup has the WAL that it needs", fmt::format("pgmint wal status {}", health.name)});
+}
+
+/// Times that lie ahead make what is old look new, for as long as they do.
+void judge_clocks(ClusterHealth& health) {
+  const auto ahead = std::ranges::count_if(health.backups, [](const BackupFacts& backup) { return is_ahead(backup.started()); });
+  const auto window = health.recovery.newest();
+  if (ahead == 0 && !(window && is_ahead(window->to))) return;
+  std::string what;
+  if (ahead > 0) {
+    const auto latest = std::ranges::max(health.backups, {}, &BackupFacts::started);
+    what = fmt::format("{} lie{} ahead of this host's clock, {} by {}", counted(static_cast<std::size_t>(ahead), "backup"), ahead == 1 ? "s" : "", latest.snap.name,
+                       human(latest.started() - system_clock().now()));
+  } else {
+    what = fmt::format("the newest commit in the WAL lies ahead of this host's clock: {}", readable_time(window->to));
+  }
+  // While there is another one to judge by, it is what an old mistake has left.
+  const bool is_judged = !(window && is_ahead(window->to)) && health.newest_backup([](const BackupFacts& backup) { return needs_wal(backup); }) != nullptr;
+  health.problems.push_back({"clock-wrong", what + (is_judged ? "; it counts for no age" : "; what could be lost is not known"),
+                             fmt::format("hold `date` against another host's; once it is right: pgmint backup {}", health.name), !is_judged});
+  if (!is_judged) health.unjudged.insert(health.unjudged.end(), {"backup-old", "rpo-breached"});
 }
 
 void judge_wal(ClusterHealth& health, const AskedServer& server) {
@@ -98,7 +123,9 @@ std::string space_text(const Space& space) {
 /// WAL that cannot be archived piles up there, until the server stops.
 void judge_space(ClusterHealth& health, const SpaceLimit& limit) {
   for (const auto& path : {health.settings->data_directory, health.settings->data_directory / "pg_wal"}) {
-    const auto space = space_of(path);
+    // Of one that is not there, not mounted for instance, the parent's file system says nothing.
+    const auto there = stat_if_exists(path);
+    const auto space = there && *there ? space_of(path) : Result<Space>(Error(Errc::NotFound, path.string()));
     if (!space) {
       health.unjudged.emplace_back("data-space");
       continue;
@@ -117,16 +144,20 @@ void judge_proofs(ClusterHealth& health, std::chrono::hours limit) {
   const std::string hint = fmt::format("pgmint verify {} --read-data --older-than 30d", health.name);
   if (proofs.oldest && age(*proofs.oldest) > limit)
     health.problems.push_back({"verify-old", fmt::format("some of what backups refer to was last read {}", ago(*proofs.oldest)), hint, false});
-  else if (proofs.unproven_packs > 0 && age(health.backups.front().started()) > limit && (!proofs.newest || age(*proofs.newest) > limit))
-    health.problems.push_back({"verify-old", proofs.newest ? fmt::format("backups were last verified {}", ago(*proofs.newest)) : "no backup was ever verified", hint, false});
+  else if (proofs.unproven_since && age(*proofs.unproven_since) > limit)
+    // However recently something else was read.
+    health.problems.push_back({"verify-old", proofs.newest ? fmt::format("{} of what backups refer to was never read, for {}", human(ByteCount(proofs.unproven_bytes)), human(age(*proofs.unproven_since)))
+                                                           : "no backup was ever verified", hint, false});
 }
 
 void judge_kind(ClusterHealth& health, repository::BackupType type, std::string_view code, const std::optional<std::chrono::hours>& limit) {
   if (!limit || health.settings == nullptr) return;
-  const auto newest = std::ranges::find_if(health.backups.rbegin(), health.backups.rend(), [&](const BackupFacts& backup) { return backup.snap.type == type; });
+  const auto is_it = [&](const BackupFacts& backup) { return backup.snap.type == type; };
+  const auto* newest = health.newest_backup(is_it);
   const auto name = repository::backup_type_name(type);
   const auto hint = fmt::format("pgmint backup {} --type {}", health.name, name);
-  if (newest == health.backups.rend())
+  if (newest == nullptr && std::ranges::any_of(health.backups, is_it)) return;  // clock-wrong is told
+  if (newest == nullptr)
     health.problems.push_back({std::string(code), fmt::format("there is no {} backup", name), hint, false});
   else if (age(newest->started()) > *limit)
     health.problems.push_back({std::string(code), fmt::format("the newest {} backup began {}", name, ago(newest->started())), hint, false});
@@ -151,6 +182,11 @@ void judge_restore(ClusterHealth& health) {
 
 }  // namespace
 
+const BackupFacts* ClusterHealth::newest_backup(const std::function<bool(const BackupFacts&)>& is_it) const {
+  const auto found = std::ranges::find_if(backups.rbegin(), backups.rend(), [&](const BackupFacts& backup) { return !is_ahead(backup.started()) && (!is_it || is_it(backup)); });
+  return found == backups.rend() ? nullptr : &*found;
+}
+
 std::string_view ClusterHealth::state() const {
   if (std::ranges::any_of(problems, &Problem::breach)) return "breached";
   return problems.empty() ? "ok" : "warning";
@@ -161,14 +197,19 @@ AskedServer ask_server(Context& context, const ClusterSettings& settings) {
   postgres::ConnectOptions options;
   options.conninfo = settings.connection;
   options.connect_timeout = seconds(5);
-  auto connection = postgres::Connection::open(options, &context.cancel());
+  // A server may take a connection and never answer.
+  service::Deadline deadline(kServerAnswers, &context.cancel());
+  const auto words = [&](const Error& error) {
+    return deadline.passed() ? fmt::format("no answer within {}", human(kServerAnswers)) : error.describe();
+  };
+  auto connection = postgres::Connection::open(options, &deadline.token());
   if (!connection) {
-    asked.problem = fmt::format("the server cannot be asked: {}", connection.error().describe());
+    asked.problem = fmt::format("the server cannot be asked: {}", words(connection.error()));
     return asked;
   }
   auto answer = wal::ask_server(*connection);
   if (!answer) {
-    asked.problem = answer.error().describe();
+    asked.problem = fmt::format("the server cannot be asked: {}", words(answer.error()));
     return asked;
   }
   asked.wal = std::move(*answer);
@@ -198,6 +239,7 @@ Result<ClusterHealth> health_of(Context& context, const std::string& name, repos
     health.proof = restore::last_proof(cluster->state());
   }
   judge_backups(health);
+  judge_clocks(health);
   judge_wal(health, server);
   const auto& limits = TRY(context.configuration())->health;
   judge_proofs(health, limits.verify_age);
@@ -211,6 +253,37 @@ Result<ClusterHealth> health_of(Context& context, const std::string& name, repos
   return health;
 }
 
+namespace {
+
+/// Nothing is known of it, which is told; nothing of it is over.
+ClusterHealth health_of_unreadable(Context& context, std::string name, Error error) {
+  ClusterHealth health;
+  health.name = std::move(name);
+  if (const auto configuration = context.configuration()) health.settings = (*configuration)->find_cluster(health.name);
+  health.objectives = objectives_of(health.settings);
+  health.problems.push_back({"cluster-unreadable", fmt::format("cluster {} cannot be read: {}", health.name, error.describe()), error.hint().empty() ? "pgmint doctor" : error.hint()});
+  health.unjudged = {""};
+  health.unreadable = std::move(error);
+  return health;
+}
+
+/// Those of `unreadable` by their ids, but for the one that can only be the one configured cluster that is missing. Of a configured
+/// cluster that may be among them nobody knows whether it has a backup.
+Status add_unreadable(Context& context, std::vector<repository::UnreadableCluster> unreadable, std::vector<std::string> missing, std::vector<ClusterHealth>& all) {
+  if (unreadable.size() == 1 && missing.size() == 1) {
+    all.push_back(health_of_unreadable(context, missing.front(), std::move(unreadable.front().error)));
+    return ok();
+  }
+  for (const auto& name : missing) {
+    if (unreadable.empty()) all.push_back(TRY(health_of(context, name, nullptr)));
+    else all.push_back(health_of_unreadable(context, name, unreadable.front().error));
+  }
+  for (auto& one : unreadable) all.push_back(health_of_unreadable(context, one.id, std::move(one.error)));
+  return ok();
+}
+
+}  // namespace
+
 Result<std::vector<ClusterHealth>> health_of_all(Context& context, const std::optional<std::string>& name) {
   auto& repository = *TRY(context.repository());
   std::vector<ClusterHealth> all;
@@ -220,32 +293,43 @@ Result<std::vector<ClusterHealth>> health_of_all(Context& context, const std::op
     all.push_back(TRY(health_of(context, *name, cluster ? cluster->get() : nullptr)));
     return all;
   }
-  auto clusters = TRY(repository.clusters());
-  for (const auto& cluster : clusters)
-    all.push_back(TRY(health_of(context, cluster->state().cluster_name(), cluster.get())));
+  std::vector<repository::UnreadableCluster> unreadable;
+  const auto clusters = TRY(repository.readable_clusters(unreadable));
+  for (const auto& cluster : clusters) {
+    auto health = health_of(context, cluster->state().cluster_name(), cluster.get());
+    if (!health && health.error().code() == Errc::Cancelled) return std::move(health.error());
+    all.push_back(health ? std::move(*health) : health_of_unreadable(context, cluster->state().cluster_name(), std::move(health.error())));
+  }
+  std::vector<std::string> missing;
   for (const auto& settings : TRY(context.configuration())->clusters)
-    if (std::ranges::none_of(clusters,
-                             [&](const auto& cluster) { return cluster->state().cluster_name() == settings.name; }))
-      all.push_back(TRY(health_of(context, settings.name, nullptr)));
+    if (std::ranges::none_of(all, [&](const auto& health) { return health.name == settings.name; })) missing.push_back(settings.name);
+  TRY(add_unreadable(context, std::move(unreadable), std::move(missing), all));
   return all;
 }
 
-Result<std::vector<Problem>> repository_warnings(Context& context) {
+Result<std::vector<Problem>> repository_warnings(Context& context, std::vector<std::string>* unjudged) {
   auto& repository = *TRY(context.repository());
   const auto slots = TRY(repository.slots());
-  const auto clusters = TRY(repository.clusters());
+  std::vector<repository::UnreadableCluster> unreadable;
+  const auto clusters = TRY(repository.readable_clusters(unreadable));
   const auto opened = TRY(opened_slots(repository, clusters, TRY(context.state_directory())));
   const auto off_host = [](const repository::SlotInfo& slot) {
     return slot.provider != repository::KeyProvider::KeyFile;
   };
   std::vector<Problem> warnings;
+  const bool was_tried = std::ranges::any_of(slots, [&](const auto& slot) { return off_host(slot) && opened.contains(slot.name); });
   if (std::ranges::none_of(slots, off_host))
     warnings.push_back({"no-recovery-key", "every key slot is a key file: losing the files would lose the backups",
                         "pgmint key add --recovery", false});
-  else if (std::ranges::none_of(slots, [&](const auto& slot) { return off_host(slot) && opened.contains(slot.name); }))
+  else if (!was_tried && unreadable.empty())
     warnings.push_back({"recovery-key-untested", "no key that lives off this host has ever been tried",
                         "PGMINT_RECOVERY_KEY_FILE=FILE pgmint key check", false});
+  else if (!was_tried && unjudged != nullptr)
+    unjudged->emplace_back("recovery-key-untested");  // that it was may stand in the log that cannot be read
   const auto& limits = TRY(context.configuration())->health;
+  for (const auto& slot : slots)
+    if (!slot.unreadable() && is_ahead(slot.created))
+      warnings.push_back({"clock-wrong", fmt::format("key slot {} was made ahead of this host's clock: how old it is, is not known", slot.name), "hold `date` against another host's", false, slot.name});
   for (const auto& slot : slots)
     if (!slot.unreadable() && age(slot.created) > limits.key_age)
       warnings.push_back({"key-old", fmt::format("key slot {} was made {}", slot.name, ago(slot.created)),

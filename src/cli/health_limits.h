@@ -20,6 +20,7 @@ struct HealthLimits {
   std::chrono::hours verify_age{40 * 24};
   std::optional<std::chrono::hours> logical_age, config_age;  ///< of the newest dump and configuration backup; absent: none is expected
   SpaceLimit disk_free;
+  std::chrono::seconds look_time{120};  ///< of alert check
 };
 
 enum class Fullness { Fine, Low, Critical };

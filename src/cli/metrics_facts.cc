@@ -1,6 +1,7 @@
 #include "cli/metrics_facts.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <limits>
 #include <map>
@@ -9,6 +10,7 @@
 #include "cli/health.h"
 #include "cli/run_key.h"
 #include "cli/slots_json.h"
+#include "repository/clocks.h"
 #include "service/metrics.h"
 
 namespace pgmint::cli {
@@ -31,7 +33,9 @@ std::vector<NewestBackup> newest_backups(const std::vector<ClusterHealth>& all) 
   std::vector<NewestBackup> newest;
   for (const auto& health : all) {
     std::map<repository::BackupType, const BackupFacts*> by_type;
-    for (const auto& backup : health.backups) by_type[backup.snap.type] = &backup;
+    for (const auto& backup : health.backups)
+      // One that lies ahead would look new until then.
+      if (!repository::is_ahead_of(backup.started(), system_clock().now())) by_type[backup.snap.type] = &backup;
     for (const auto& [type, facts] : by_type)
       newest.push_back({{{"cluster", health.name}, {"type", std::string(repository::backup_type_name(type))}}, facts});
   }
@@ -94,6 +98,9 @@ void tell_proofs(MetricsText& metrics, const std::vector<ClusterHealth>& all) {
   for (const auto& health : all) metrics.sample({{"cluster", health.name}}, static_cast<double>(health.proofs.bytes));
   metrics.family("pgmint_unverified_bytes", "What was not, since it was stored.");
   for (const auto& health : all) metrics.sample({{"cluster", health.name}}, static_cast<double>(health.proofs.unproven_bytes));
+  metrics.family("pgmint_unverified_since_timestamp_seconds", "Since when there is what was never read, of what backups refer to. Absent where there is none.");
+  for (const auto& health : all)
+    if (health.proofs.unproven_since) metrics.sample({{"cluster", health.name}}, *health.proofs.unproven_since);
   metrics.family("pgmint_damaged_packs", "What verify found damaged, and not sound since.");
   for (const auto& health : all) metrics.sample({{"cluster", health.name}}, static_cast<double>(health.proofs.damaged_packs));
 }
@@ -140,20 +147,27 @@ Status tell_keys(MetricsText& metrics, repository::Repository& repository) {
   return ok();
 }
 
-Status tell_repository(MetricsText& metrics, Context& context) {
+/// @param unread  what went wrong with a cluster of which nothing is told
+Status tell_repository(MetricsText& metrics, Context& context, std::optional<Error>& unread) {
   auto* repository = TRY(context.repository());
-  const auto all = TRY(health_of_all(context, std::nullopt));
+  auto all = TRY(health_of_all(context, std::nullopt));
   const auto warnings = TRY(repository_warnings(context));
+  metrics.family("pgmint_cluster_up", "1: the cluster's log and backups could be read. 0: nothing else is told of it but pgmint_problems.");
+  for (const auto& health : all) metrics.sample({{"cluster", health.name}}, health.unreadable ? 0 : 1);
+  tell_problems(metrics, all, warnings);
+  for (const auto& health : all)
+    if (health.unreadable) unread = health.unreadable;
+  std::erase_if(all, [](const ClusterHealth& health) { return health.unreadable.has_value(); });
   tell_backups(metrics, all);
   tell_recovery(metrics, all);
   tell_proofs(metrics, all);
-  tell_problems(metrics, all, warnings);
   TRY(tell_space(metrics, context, all));
   return tell_keys(metrics, *repository);
 }
 
 Status tell_runs(MetricsText& metrics, Context& context) {
-  const auto notes = TRY(service::RunNotes(run_notes_directory(TRY(context.state_directory())), system_clock()).all());
+  std::vector<std::string> unreadable;
+  const auto notes = TRY(service::RunNotes(run_notes_directory(TRY(context.state_directory())), system_clock()).all(&unreadable));
   const auto labels = [](const service::RunNote& note) -> Labels {
     return {{"verb", note.key.verb}, {"cluster", note.key.cluster}, {"part", note.key.part}};
   };
@@ -167,20 +181,25 @@ Status tell_runs(MetricsText& metrics, Context& context) {
   for (const auto& note : notes)
     if (note.lost || note.ended) metrics.sample(labels(note), note.lost ? 137 : note.exit);
   metrics.family("pgmint_run_failed", "1: its last run failed, and nothing that covers it went well since.");
-  const auto open = service::open_failures(notes);
+  const auto open = service::open_failures(notes, system_clock().now());
   for (const auto& note : notes)
     metrics.sample(labels(note), std::ranges::any_of(open, [&](const auto& one) { return one.key == note.key; }) ? 1 : 0);
-  return ok();
+  metrics.family("pgmint_run_notes_unreadable", "Notes of runs that cannot be read: a failure among them is not seen above.");
+  metrics.sample({}, static_cast<double>(unreadable.size()));
+  if (unreadable.empty()) return ok();
+  return Error(Errc::Io, fmt::format("how the last run of a command ended cannot be read: {}", fmt::join(unreadable, ", ")),
+               Hint{"remove it; the next run of its command writes it anew"});
 }
 
 Status tell_alerts(MetricsText& metrics, Context& context) {
   const auto& configuration = *TRY(context.configuration());
   if (configuration.alerts.empty()) return ok();
-  const auto book = TRY(alert_store(context)).load();
+  std::vector<std::string> unreadable;
+  const auto book = TRY(newest_alert_book(context, &unreadable));
   std::map<service::Severity, unsigned> count{{service::Severity::Warning, 0}, {service::Severity::Problem, 0}};
   for (const auto& problem : book.open()) ++count[problem.finding.severity];
-  metrics.family("pgmint_alerts_open", "What was wrong at the last alert check.");
-  for (const auto& [severity, number] : count) metrics.sample({{"severity", std::string(service::severity_name(severity))}}, number);
+  metrics.family("pgmint_alerts_open", "What was wrong at the last alert check. Absent where none is known of.");
+  for (const auto& [severity, number] : book.saved() != TimePoint{} ? count : std::map<service::Severity, unsigned>()) metrics.sample({{"severity", std::string(service::severity_name(severity))}}, number);
   metrics.family("pgmint_alert_check_timestamp_seconds", "When alert check last looked.");
   if (book.saved() != TimePoint{}) metrics.sample({}, book.saved());
   metrics.family("pgmint_alert_channel_failing", "1: the last message could not be delivered through this channel.");
@@ -191,7 +210,8 @@ Status tell_alerts(MetricsText& metrics, Context& context) {
   metrics.family("pgmint_alert_channel_delivered_timestamp_seconds", "When a message was last delivered through this channel.");
   for (const auto& [name, channel] : book.channels())
     if (channel.delivered) metrics.sample({{"channel", name}}, *channel.delivered);
-  return ok();
+  if (unreadable.empty()) return ok();
+  return alert_book_unreadable(unreadable);
 }
 
 void tell_ourselves(MetricsText& metrics, bool is_up) {
@@ -214,14 +234,17 @@ std::string metrics_of_nothing() {
 Result<GatheredMetrics> gather_metrics(Context& context) {
   TRY(context.configuration());
   MetricsText repository;
-  auto outcome = tell_repository(repository, context);
+  std::optional<Error> unread;
+  auto outcome = tell_repository(repository, context, unread);
   TRY(context.cancel().check());
   MetricsText own;
   tell_ourselves(own, outcome.has_value());
   auto runs = tell_runs(own, context);
-  if (runs) runs = tell_alerts(own, context);
+  auto alerts = tell_alerts(own, context);
+  if (runs) runs = std::move(alerts);
   // Half of what the repository tells would look like all of it.
   GatheredMetrics gathered{own.text() + (outcome ? repository.text() : ""), std::move(outcome)};
+  if (gathered.outcome && unread) gathered.outcome = std::move(*unread);
   if (gathered.outcome && !runs) gathered.outcome = std::move(runs);
   return gathered;
 }

@@ -33,6 +33,8 @@ std::optional<service::RunKey> run_key(const Arguments& arguments, const Configu
   if (key.verb == "backup") {
     const auto type = arguments.get("--type").value_or("auto");
     if (type == "logical" || type == "config") key.verb += " " + type;
+    // Of its own: the next incremental one that goes well makes no full backup.
+    if (type == "full") key.verb += " --type full";
     std::vector<std::string> parts;
     for (const auto* option : {"--database", "--schema", "--table"})
       for (const auto& value : arguments.all(option)) parts.push_back(value);
@@ -47,6 +49,8 @@ std::optional<service::RunKey> run_key(const Arguments& arguments, const Configu
   } else if (key.verb == "verify") {
     if (arguments.has("--read-data") || arguments.has("--decompress")) key.verb += " --read-data";
     key.part = arguments.get("--backup").value_or("");
+    // What a share went well of says little of the rest. --older-than leaves out only what was proven.
+    if (arguments.has("--sample")) key.part += key.part.empty() ? "sample" : ", sample";
   }
   return key;
 }
@@ -67,7 +71,10 @@ NotedRun::NotedRun(Context& context) {
 
 void NotedRun::end(const Result<int>& result) {
   if (!notes_) return;
-  if (!result && (result.error().code() == Errc::Usage || result.error().code() == Errc::Configuration)) return warn(notes_->never_began(*key_));
+  // A command line that is wrong is no run. Nor is one that fails of its configuration, unless the same went well before: then the
+  // configuration has changed under it, and cron, which nobody watches, does so for ever.
+  const bool is_misuse = !result && (result.error().code() == Errc::Usage || (result.error().code() == Errc::Configuration && !notes_->has_succeeded(*key_)));
+  if (is_misuse) return warn(notes_->never_began(*key_));
   if (!result) return warn(notes_->end(*key_, exit_code(result.error().code()), result.error().describe(), result.error().hint()));
   warn(notes_->end(*key_, *result, *result == 0 ? "" : fmt::format("ended with exit status {}: {}", *result, meaning(*result)), ""));
 }

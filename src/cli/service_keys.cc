@@ -52,6 +52,8 @@ const std::vector<Key<HealthLimits>>& health_keys() {
        [](T& t, const Value& v) { return assign(t.verify_age, age(v)); }},
       {"logical_age_max", "period", "A newest dump older than this is told, and none at all. Default: dumps are not expected.",
        [](T& t, const Value& v) { return read_age(t.logical_age, v); }},
+      {"look_time_max", "time", "alert check gives up what it has not read after this time, and tells that. \"30s\", \"10m\". Default: \"2m\".",
+       [](T& t, const Value& v) { return assign(t.look_time, v.duration(std::chrono::seconds(1), std::chrono::hours(1))); }},
       {"config_age_max", "period", "The same of configuration backups.", [](T& t, const Value& v) { return read_age(t.config_age, v); }},
   };
   return keys;

@@ -210,16 +210,36 @@ Result<std::unique_ptr<Cluster>> Repository::open_cluster(const ClusterId& id) {
   return std::unique_ptr<Cluster>(new Cluster(*this, {format_.repository, id}, std::move(ring.keys)));
 }
 
+Result<std::vector<ClusterId>> Repository::cluster_ids() {
+  std::vector<ClusterId> ids;
+  for (const auto& part : TRY(environment_.store.list_parts(std::string(kClustersPrefix))))
+    if (auto id = ClusterId::parse(part); id && (bundle().role != Role::Host || *id == bundle().host_cluster)) ids.push_back(*id);
+  return ids;
+}
+
+Result<std::unique_ptr<Cluster>> Repository::read_cluster(const ClusterId& id) {
+  auto cluster = TRY(open_cluster(id).context(fmt::format("cluster {}", id.hex())));
+  TRY(cluster->log().refresh().context(fmt::format("cluster {}", id.hex())));
+  // A ring without a log is a creation that was cut off before its genesis: it holds nothing.
+  if (!cluster->state().has_genesis()) return std::unique_ptr<Cluster>();
+  return cluster;
+}
+
 Result<std::vector<std::unique_ptr<Cluster>>> Repository::clusters() {
   std::vector<std::unique_ptr<Cluster>> found;
-  for (const auto& part : TRY(environment_.store.list_parts(std::string(kClustersPrefix)))) {
-    auto id = ClusterId::parse(part);
-    if (!id || (bundle().role == Role::Host && *id != bundle().host_cluster)) continue;
-    // A ring without a log is a creation that was cut off before its genesis: it holds nothing.
-    auto cluster = TRY(open_cluster(*id).context(fmt::format("cluster {}", part)));
-    TRY(cluster->log().refresh().context(fmt::format("cluster {}", part)));
-    if (!cluster->state().has_genesis()) continue;
-    found.push_back(std::move(cluster));
+  for (const auto& id : TRY(cluster_ids()))
+    if (auto cluster = TRY(read_cluster(id))) found.push_back(std::move(cluster));
+  TRY(drop_abandoned(found));
+  return found;
+}
+
+Result<std::vector<std::unique_ptr<Cluster>>> Repository::readable_clusters(std::vector<UnreadableCluster>& unreadable) {
+  std::vector<std::unique_ptr<Cluster>> found;
+  for (const auto& id : TRY(cluster_ids())) {
+    auto cluster = read_cluster(id);
+    if (!cluster && cluster.error().code() == Errc::Cancelled) return std::move(cluster.error());
+    if (!cluster) unreadable.push_back({id.hex(), std::move(cluster.error())});
+    else if (*cluster) found.push_back(std::move(*cluster));
   }
   TRY(drop_abandoned(found));
   return found;

@@ -25,6 +25,12 @@ struct Environment {
 
 class Repository;
 
+/// A cluster that is there and of which nothing can be said.
+struct UnreadableCluster {
+  std::string id;
+  Error error;
+};
+
 /// One cluster of an open repository. Borrows the repository. Not thread-safe; `keys()`, `context()` and `store()` may be
 /// shared by workers.
 class Cluster {
@@ -76,6 +82,8 @@ class Repository {
 
   /// Ids below c/, sorted; of those that this role may open, with `refresh`ed logs.
   Result<std::vector<std::unique_ptr<Cluster>>> clusters();
+  /// The same for who looks after all of them: one that cannot be opened or read is named in `unreadable`, and hides no other.
+  Result<std::vector<std::unique_ptr<Cluster>>> readable_clusters(std::vector<UnreadableCluster>& unreadable);
   /// The cluster with this name; with several of one name the one of `system_id`. Absence as a value.
   /// @errors Precondition (ambiguous), Corruption, Storage, Key
   Result<std::unique_ptr<Cluster>> find_cluster(const std::string& name, std::optional<std::uint64_t> system_id);
@@ -108,6 +116,9 @@ class Repository {
  private:
   class RootRotation;
   explicit Repository(Environment environment) : environment_(std::move(environment)) {}
+  /// nullptr: nothing was ever written to it.
+  Result<std::unique_ptr<Cluster>> read_cluster(const ClusterId& id);
+  Result<std::vector<ClusterId>> cluster_ids();
   void derive_signing_keys();
   std::vector<const RoleBundle*> bundles() const;
   /// Every root key that this opener knows.

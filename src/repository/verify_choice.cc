@@ -41,6 +41,7 @@ void EarlierProofs::add(const EarlierProofs& other) {
   unproven_packs += other.unproven_packs;
   unproven_bytes += other.unproven_bytes;
   damaged_packs += other.damaged_packs;
+  if (other.unproven_since) unproven_since = std::min(unproven_since.value_or(*other.unproven_since), *other.unproven_since);
   if (other.oldest) oldest = std::min(oldest.value_or(*other.oldest), *other.oldest);
   if (other.newest) newest = std::max(newest.value_or(*other.newest), *other.newest);
 }
@@ -95,6 +96,18 @@ EarlierProofs what_is_proven(const LogState& state, const std::optional<SessionI
     const auto& history = state.pack_proofs().of(pack.id);
     proven.add(pack, proven_at(history, ProofDepth::Hashed, clock), history.damaged.has_value());
   }
+  if (proven.unproven_packs == proven.damaged_packs) return proven;
+  std::vector<const LiveSnapshot*> oldest_first;
+  for (const auto& [id, one] : state.snapshots())
+    if (!only || id == *only) oldest_first.push_back(&one);
+  std::ranges::sort(oldest_first, {}, &LiveSnapshot::committed);
+  for (const auto* one : oldest_first)
+    for (const auto& pack : state.packs_of(*one)) {
+      const auto& history = state.pack_proofs().of(pack.id);
+      if (history.damaged || proven_at(history, ProofDepth::Hashed, clock)) continue;
+      proven.unproven_since = one->committed;
+      return proven;
+    }
   return proven;
 }
 

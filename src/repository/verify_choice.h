@@ -28,6 +28,9 @@ struct EarlierProofs {
   std::uint64_t unproven_packs = 0, unproven_bytes = 0;
   std::uint64_t damaged_packs = 0;                 ///< among the unproven: found so, and not sound since
   std::optional<TimePoint> oldest, newest;         ///< of the packs' proofs
+  /// Since when the repository has had what was never read, at least: of the oldest live snapshot that refers to such a pack, one
+  /// that was found damaged not counted. Set by what_is_proven().
+  std::optional<TimePoint> unproven_since;
   /// @param read  when it was last proven
   void add(const PackSummary& pack, std::optional<TimePoint> read, bool damaged = false);
   void add(const EarlierProofs& other);

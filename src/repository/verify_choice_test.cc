@@ -181,5 +181,24 @@ TEST_F(VerifyChoiceTest, WhatIsProvenCountsEachPackOfLiveBackupsOnce) {
   EXPECT_EQ(what_is_proven(log.state, std::nullopt, now).packs, 1u);
 }
 
+TEST_F(VerifyChoiceTest, SinceWhenWhatWasNeverReadIsThereIsNotHiddenByWhatWasRead) {
+  LogFixture log;
+  ASSERT_TRUE(log.genesis());
+  ASSERT_TRUE(log.backup(1, {pack(1, 0), pack(1, 1)}));
+  log.now += std::chrono::hours(24);
+  ASSERT_TRUE(log.backup(2, {pack(2, 0)}, 1, {pack_id(1, 1)}));
+  log.now += std::chrono::hours(24);
+  const auto first = log.state.snapshots().at(session_id(1)).committed, second = log.state.snapshots().at(session_id(2)).committed;
+  ASSERT_LT(first, second);
+  const auto since = [&] { return what_is_proven(log.state, std::nullopt, ProofClock{log.now, log.now}).unproven_since; };
+  EXPECT_EQ(since(), first);
+  ASSERT_TRUE(log.write(AuditEntry{"packs verified", "", {{Opened, false, log.now, 0, {{session_id(1), 0, 0}}}}}));
+  EXPECT_EQ(since(), first) << "1/1 was never read";
+  ASSERT_TRUE(log.write(AuditEntry{"packs verified", "", {{Opened, false, log.now, 0, {{session_id(1), 0, 1}}}}}));
+  EXPECT_EQ(since(), second);
+  ASSERT_TRUE(log.write(AuditEntry{"packs verified", "", {{Opened, false, log.now, 0, {{session_id(2), 0, 0}}}}}));
+  EXPECT_EQ(since(), std::nullopt);
+}
+
 }  // namespace
 }  // namespace pgmint::repository

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "service/json_fields.h"
 #include "service/utf8.h"
@@ -20,6 +21,9 @@ constexpr auto kCalmLasts = std::chrono::hours(6);
 constexpr unsigned kWarningsRarer = 7;
 constexpr std::size_t kCameMax = 100;
 constexpr std::size_t kMessageMax = 1000;
+constexpr auto kFirstWait = std::chrono::minutes(10);  ///< after the second failure in a row; none after the first
+constexpr auto kLongestWait = std::chrono::hours(1);
+constexpr auto kLooksApart = std::chrono::seconds(30);  ///< a timer is not punctual
 constexpr std::string_view kRest = "+";  // the subject of what a family has beyond kFamilyMax
 
 bool covers(const Unknown& unknown, const Finding& finding) {
@@ -34,11 +38,18 @@ void forget_old(std::vector<TimePoint>& times, TimePoint now) {
   std::erase_if(times, [&](TimePoint time) { return now - time >= kDay; });
 }
 
-/// Unique by subject, of each family kFamilyMax at most.
-std::vector<Finding> bounded(std::vector<Finding> findings) {
+/// Ordered, and unique by subject.
+std::vector<Finding> unique(std::vector<Finding> findings) {
   std::ranges::stable_sort(findings, {}, [](const Finding& f) { return std::tie(f.cluster, f.code, f.subject); });
   const auto again = std::ranges::unique(findings, {}, [](const Finding& f) { return std::tie(f.cluster, f.code, f.subject); });
   findings.erase(again.begin(), again.end());
+  return findings;
+}
+
+/// Of each family kFamilyMax at most. Those that were told of keep their names: what the rest is made of changes with every look.
+template <class IsKnown>
+std::vector<Finding> bounded(std::vector<Finding> findings, const IsKnown& is_known) {
+  std::ranges::stable_sort(findings, {}, [&](const Finding& f) { return std::tuple(std::string_view(f.cluster), std::string_view(f.code), !is_known(f)); });
   std::vector<Finding> out;
   for (std::size_t at = 0; at < findings.size();) {
     std::size_t end = at;
@@ -55,6 +66,16 @@ std::vector<Finding> bounded(std::vector<Finding> findings) {
     at = end;
   }
   return out;
+}
+
+/// Times, which change without being news, are left out.
+std::vector<std::string> names_of(const std::vector<Item>& items) {
+  std::vector<std::string> names;
+  for (const auto& item : items)
+    names.push_back(Json::array({event_name(item.event), severity_name(item.finding.severity), item.finding.cluster, item.finding.code, item.finding.subject})
+                        .dump(-1, ' ', false, Json::error_handler_t::replace));
+  std::ranges::sort(names);
+  return names;
 }
 
 Json times_json(const std::vector<TimePoint>& times) {
@@ -83,6 +104,8 @@ bool Item::operator==(const Item& other) const {
   return what(*this) == what(other);
 }
 
+AlertBook::Key AlertBook::key_of(const Finding& finding) { return {{finding.cluster, finding.code}, finding.subject}; }
+
 /// A clock that was set back must not silence reminders for years.
 void AlertBook::forget_the_future(TimePoint now) {
   const auto limit = [&](TimePoint& time) { time = std::min(time, now); };
@@ -98,6 +121,7 @@ void AlertBook::forget_the_future(TimePoint now) {
   for (auto& [name, channel] : channels_) {
     if (channel.delivered) limit(*channel.delivered);
     if (channel.failing_since) limit(*channel.failing_since);
+    limit(channel.last_try);
   }
 }
 
@@ -105,11 +129,17 @@ void AlertBook::see(const Look& look, TimePoint now) {
   forget_the_future(now);
   saved_ = now;
   std::map<Key, Finding> present;
-  for (auto& finding : bounded(look.findings)) {
+  auto findings = unique(look.findings);
+  std::set<Key> all;
+  for (const auto& finding : findings) all.insert(key_of(finding));
+  const auto is_known = [&](const Finding& finding) {
+    const auto at = entries_.find(key_of(finding));
+    return at != entries_.end() && at->second.present;
+  };
+  for (auto& finding : bounded(std::move(findings), is_known)) {
     finding.message = shortened(finding.message, kMessageMax);
     finding.hint = shortened(finding.hint, kMessageMax);
-    const Key key{{finding.cluster, finding.code}, finding.subject};
-    present.emplace(key, std::move(finding));
+    present.emplace(key_of(finding), std::move(finding));
   }
   for (auto& [key, finding] : present) {
     auto [at, added] = entries_.try_emplace(key);
@@ -125,7 +155,8 @@ void AlertBook::see(const Look& look, TimePoint now) {
     entry.finding = finding;
   }
   for (auto& [key, entry] : entries_) {
-    if (!entry.present || present.contains(key)) continue;
+    // What is told as part of the rest now is there all the same.
+    if (!entry.present || present.contains(key) || all.contains(key)) continue;
     if (std::ranges::any_of(look.unknown, [&](const Unknown& unknown) { return covers(unknown, entry.finding); })) continue;
     entry.present = false;
     entry.changed = now;
@@ -205,6 +236,9 @@ void AlertBook::delivered(const ChannelRules& channel, const std::vector<Item>& 
   state.delivered = now;
   state.failing_since.reset();
   state.error.clear();
+  state.failures = 0;
+  state.id.clear();
+  state.pending.clear();
   if (items.empty()) return;
   sent_[channel.name].push_back(now);
   for (const auto& item : items) {
@@ -224,10 +258,29 @@ void AlertBook::delivered(const ChannelRules& channel, const std::vector<Item>& 
   }
 }
 
-void AlertBook::undelivered(const std::string& channel, std::string error, TimePoint now) {
+bool AlertBook::waits(const std::string& channel, const std::vector<Item>& items, TimePoint now) const {
+  const auto found = channels_.find(channel);
+  if (found == channels_.end() || found->second.failures < 2) return false;
+  const auto& state = found->second;
+  const seconds wait = std::min<seconds>(kLongestWait, kFirstWait * (1U << std::min(state.failures - 2, 10U)));
+  if (now - state.last_try >= wait - kLooksApart) return false;
+  return std::ranges::none_of(items, [&](const Item& item) { return is_urgent(channel, item) && !std::ranges::binary_search(state.pending, names_of({item}).front()); });
+}
+
+std::string AlertBook::pending_id(const std::string& channel, const std::vector<Item>& items) const {
+  const auto found = channels_.find(channel);
+  return found != channels_.end() && !items.empty() && found->second.pending == names_of(items) ? found->second.id : "";
+}
+
+void AlertBook::undelivered(const std::string& channel, std::string error, TimePoint now, const std::string& id, const std::vector<Item>& items) {
   auto& state = channels_[channel];
   if (!state.failing_since) state.failing_since = now;
   state.error = shortened(error, kMessageMax);
+  if (id.empty()) return;
+  state.failures = std::min(state.failures + 1, 1'000'000U);
+  state.last_try = now;
+  state.id = id;
+  state.pending = names_of(items);
 }
 
 void AlertBook::keep_channels(const std::vector<ChannelRules>& channels) {
@@ -282,7 +335,16 @@ std::optional<AlertBook> AlertBook::parse(std::string_view text) {
   for (const auto& one : part_field(json, "calms"))
     book.calms_[{{text_field(one, "cluster"), text_field(one, "code")}, text_field(one, "channel")}] = times_field(one, "times");
   for (const auto& [name, one] : part_field(json, "channels").items()) {
-    book.channels_[name] = {time_field(one, "delivered"), time_field(one, "failing_since"), text_field(one, "error")};
+    auto& state = book.channels_[name];
+    state.delivered = time_field(one, "delivered");
+    state.failing_since = time_field(one, "failing_since");
+    state.error = text_field(one, "error");
+    state.failures = static_cast<unsigned>(std::min<std::uint64_t>(number_field(one, "failures"), 1'000'000));
+    state.last_try = time_of(one, "last_try");
+    state.id = text_field(one, "id");
+    for (const auto& name_of_item : part_field(one, "pending"))
+      if (name_of_item.is_string()) state.pending.push_back(name_of_item.get<std::string>());
+    std::ranges::sort(state.pending);
     if (auto sent = times_field(one, "sent"); !sent.empty()) book.sent_[name] = std::move(sent);
   }
   return book;
@@ -307,7 +369,8 @@ std::string AlertBook::text() const {
     const auto sent = sent_.find(name);
     channels[name] = {{"delivered", state.delivered ? Json(state.delivered->time_since_epoch().count()) : Json(nullptr)},
                       {"failing_since", state.failing_since ? Json(state.failing_since->time_since_epoch().count()) : Json(nullptr)},
-                      {"error", state.error}, {"sent", times_json(sent == sent_.end() ? std::vector<TimePoint>() : sent->second)}};
+                      {"error", state.error}, {"failures", state.failures}, {"last_try", state.last_try.time_since_epoch().count()},
+                      {"id", state.id}, {"pending", state.pending}, {"sent", times_json(sent == sent_.end() ? std::vector<TimePoint>() : sent->second)}};
   }
   return Json{{"version", 1}, {"saved", saved_.time_since_epoch().count()}, {"entries", std::move(entries)}, {"calms", std::move(calms)}, {"channels", std::move(channels)}}
       .dump(1, ' ', false, Json::error_handler_t::replace) + "\n";

@@ -61,6 +61,11 @@ struct OpenProblem {
 struct ChannelState {
   std::optional<TimePoint> delivered, failing_since;
   std::string error;  ///< of the newest attempt
+  // Of what could not be delivered since.
+  unsigned failures = 0;               ///< in a row
+  TimePoint last_try{};
+  std::string id;                      ///< of that message: the next attempt keeps it while it tells the same
+  std::vector<std::string> pending{};  ///< what it told, as names
 };
 
 /// The rules: a new problem and one that gets worse are told at the next look; a reminder of a problem comes after 4 h and then each
@@ -70,6 +75,9 @@ struct ChannelState {
 /// after that one is told when it has lasted 6 h, so that what comes and goes stays one problem. A message that neither begins a
 /// family nor makes it worse waits while the channel has had 3 messages in the last hour, or 12 in the last day. So a channel
 /// hears in any 24 h at most 12 + 16 x families messages, and nothing new of an unknown family is untold for longer than one look.
+///
+/// A channel that fails is tried again at the next look, then after 10, 20, 40 minutes and each hour; at once when a family begins, or
+/// gets worse, that it was not tried with.
 class AlertBook {
  public:
   static constexpr unsigned kCalmsAtOnce = 3;
@@ -86,7 +94,12 @@ class AlertBook {
   /// Empty: nothing. In the order worst first.
   std::vector<Item> due(const ChannelRules& channel, TimePoint now) const;
   void delivered(const ChannelRules& channel, const std::vector<Item>& items, TimePoint now);
-  void undelivered(const std::string& channel, std::string error, TimePoint now);
+  /// @param id  of the message that held `items`; without items a test, which counts for nothing but the channel's state
+  void undelivered(const std::string& channel, std::string error, TimePoint now, const std::string& id = {}, const std::vector<Item>& items = {});
+  /// It failed, and it is too early to try again with these.
+  bool waits(const std::string& channel, const std::vector<Item>& items, TimePoint now) const;
+  /// Of the message that failed with the same items; empty: none.
+  std::string pending_id(const std::string& channel, const std::vector<Item>& items) const;
   /// Of channels that are configured no more nothing is kept.
   void keep_channels(const std::vector<ChannelRules>& channels);
 
@@ -112,6 +125,7 @@ class AlertBook {
   using Family = std::pair<std::string, std::string>;
   using Key = std::pair<Family, std::string>;
 
+  static Key key_of(const Finding& finding);
   bool may_calm(const std::string& channel, const Entry& entry, TimePoint now) const;
   std::optional<Item> item_of(const ChannelRules& channel, const Entry& entry, TimePoint now, bool early) const;
   bool is_urgent(const std::string& channel, const Item& item) const;

@@ -129,6 +129,48 @@ TEST_F(AlertBookTest, AFloodOfOneKindIsBounded) {
   EXPECT_EQ(check(findings), Words{});
 }
 
+TEST_F(AlertBookTest, WhatIsFoldedIntoTheRestIsNotOver) {
+  std::vector<Finding> findings;
+  for (int i = 0; i < 50; ++i) findings.push_back(problem("wal-gap", std::to_string(200 + i)));
+  EXPECT_EQ(check(findings).size(), 50U);
+  // One more, of a name that comes first: something has to go into the rest, and nothing has ended.
+  for (int i = 0; i < 5; ++i) {
+    now += 5min;
+    findings.push_back(problem("wal-gap", std::to_string(100 - i)));
+    for (const auto& word : check(findings)) EXPECT_FALSE(word.starts_with("recovered")) << word;
+    EXPECT_LE(book.open().size(), 51U);
+  }
+  const auto is_open = [&](const std::string& subject) {
+    return std::ranges::any_of(book.open(), [&](const OpenProblem& one) { return one.finding.subject == subject; });
+  };
+  for (int i = 0; i < 50; ++i) EXPECT_TRUE(is_open(std::to_string(200 + i))) << i;
+  EXPECT_TRUE(is_open("+"));
+  // What ends while there is a rest is told, and that alone.
+  now += 5min;
+  findings.erase(findings.begin() + 7);
+  Words ended;
+  for (const auto& word : check(findings))
+    if (word.starts_with("recovered")) ended.push_back(word);
+  EXPECT_EQ(ended, Words{"recovered wal-gap/207"});
+  // The rest has names of its own again.
+  now += 5min;
+  findings.erase(findings.begin(), findings.begin() + 10);
+  check(findings);
+  EXPECT_FALSE(is_open("+"));
+  EXPECT_TRUE(is_open("96"));
+  EXPECT_EQ(book.open().size(), findings.size());
+}
+
+TEST_F(AlertBookTest, AFloodThatMovesStaysBounded) {
+  for (int i = 0; i < 300; ++i, now += 5min) {
+    std::vector<Finding> findings;
+    for (int j = 0; j < 400; ++j) findings.push_back(problem("wal-gap", std::to_string(100'000 - 3 * i + j)));
+    check(findings);
+    ASSERT_LE(book.open().size(), AlertBook::kFamilyMax + 1);
+    ASSERT_TRUE(std::ranges::any_of(book.open(), [](const OpenProblem& one) { return one.finding.subject == "+"; }));
+  }
+}
+
 TEST_F(AlertBookTest, WhatAChannelDidNotGetIsDueAgain) {
   book.see({{problem("no-backup")}, {}}, now);
   EXPECT_EQ(book.due(channel, now).size(), 1U);
@@ -143,6 +185,56 @@ TEST_F(AlertBookTest, WhatAChannelDidNotGetIsDueAgain) {
   EXPECT_EQ(book.due({.name = "mail"}, now).size(), 2U) << "the others tell that it fails";
   book.delivered(channel, book.due(channel, now), now);
   EXPECT_TRUE(book.failing_channels().empty());
+}
+
+TEST_F(AlertBookTest, AChannelThatFailsIsTriedMoreAndMoreRarelyAndAtOnceWithWhatIsNew) {
+  std::vector<Finding> findings = {problem("no-backup")};
+  std::vector<std::chrono::minutes> tried;
+  std::set<std::string> ids;
+  const auto look = [&] {
+    book = *AlertBook::parse(book.text());  // as the next process does
+    book.see({findings, {}}, now);
+    const auto items = book.due(channel, now);
+    if (items.empty() || book.waits("hook", items, now)) return;
+    tried.push_back(std::chrono::duration_cast<std::chrono::minutes>(now - kStart));
+    auto id = book.pending_id("hook", items);
+    if (id.empty()) id = "id" + std::to_string(ids.size());
+    ids.insert(id);
+    book.undelivered("hook", "refused", now, id, items);
+  };
+  for (; now <= kStart + 200min; now += 5min) look();
+  EXPECT_EQ(tried, (std::vector<std::chrono::minutes>{0min, 5min, 15min, 35min, 75min, 135min, 195min}));
+  EXPECT_EQ(ids.size(), 1U) << "it is one message all the time";
+  // What begins a kind of problem does not wait, and what was tried once more does.
+  findings.push_back(problem("archiver-failing"));
+  look();
+  EXPECT_EQ(tried.back(), 205min);
+  EXPECT_EQ(ids.size(), 2U);
+  now += 5min;
+  look();
+  EXPECT_EQ(tried.back(), 205min);
+  // A clock that was set back does not make it wait for ever.
+  now = kStart - 24h * 300;
+  look();
+  now += 61min;
+  look();
+  EXPECT_NE(tried.back(), 205min);
+  // In a day: not 288 times.
+  const auto before = tried.size();
+  for (const auto end = now + 24h; now < end; now += 5min) look();
+  EXPECT_LE(tried.size() - before, 25U);
+  EXPECT_GE(tried.size() - before, 22U);
+  // One that was delivered is over.
+  const auto items = book.due(channel, now);
+  book.delivered(channel, items, now);
+  EXPECT_EQ(book.pending_id("hook", items), "");
+  EXPECT_FALSE(book.waits("hook", items, now));
+}
+
+TEST_F(AlertBookTest, ATestThatFailsPutsNothingOff) {
+  book.see({{problem("no-backup")}, {}}, now);
+  for (int i = 0; i < 5; ++i) book.undelivered("hook", "refused", now);
+  EXPECT_FALSE(book.waits("hook", book.due(channel, now), now));
 }
 
 TEST_F(AlertBookTest, ItIsTheSameAfterItWasWrittenDown) {

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 
+#include "base/log.h"
 #include "crypto/hash.h"
 
 namespace pgmint::service {
@@ -31,16 +32,22 @@ std::optional<fs::path> AlertStore::refuge(const fs::path& base, bool make) cons
   return path;
 }
 
-AlertBook AlertStore::load(std::vector<std::string>* damaged) const {
+AlertBook AlertStore::load(std::vector<std::string>* unreadable) const {
   std::vector<fs::path> files = {state_ / kFile};
   for (const auto& base : refuges_)
     if (const auto path = refuge(base, false)) files.push_back(*path / kFile);
   AlertBook newest;
   for (const auto& file : files) {
     const auto text = read_text_file(file, kBookMax);
-    if (!text) continue;
+    const auto name = [&](const std::string& why) {
+      if (unreadable != nullptr) unreadable->push_back(why);
+    };
+    if (!text) {
+      if (text.error().code() != Errc::NotFound) name(text.error().describe());
+      continue;
+    }
     auto book = AlertBook::parse(*text);
-    if (!book && damaged != nullptr) damaged->push_back(file.string());
+    if (!book) name(fmt::format("{} is damaged", file.string()));
     if (book && book->saved() >= newest.saved()) newest = std::move(*book);
   }
   return newest;
@@ -69,7 +76,10 @@ Result<std::optional<Fd>> AlertStore::lock() const {
   // The file stays: whoever removed it could let in two.
   auto made = create_directories(state_, 0700);
   auto fd = made ? open_file(state_ / kLock, O_RDWR | O_CREAT | O_NOFOLLOW, 0600) : Result<Fd>(made.error());
-  if (!fd) return std::optional<Fd>(Fd());
+  if (!fd) {
+    log_warning("two alert checks at a time may tell twice, since nothing can be locked: {}", fd.error().describe());
+    return std::optional<Fd>(Fd());
+  }
   if (::flock(fd->get(), LOCK_EX | LOCK_NB) == 0) return std::optional<Fd>(std::move(*fd));
   if (errno == EWOULDBLOCK) return std::optional<Fd>();
   return errno_error(errno, fmt::format("lock {}", (state_ / kLock).string()));

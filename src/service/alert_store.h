@@ -16,8 +16,8 @@ class AlertStore {
   AlertStore(fs::path state_directory, std::vector<fs::path> refuges) : state_(std::move(state_directory)), refuges_(std::move(refuges)) {}
   static std::vector<fs::path> usual_refuges() { return {"/dev/shm", "/tmp"}; }
 
-  /// The newest that can be read; an empty one where there is none. `damaged` names files that hold no book.
-  AlertBook load(std::vector<std::string>* damaged = nullptr) const;
+  /// The newest that can be read; an empty one where there is none. `unreadable` says which files are there and hold no book, or cannot be read.
+  AlertBook load(std::vector<std::string>* unreadable = nullptr) const;
 
   enum class Kept { State, Refuge, Nowhere };
   /// @param why  set to the failure of the state directory when it was not that

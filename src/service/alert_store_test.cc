@@ -42,6 +42,16 @@ TEST_F(AlertStoreTest, ADamagedFileIsNamedAndForgotten) {
   EXPECT_EQ(damaged.size(), 1U);
 }
 
+TEST_F(AlertStoreTest, WhatCannotBeReadIsNamedAndAbsenceIsNot) {
+  std::vector<std::string> unreadable;
+  store.load(&unreadable);
+  EXPECT_EQ(unreadable.size(), 0U) << "nothing was saved yet";
+  fs::create_directories(place.path() / "state/alerts.json");
+  store.load(&unreadable);
+  ASSERT_EQ(unreadable.size(), 1U);
+  EXPECT_NE(unreadable[0].find("alerts.json"), std::string::npos) << unreadable[0];
+}
+
 TEST_F(AlertStoreTest, WithoutItsDirectoryARefugeRemembersAndTheNewerIsRight) {
   ASSERT_EQ(store.save(book_of("old", kStart)), AlertStore::Kept::State);
   fs::rename(place.path() / "state", place.path() / "away");

@@ -24,21 +24,28 @@ int ask_to_go_on(void* token, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   return static_cast<const CancelToken*>(token)->cancelled() ? 1 : 0;
 }
 
+/// An option that is not taken would leave something other than what was asked for.
+template <class Value>
+Status set_option(const CurlHandle& handle, CURLoption option, Value value) {
+  const auto code = curl().curl_easy_setopt(handle.get(), option, value);
+  if (code == CURLE_OK) return ok();
+  return Error(Errc::Internal, fmt::format("libcurl does not take option {}: {}", static_cast<int>(option), curl().curl_easy_strerror(code)));
+}
+
 /// What every request has; `error` must live as long as the handle.
 Result<CurlHandle> make_handle(const std::string& url, std::chrono::milliseconds limit, const CancelToken& cancel, std::array<char, CURL_ERROR_SIZE>& error) {
   if (!curl().problem.empty()) return Error(Errc::Configuration, fmt::format("libcurl cannot be loaded: {}", curl().problem), Hint{"install libcurl4"});
   CurlHandle handle(curl().curl_easy_init());
   if (!handle) return Error(Errc::Internal, "libcurl gives no handle");
-  const auto set = curl().curl_easy_setopt;
-  set(handle.get(), CURLOPT_ERRORBUFFER, error.data());
-  set(handle.get(), CURLOPT_URL, url.c_str());
-  set(handle.get(), CURLOPT_PROTOCOLS_STR, "http,https");
-  set(handle.get(), CURLOPT_PROXY, "");  // a check asks the service itself
-  set(handle.get(), CURLOPT_NOSIGNAL, 1L);
-  set(handle.get(), CURLOPT_TIMEOUT_MS, std::max(1L, static_cast<long>(limit.count())));
-  set(handle.get(), CURLOPT_NOPROGRESS, 0L);
-  set(handle.get(), CURLOPT_XFERINFOFUNCTION, &ask_to_go_on);
-  set(handle.get(), CURLOPT_XFERINFODATA, &cancel);
+  TRY(set_option(handle, CURLOPT_ERRORBUFFER, error.data()));
+  TRY(set_option(handle, CURLOPT_URL, url.c_str()));
+  TRY(set_option(handle, CURLOPT_PROTOCOLS_STR, "http,https"));
+  TRY(set_option(handle, CURLOPT_PROXY, ""));  // a check asks the service itself
+  TRY(set_option(handle, CURLOPT_NOSIGNAL, 1L));
+  TRY(set_option(handle, CURLOPT_TIMEOUT_MS, std::max(1L, static_cast<long>(limit.count()))));
+  TRY(set_option(handle, CURLOPT_NOPROGRESS, 0L));
+  TRY(set_option(handle, CURLOPT_XFERINFOFUNCTION, &ask_to_go_on));
+  TRY(set_option(handle, CURLOPT_XFERINFODATA, &cancel));
   return handle;
 }
 
@@ -57,12 +64,15 @@ Result<HttpAnswer> http_get(const HttpGet& request, const CancelToken& cancel) {
   std::array<char, CURL_ERROR_SIZE> error{};
   const auto handle = TRY(make_handle(request.url, request.limit, cancel, error));
   HttpAnswer answer;
-  const auto set = curl().curl_easy_setopt;
-  set(handle.get(), CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_3));
-  if (request.ca_file) set(handle.get(), CURLOPT_CAINFO, request.ca_file->c_str());
-  set(handle.get(), CURLOPT_USERAGENT, "pgmint/" PGMINT_VERSION);
-  set(handle.get(), CURLOPT_WRITEFUNCTION, &take_body);
-  set(handle.get(), CURLOPT_WRITEDATA, &answer.body);
+  TRY(set_option(handle, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_3)));
+  if (request.ca_file) {
+    // Whoever names an authority trusts no other.
+    TRY(set_option(handle, CURLOPT_CAINFO, request.ca_file->c_str()));
+    TRY(set_option(handle, CURLOPT_CAPATH, nullptr));
+  }
+  TRY(set_option(handle, CURLOPT_USERAGENT, "pgmint/" PGMINT_VERSION));
+  TRY(set_option(handle, CURLOPT_WRITEFUNCTION, &take_body));
+  TRY(set_option(handle, CURLOPT_WRITEDATA, &answer.body));
   TRY(perform(handle, request.url, cancel, error));
   long status = 0;
   curl().curl_easy_getinfo(handle.get(), CURLINFO_RESPONSE_CODE, &status);
@@ -74,7 +84,7 @@ Status tcp_connect(const std::string& host, unsigned port, std::chrono::millisec
   std::array<char, CURL_ERROR_SIZE> error{};
   const bool address = host.find(':') != std::string::npos;
   const auto handle = TRY(make_handle(fmt::format("http://{}{}{}:{}/", address ? "[" : "", host, address ? "]" : "", port), limit, cancel, error));
-  curl().curl_easy_setopt(handle.get(), CURLOPT_CONNECT_ONLY, 1L);
+  TRY(set_option(handle, CURLOPT_CONNECT_ONLY, 1L));
   return perform(handle, fmt::format("{}:{}", host, port), cancel, error);
 }
 

@@ -127,11 +127,19 @@ MetricsServer::~MetricsServer() {
 }
 
 void MetricsServer::run() {
+  bool was_out_of_descriptors = false;
   while (!stopping_) {
     if (!wait_for(listener_, POLLIN, std::chrono::steady_clock::now() + std::chrono::milliseconds(kPollMs))) continue;
     const Fd connection(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (connection.valid()) serve(connection);
-    else if (errno == EMFILE || errno == ENFILE) log_warning("metrics: no descriptor is left for a connection");
+    if (connection.valid()) {
+      was_out_of_descriptors = false;
+      serve(connection);
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+      // Whoever waits goes on waiting, so that poll() would return at once for ever.
+      if (!was_out_of_descriptors) log_warning("metrics: no descriptor or memory is left for a connection");
+      was_out_of_descriptors = true;
+      ::poll(nullptr, 0, kPollMs);
+    }
   }
 }
 

@@ -2,59 +2,17 @@
 
 #include <fmt/format.h>
 
-#include <condition_variable>
-#include <mutex>
-#include <thread>
-
 #include "base/child_process.h"
 #include "base/log.h"
 #include "crypto/hmac.h"
+#include "service/deadline.h"
 #include "service/utf8.h"
 
 namespace pgmint::service {
 namespace {
 
 constexpr std::size_t kWordsOfCommand = 300;
-
-/// A token that is set when a time is over, or when another one is.
-class Deadline {
- public:
-  Deadline(std::chrono::milliseconds time, const CancelToken* outer) : watcher_([this, time, outer] { watch(time, outer); }) {}
-  Deadline(const Deadline&) = delete;
-  Deadline& operator=(const Deadline&) = delete;
-  ~Deadline() {
-    {
-      const std::lock_guard lock(mutex_);
-      done_ = true;
-    }
-    changed_.notify_all();
-    watcher_.join();
-  }
-  const CancelToken* token() const { return &token_; }
-  bool passed() const { return passed_; }
-
- private:
-  void watch(std::chrono::milliseconds time, const CancelToken* outer) {
-    constexpr auto kSlice = std::chrono::milliseconds(100);
-    std::unique_lock lock(mutex_);
-    for (std::chrono::milliseconds waited{0}; !done_; waited += kSlice) {
-      const bool is_over = waited >= time;
-      if (is_over || (outer != nullptr && outer->cancelled())) {
-        passed_ = is_over;
-        token_.cancel();
-        return;
-      }
-      changed_.wait_for(lock, std::min(kSlice, time - waited));
-    }
-  }
-
-  CancelToken token_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool done_ = false;
-  std::atomic<bool> passed_{false};
-  std::thread watcher_;
-};
+constexpr std::size_t kLineOfCommand = 4096;  ///< of a longer one no more is looked through for secrets, which takes stack
 
 Result<std::string> first_line(const ReadSecret& read, const fs::path& file) {
   auto text = TRY(read(file));
@@ -116,7 +74,7 @@ Status Notifier::mail(const Channel& channel, const Notification& notification) 
 Status Notifier::command(const Channel& channel, const Notification& notification) {
   Deadline deadline(parts_.command_time, parts_.cancel);
   const auto run = [&]() -> Status {
-    auto child = TRY(ChildProcess::start({.arguments = channel.command, .environment = {}, .pipe_input = true, .pipe_output = false, .cancel = deadline.token()}));
+    auto child = TRY(ChildProcess::start({.arguments = channel.command, .environment = {}, .pipe_input = true, .pipe_output = false, .cancel = &deadline.token()}));
     // A command that does not want to read it all is no failure: what counts is how it ends.
     TRY(child->write(as_bytes(json_of(notification) + "\n")));
     child->close_input();
@@ -125,7 +83,7 @@ Status Notifier::command(const Channel& channel, const Notification& notificatio
     auto said = child->errors();
     while (!said.empty() && (said.back() == '\n' || said.back() == '\r')) said.pop_back();
     said = said.substr(said.rfind('\n') + 1);
-    return Error(Errc::Storage, fmt::format("{} ended with {}{}{}", channel.command.front(), status, said.empty() ? "" : ": ", shortened(redact(said), kWordsOfCommand)));
+    return Error(Errc::Storage, fmt::format("{} ended with {}{}{}", channel.command.front(), status, said.empty() ? "" : ": ", shortened(redact(shortened(said, kLineOfCommand)), kWordsOfCommand)));
   };
   auto result = run();
   if (!result && result.error().code() == Errc::Cancelled && deadline.passed())

@@ -1,6 +1,8 @@
 #include "service/run_notes.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +21,8 @@ namespace {
 constexpr std::uint64_t kNoteMax = 64 << 10;
 constexpr std::size_t kMessageMax = 2000;
 constexpr std::size_t kNotesMax = 10'000;
+/// A success from later than this was written while the clock was wrong, and covers nothing that comes.
+constexpr auto kClockSlack = std::chrono::hours(1);
 
 /// A process by more than its number, which is given to others later.
 struct ProcessName {
@@ -64,10 +68,30 @@ std::optional<TimePoint> time_of(const Json& json, const char* key) {
   return time ? std::optional(*time) : std::nullopt;
 }
 
-/// What a file holds: the note, and the process of a run that has not ended.
+/// A run that has not ended.
+struct Begun {
+  ProcessName process;
+  std::optional<TimePoint> started;
+};
+
+/// What a file holds: the note, and the runs that have not ended, the oldest first.
 struct Stored {
   RunNote note;
-  std::optional<ProcessName> process;
+  std::vector<Begun> begun;
+
+  void drop_own() {
+    std::erase_if(begun, [own = own_name()](const Begun& one) { return one.process == own; });
+  }
+  void drop_dead() {
+    std::erase_if(begun, [](const Begun& one) { return !is_alive(one.process); });
+  }
+  /// Of those that were killed the newest tells as much as all of them.
+  void drop_all_dead_but_the_newest() {
+    const auto newest = std::ranges::find_if(begun.rbegin(), begun.rend(), [](const Begun& one) { return !is_alive(one.process); });
+    if (newest == begun.rend()) return;
+    const auto kept = newest->process;
+    std::erase_if(begun, [&](const Begun& one) { return one.process != kept && !is_alive(one.process); });
+  }
 };
 
 std::string text_of(const Stored& stored) {
@@ -75,8 +99,10 @@ std::string text_of(const Stored& stored) {
   Json json = {{"verb", note.key.verb},         {"cluster", note.key.cluster},       {"part", note.key.part},
                {"started", time_json(note.started)}, {"ended", time_json(note.ended)}, {"succeeded", time_json(note.succeeded)},
                {"exit", note.exit},             {"message", note.message},           {"hint", note.hint}};
-  if (stored.process)
-    json["process"] = {{"boot", stored.process->boot}, {"pid", stored.process->pid}, {"start", stored.process->start}};
+  Json begun = Json::array();
+  for (const auto& one : stored.begun)
+    begun.push_back({{"boot", one.process.boot}, {"pid", one.process.pid}, {"start", one.process.start}, {"started", time_json(one.started)}});
+  if (!begun.empty()) json["processes"] = std::move(begun);
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -92,11 +118,19 @@ std::optional<Stored> parse_stored(std::string_view text) {
   note.exit = static_cast<int>(std::min<std::uint64_t>(number_field(json, "exit"), 255));
   note.message = text_field(json, "message");
   note.hint = text_field(json, "hint");
-  if (const auto process = json.find("process"); process != json.end() && process->is_object()) {
-    stored.process = ProcessName{text_field(*process, "boot"), number_field(*process, "pid"), number_field(*process, "start")};
-    note.running = is_alive(*stored.process);
-    note.lost = !note.running;
+  const auto process_of = [](const Json& one) { return ProcessName{text_field(one, "boot"), number_field(one, "pid"), number_field(one, "start")}; };
+  for (const auto& one : part_field(json, "processes"))
+    if (one.is_object()) stored.begun.push_back({process_of(one), time_of(one, "started")});
+  // As it was written when there was room for one.
+  if (const auto process = json.find("process"); process != json.end() && process->is_object()) stored.begun.push_back({process_of(*process), note.started});
+  for (const auto& one : stored.begun) {
+    if (is_alive(one.process)) {
+      note.running = true;
+      if (one.started && (!note.running_since || *one.started < *note.running_since)) note.running_since = one.started;
+    }
+    if (one.started) note.started = one.started;
   }
+  note.lost = !stored.begun.empty() && !note.running;
   return stored;
 }
 
@@ -116,6 +150,16 @@ std::string RunKey::describe() const {
   return text;
 }
 
+namespace {
+
+/// What goes well under `wide` has done what `narrow` does.
+bool covers(const RunKey& wide, const RunKey& narrow) {
+  const bool does_more = wide.verb.starts_with(narrow.verb + " --");  // verify --read-data does what verify does, backup --type full what backup does
+  return (wide.verb == narrow.verb || does_more) && (wide.cluster.empty() || wide.cluster == narrow.cluster) && (wide.part.empty() || wide.part == narrow.part);
+}
+
+}  // namespace
+
 /// Readable where the key allows it, and never a path of its own.
 fs::path RunNotes::file_of(const RunKey& key) const {
   std::string name = key.verb;
@@ -127,8 +171,18 @@ fs::path RunNotes::file_of(const RunKey& key) const {
                                   std::to_integer<unsigned>(digest[2]), std::to_integer<unsigned>(digest[3]));
 }
 
+/// Two processes must not each write back what they read before the other wrote. Without one a note may be lost, and the run goes on.
+Fd RunNotes::lock() const {
+  auto fd = open_file(directory_, O_RDONLY | O_DIRECTORY);
+  if (!fd) return Fd();
+  while (::flock(fd->get(), LOCK_EX) != 0)
+    if (errno != EINTR) return Fd();
+  return std::move(*fd);
+}
+
 Status RunNotes::begin(const RunKey& key) {
   TRY(create_directories(directory_, 0700));
+  const auto lock = this->lock();
   const auto file = file_of(key);
   // One that cannot be read tells nothing, and must not keep this run from being told.
   auto before = read_stored(file);
@@ -136,22 +190,31 @@ Status RunNotes::begin(const RunKey& key) {
   if (before && *before) stored = std::move(**before);
   stored.note.key = key;
   stored.note.started = clock_.now();
-  stored.process = own_name();
+  stored.drop_own();
+  stored.drop_all_dead_but_the_newest();
+  stored.begun.push_back({own_name(), stored.note.started});
   return write_file_durably(file, as_bytes(text_of(stored)), 0600);
 }
 
 Status RunNotes::never_began(const RunKey& key) {
+  const auto lock = this->lock();
   const auto file = file_of(key);
   auto before = TRY(read_stored(file));
-  if (!before || before->process != own_name()) return ok();
-  before->process.reset();
-  if (before->note.ended) return write_file_durably(file, as_bytes(text_of(*before)), 0600);
+  if (!before) return ok();
+  before->drop_own();
+  if (before->note.ended || !before->begun.empty()) return write_file_durably(file, as_bytes(text_of(*before)), 0600);
   TRY(forget(key));
   return ok();
 }
 
+bool RunNotes::has_succeeded(const RunKey& key) const {
+  const auto notes = all();
+  return notes && std::ranges::any_of(*notes, [&](const RunNote& note) { return note.succeeded && note.key.cluster == key.cluster && covers(note.key, key); });
+}
+
 Status RunNotes::end(const RunKey& key, int exit, std::string_view message, std::string_view hint) {
   TRY(create_directories(directory_, 0700));
+  const auto lock = this->lock();
   const auto file = file_of(key);
   auto before = read_stored(file);
   Stored stored;
@@ -163,8 +226,9 @@ Status RunNotes::end(const RunKey& key, int exit, std::string_view message, std:
   note.message = exit == 0 ? "" : shortened(redact(message), kMessageMax);
   note.hint = exit == 0 ? "" : shortened(redact(hint), kMessageMax);
   if (exit == 0) note.succeeded = note.ended;
-  // Another run of the same kind may still go on: then it is that one's process which stands there.
-  if (stored.process == own_name() || !note.running) stored.process.reset();
+  // Another run of the same kind may still go on; of those that were killed before, this end is newer news.
+  stored.drop_own();
+  stored.drop_dead();
   return write_file_durably(file, as_bytes(text_of(stored)), 0600);
 }
 
@@ -193,17 +257,20 @@ Result<std::size_t> RunNotes::forget(const RunKey& key) {
   return std::size_t{1};
 }
 
-std::vector<RunNote> open_failures(const std::vector<RunNote>& notes) {
+std::optional<TimePoint> last_success(const std::vector<RunNote>& notes, const RunKey& key) {
+  std::optional<TimePoint> last;
+  for (const auto& note : notes)
+    if (note.succeeded && covers(note.key, key)) last = std::max(last.value_or(*note.succeeded), *note.succeeded);
+  return last;
+}
+
+std::vector<RunNote> open_failures(const std::vector<RunNote>& notes, TimePoint now) {
   std::vector<RunNote> open;
-  const auto covers = [](const RunKey& wide, const RunKey& narrow) {
-    const bool does_more = wide.verb.starts_with(narrow.verb + " --");  // verify --read-data does what verify does
-    return (wide.verb == narrow.verb || does_more) && (wide.cluster.empty() || wide.cluster == narrow.cluster) && (wide.part.empty() || wide.part == narrow.part);
-  };
   for (const auto& note : notes) {
     if (!note.failed()) continue;
     const auto failed = note.lost ? note.started : note.ended;
     const bool made_good = std::ranges::any_of(notes, [&](const RunNote& other) {
-      return !(other.key == note.key) && covers(other.key, note.key) && other.succeeded && failed && *other.succeeded > *failed;
+      return !(other.key == note.key) && covers(other.key, note.key) && other.succeeded && failed && *other.succeeded > *failed && *other.succeeded <= now + kClockSlack;
     });
     if (!made_good) open.push_back(note);
   }

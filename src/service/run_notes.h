@@ -28,8 +28,9 @@ struct RunNote {
   std::optional<TimePoint> succeeded;  ///< when one last ended with 0
   int exit = 0;                        ///< of the newest that has ended
   std::string message, hint;           ///< of its failure, redacted
-  bool running = false;                ///< its process is there
-  /// Begun, not ended, and its process is gone: killed, or the machine went down.
+  bool running = false;                ///< a process of it is there
+  std::optional<TimePoint> running_since;  ///< of those that are there, the oldest
+  /// Begun, not ended, and its process is gone: killed, or the machine went down. Not while another one is there.
   bool lost = false;
 
   bool failed() const { return lost || (ended && exit != 0); }
@@ -46,6 +47,8 @@ class RunNotes {
   Status end(const RunKey& key, int exit, std::string_view message, std::string_view hint);
   /// The run that begin() told was none: its command line was wrong.
   Status never_began(const RunKey& key);
+  /// Ever, it or a run of the same cluster that covers it. False where its note cannot be read.
+  bool has_succeeded(const RunKey& key) const;
   /// In the order of their keys. A note that cannot be read is passed over and named in `unreadable`. @errors Key, Io
   Result<std::vector<RunNote>> all(std::vector<std::string>* unreadable = nullptr) const;
   /// Of these failures nobody needs to hear any more. @return how many notes went
@@ -53,12 +56,16 @@ class RunNotes {
 
  private:
   fs::path file_of(const RunKey& key) const;
+  Fd lock() const;
   fs::path directory_;
   Clock& clock_;
 };
 
+/// When it, or a run that covers it (open_failures()), last went well.
+std::optional<TimePoint> last_success(const std::vector<RunNote>& notes, const RunKey& key);
+
 /// The failed ones among `notes` for which nothing succeeded since that covers them: the same key, or the verb for all clusters, or
 /// without a part, or one that does more.
-std::vector<RunNote> open_failures(const std::vector<RunNote>& notes);
+std::vector<RunNote> open_failures(const std::vector<RunNote>& notes, TimePoint now);
 
 }  // namespace pgmint::service

@@ -51,12 +51,12 @@ TEST_F(RunNotesTest, ARunIsRunningThenEnded) {
 
 TEST_F(RunNotesTest, SuccessOfTheSameVerbClearsAFailure) {
   ASSERT_TRUE(notes.end(kBackup, 9, "refused", ""));
-  EXPECT_EQ(open_failures(*notes.all()).size(), 1U);
+  EXPECT_EQ(open_failures(*notes.all(), clock.now()).size(), 1U);
   clock.sleep(1h);
   ASSERT_TRUE(notes.end({"verify", "main", ""}, 0, "", ""));
-  EXPECT_EQ(open_failures(*notes.all()).size(), 1U);
+  EXPECT_EQ(open_failures(*notes.all(), clock.now()).size(), 1U);
   ASSERT_TRUE(notes.end(kBackup, 0, "", ""));
-  EXPECT_TRUE(open_failures(*notes.all()).empty());
+  EXPECT_TRUE(open_failures(*notes.all(), clock.now()).empty());
   clock.sleep(1h);
   ASSERT_TRUE(notes.end(kBackup, 6, "disk full", ""));
   EXPECT_EQ((*notes.all())[0].succeeded, kStart + 1h) << "a failure does not forget when it last went well";
@@ -67,22 +67,22 @@ TEST_F(RunNotesTest, ARunForAllCoversOneButNotTheOtherWayRound) {
   ASSERT_TRUE(notes.end(part, 9, "refused", ""));
   clock.sleep(1s);
   ASSERT_TRUE(notes.end(other, 0, "", ""));
-  EXPECT_EQ(open_failures(*notes.all()).size(), 1U) << "another database's dump says nothing of this one";
+  EXPECT_EQ(open_failures(*notes.all(), clock.now()).size(), 1U) << "another database's dump says nothing of this one";
   clock.sleep(1s);
   ASSERT_TRUE(notes.end(whole, 0, "", ""));
-  EXPECT_TRUE(open_failures(*notes.all()).empty());
+  EXPECT_TRUE(open_failures(*notes.all(), clock.now()).empty());
   clock.sleep(1s);
   ASSERT_TRUE(notes.end(whole, 9, "refused", ""));
   clock.sleep(1s);
   ASSERT_TRUE(notes.end(part, 0, "", ""));
-  EXPECT_EQ(open_failures(*notes.all()).size(), 1U) << "one database is not all of them";
+  EXPECT_EQ(open_failures(*notes.all(), clock.now()).size(), 1U) << "one database is not all of them";
 }
 
 TEST_F(RunNotesTest, AnEarlierSuccessOfAllDoesNotHideALaterFailureOfOne) {
   ASSERT_TRUE(notes.end({"expire", "", ""}, 0, "", ""));
   clock.sleep(1s);
   ASSERT_TRUE(notes.end({"expire", "main", ""}, 4, "clock", ""));
-  EXPECT_EQ(open_failures(*notes.all()).size(), 1U);
+  EXPECT_EQ(open_failures(*notes.all(), clock.now()).size(), 1U);
 }
 
 TEST_F(RunNotesTest, ADeeperVerificationCoversAShallowOneButNotTheOtherWayRound) {
@@ -90,11 +90,11 @@ TEST_F(RunNotesTest, ADeeperVerificationCoversAShallowOneButNotTheOtherWayRound)
   ASSERT_TRUE(notes.end(deep, 8, "damage", ""));
   clock.sleep(1s);
   ASSERT_TRUE(notes.end(shallow, 0, "", ""));
-  EXPECT_EQ(open_failures(*notes.all()).size(), 1U);
+  EXPECT_EQ(open_failures(*notes.all(), clock.now()).size(), 1U);
   ASSERT_TRUE(notes.end(shallow, 8, "damage", ""));
   clock.sleep(1s);
   ASSERT_TRUE(notes.end(deep, 0, "", ""));
-  EXPECT_TRUE(open_failures(*notes.all()).empty());
+  EXPECT_TRUE(open_failures(*notes.all(), clock.now()).empty());
 }
 
 TEST_F(RunNotesTest, ACommandLineThatIsWrongIsNoRun) {
@@ -106,6 +106,58 @@ TEST_F(RunNotesTest, ACommandLineThatIsWrongIsNoRun) {
   ASSERT_TRUE(notes.never_began(kBackup));
   EXPECT_EQ(only().exit, 9);
   EXPECT_FALSE(only().running);
+}
+
+TEST_F(RunNotesTest, WhetherARunEverWentWellIsKnown) {
+  EXPECT_FALSE(notes.has_succeeded(kBackup));
+  ASSERT_TRUE(notes.end(kBackup, 9, "refused", ""));
+  EXPECT_FALSE(notes.has_succeeded(kBackup));
+  ASSERT_TRUE(notes.end(kBackup, 0, "", ""));
+  ASSERT_TRUE(notes.end(kBackup, 9, "refused", ""));
+  EXPECT_TRUE(notes.has_succeeded(kBackup));
+}
+
+TEST_F(RunNotesTest, ASuccessFromAClockThatWasAheadCoversNothingThatComes) {
+  const RunKey all{"backup", "", ""};
+  clock.sleep(24h * 365);
+  ASSERT_TRUE(notes.end(all, 0, "", ""));
+  clock.sleep(-24h * 365);
+  ASSERT_TRUE(notes.end(kBackup, 9, "refused", ""));
+  EXPECT_EQ(open_failures(*notes.all(), clock.now()).size(), 1U);
+  clock.sleep(1h);
+  ASSERT_TRUE(notes.end(all, 0, "", ""));
+  EXPECT_TRUE(open_failures(*notes.all(), clock.now()).empty());
+}
+
+TEST_F(RunNotesTest, OfTwoRunsAtATimeTheOneThatGoesOnStaysAndIsMissedWhenItIsKilled) {
+  int to_child[2], to_parent[2];
+  ASSERT_EQ(::pipe(to_child), 0);
+  ASSERT_EQ(::pipe(to_parent), 0);
+  const pid_t first = ::fork();
+  if (first == 0) {
+    char byte = notes.begin(kBackup) ? 'y' : 'n';
+    (void)!::write(to_parent[1], &byte, 1);
+    (void)!::read(to_child[0], &byte, 1);
+    ::_exit(0);  // without an end, as one that is killed
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(to_parent[0], &byte, 1), 1);
+  ASSERT_EQ(byte, 'y');
+  // A second run that was none, and one that ends: the first goes on.
+  ASSERT_TRUE(notes.begin(kBackup));
+  ASSERT_TRUE(notes.never_began(kBackup));
+  EXPECT_TRUE(only().running);
+  ASSERT_TRUE(notes.begin(kBackup));
+  ASSERT_TRUE(notes.end(kBackup, 5, "busy", ""));
+  EXPECT_TRUE(only().running) << "the other still runs";
+  EXPECT_EQ(only().exit, 5);
+  ASSERT_EQ(::write(to_child[1], "x", 1), 1);
+  int status = 0;
+  ASSERT_EQ(::waitpid(first, &status, 0), first);
+  EXPECT_FALSE(only().running);
+  EXPECT_TRUE(only().lost) << "it was killed, and nothing went well since";
+  EXPECT_EQ(open_failures(*notes.all(), clock.now()).size(), 1U);
+  for (const int fd : {to_child[0], to_child[1], to_parent[0], to_parent[1]}) ::close(fd);
 }
 
 TEST_F(RunNotesTest, AKilledRunIsAFailure) {

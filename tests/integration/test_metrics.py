@@ -41,7 +41,7 @@ def test_metrics_say_what_status_knows_and_promtool_finds_nothing_to_complain_of
     assert 0 < metric(metrics, "pgmint_data_free_bytes", **own) < metric(metrics, "pgmint_data_size_bytes", **own)
     assert metric(metrics, "pgmint_problems", code="recovery-key-untested", cluster="", severity="warning") == 1
     assert abs(metric(metrics, "pgmint_key_created_timestamp_seconds", kind="key-file") - time.time()) < 120
-    assert metric(metrics, "pgmint_last_run_exit_code", verb="backup", **own) == 0 and metric(metrics, "pgmint_run_failed", verb="backup", **own) == 0
+    assert metric(metrics, "pgmint_last_run_exit_code", verb="backup --type full", **own) == 0 and metric(metrics, "pgmint_run_failed", verb="backup --type full", **own) == 0
 
     pgmint.run("verify", "--read-data")
     after = read(pgmint)
@@ -98,7 +98,7 @@ def test_a_failed_run_is_seen_until_the_same_goes_well(make):
     assert {labels for name, labels in read(pgmint) if name == "pgmint_last_run_exit_code"} == {
         labels for name, labels in failed if name == "pgmint_last_run_exit_code"}, "a typing mistake or a dry run is no run"
     cluster.start()
-    pgmint.backup()
+    pgmint.run("backup")
     healed = read(pgmint)
     assert metric(healed, "pgmint_last_run_exit_code", verb="backup") == 0 and metric(healed, "pgmint_run_failed", verb="backup") == 0
 
