@@ -101,10 +101,6 @@ void look_at_runs(const fs::path& state, service::Look& look) {
   look.unknown.insert(look.unknown.end(), {{std::nullopt, "run-failed"}, {std::nullopt, "run-too-long"}});
 }
 
-}  // namespace
-
-namespace {
-
 /// A look at the repository and the servers, in a thread with everything of its own: a file system whose server is gone lets nobody
 /// go who has asked it, and then this is left behind.
 struct RepositoryLook {

@@ -69,6 +69,7 @@ Result<BackupFacts> read_facts(repository::Cluster& cluster, const repository::L
 }  // namespace
 
 std::string hold_text(const repository::Hold& hold) {
+  if (hold.is_over(system_clock().now())) return fmt::format("was held until {}: {}", readable_time(*hold.until), hold.reason);
   return hold.until ? fmt::format("held until {}: {}", readable_time(*hold.until), hold.reason) : fmt::format("held: {}", hold.reason);
 }
 

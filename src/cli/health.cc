@@ -18,6 +18,7 @@ using std::chrono::seconds;
 
 /// Backups are for weeks, WAL for minutes: a newest backup older than this makes every restore long.
 constexpr auto kBackupAgeMax = std::chrono::hours(8 * 24);
+constexpr auto kHoldNotice = std::chrono::hours(7 * 24);
 constexpr std::size_t kSegmentNameSize = 24;
 constexpr auto kServerAnswers = std::chrono::seconds(20);
 
@@ -163,6 +164,15 @@ void judge_kind(ClusterHealth& health, repository::BackupType type, std::string_
     health.problems.push_back({std::string(code), fmt::format("the newest {} backup began {}", name, ago(newest->started())), hint, false});
 }
 
+/// What somebody wanted to keep goes by the rules again: he may want to say so once more.
+void judge_holds(ClusterHealth& health) {
+  const auto now = system_clock().now();
+  for (const auto& backup : health.backups)
+    if (backup.hold && backup.hold->until && !backup.hold->is_over(now) && *backup.hold->until - now < kHoldNotice)
+      health.problems.push_back({"hold-ending", fmt::format("{}: the hold ends at {}, and the rules of retention decide again: {}", backup.snap.name, readable_time(*backup.hold->until), backup.hold->reason),
+                                 fmt::format("to keep it longer: pgmint release {0}, then pgmint hold {0} --until WHEN --reason TEXT", backup.snap.name), false, backup.snap.name});
+}
+
 policy::Estimate estimate_of(const ClusterHealth& health, const repository::LogState& state) {
   const auto window = health.recovery.newest();
   const auto newest = std::ranges::find_if(health.backups.rbegin(), health.backups.rend(), [](const BackupFacts& backup) { return needs_wal(backup) && backup.root; });
@@ -243,6 +253,7 @@ Result<ClusterHealth> health_of(Context& context, const std::string& name, repos
   judge_wal(health, server);
   const auto& limits = TRY(context.configuration())->health;
   judge_proofs(health, limits.verify_age);
+  judge_holds(health);
   judge_kind(health, repository::BackupType::Logical, "logical-old", limits.logical_age);
   judge_kind(health, repository::BackupType::Config, "config-old", limits.config_age);
   if (health.settings != nullptr) {

@@ -144,6 +144,11 @@ def test_holds_keep_and_a_released_backup_goes(three):
     assert pgmint.run("expire", "--json").json["forget"] == [names[0]]
 
 
+def problems_of(pgmint, code):
+    status = pgmint.run("status", "--json", code=None).json
+    return [problem for cluster in status["clusters"] for problem in cluster["problems"] if problem["code"] == code]
+
+
 def test_a_hold_with_an_end_keeps_up_to_it(three):
     cluster, pgmint, names, digests = three
     for when in ("2020-01-01", "yesterday", "0d"):
@@ -153,6 +158,11 @@ def test_a_hold_with_an_end_keeps_up_to_it(three):
     assert timedelta(days=7 * 365) <= until - datetime.now(timezone.utc) <= timedelta(days=7 * 365 + 3)
     assert f"held until {until.year}-" in pgmint.run("list").out
     pgmint.refuses("hold", names[0], "--reason", "longer", code=4, naming=["held until", "pgmint release"])
+    assert not problems_of(pgmint, "hold-ending"), "years away"
+    pgmint.run("release", names[0])
+    pgmint.run("hold", names[0], "--reason", "tax", "--until", "3d")
+    ending, = problems_of(pgmint, "hold-ending")
+    assert names[0] in ending["message"] and "tax" in ending["message"] and "pgmint hold" in ending["hint"]
     pgmint.run("release", names[0])
     end = datetime.now(timezone.utc) + timedelta(seconds=2)
     pgmint.run("hold", names[0], "--reason", "tax", "--until", end.isoformat())
@@ -161,6 +171,7 @@ def test_a_hold_with_an_end_keeps_up_to_it(three):
     wait_until(lambda: datetime.now(timezone.utc) > end, "the hold is over")
     # What goes by age goes by the log's time too: something that people do has to come after the end.
     pgmint.run("hold", names[2], "--reason", "a sign of life")
+    assert "was held until" in pgmint.run("show", names[0]).out and not problems_of(pgmint, "hold-ending")
     assert pgmint.run("expire", "--dry-run", "--json").json["forget"] == [names[0]]
     assert pgmint.run("expire", "--json").json["forget"] == [names[0]]
     assert pgmint.run("audit", "verify").code == 0
