@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::array kStageNames{"high", "medium", "rest"};
 constexpr std::size_t kRest = 2;
+constexpr std::int64_t kLargeObjects = -1;  ///< no entry has such an id
 
 /// '*' for any characters; everything else for itself.
 bool fits(std::string_view text, std::string_view pattern) {
@@ -40,6 +41,7 @@ class Planner {
     for (const auto& entry : contents.entries) by_id_.emplace(entry.id, &entry);
     for (const auto& entry : contents.entries)
       if (is_table(entry)) stage_of_table_.emplace(entry.id, stage_of(entry));
+    group_data();
   }
 
   Result<LoadPlan> plan() {
@@ -65,7 +67,7 @@ class Planner {
     }
     for (std::size_t i = 0; i < stages.size(); ++i) {
       stages[i].name = kStageNames[i];
-      stages[i].data = shared_out(data[i], [](const DumpEntry& entry) { return entry.id; });
+      stages[i].data = shared_out(data[i], [&](const DumpEntry& entry) { return data_group(entry.id); });
       stages[i].indexes = shared_out(indexes[i], [&](const DumpEntry& entry) { return table_of(entry); });
       if (!stages[i].data.empty() || !stages[i].indexes.empty() || !stages[i].last.entries.empty()) plan.stages.push_back(std::move(stages[i]));
     }
@@ -148,6 +150,22 @@ class Planner {
     return entry.id;
   }
 
+  /// Data that needs other data is loaded behind it, in one task: from PostgreSQL 17 on what makes large objects is data (BLOB METADATA), and so is what fills them.
+  void group_data() {
+    for (const auto& entry : contents_.entries) {
+      if (entry.section != DumpSection::Data) continue;
+      if (entry.kind.starts_with("BLOB")) group_[data_group(entry.id)] = kLargeObjects;
+      for (const auto id : entry.needs)
+        if (const auto need = by_id_.find(id); need != by_id_.end() && need->second->section == DumpSection::Data)
+          if (const auto ours = data_group(entry.id), its = data_group(id); ours != its) group_[std::max(ours, its)] = std::min(ours, its);
+    }
+  }
+  /// Links lead to lower ids only: to the one that stands for the group.
+  std::int64_t data_group(std::int64_t id) const {
+    for (auto next = group_.find(id); next != group_.end() && next->second != id; next = group_.find(id)) id = next->second;
+    return id;
+  }
+
   /// As many tasks as may run at once, the largest groups first to the task that has least to do; a group stays together.
   template <class GroupOf>
   std::vector<LoadTask> shared_out(const std::vector<const DumpEntry*>& entries, const GroupOf& group_of) const {
@@ -181,6 +199,7 @@ class Planner {
   std::map<std::int64_t, const DumpEntry*> by_id_;
   std::map<std::int64_t, std::size_t> stage_of_table_;  ///< by the id of the TABLE
   std::map<std::int64_t, bool> chosen_;
+  std::map<std::int64_t, std::int64_t> group_;          ///< of data
 };
 
 }  // namespace

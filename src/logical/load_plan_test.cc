@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
 
 #include "base/test_seed.h"
 
@@ -30,6 +31,11 @@ class LoadPlanTest : public testing::Test {
     add(id + 2, "CONSTRAINT", name + "_pkey", DumpSection::PostData, {id, id});
     add(id + 3, "INDEX", name + "_at", DumpSection::PostData, {id});
     add(id + 4, "ACL", "TABLE " + name, DumpSection::None, {id});
+  }
+  static std::vector<std::int64_t> ids_of(const LoadTask& task) {
+    std::vector<std::int64_t> ids;
+    for (const auto* entry : task.entries) ids.push_back(entry->id);
+    return ids;
   }
   static std::map<std::int64_t, int> places(const LoadPlan& plan) {
     std::map<std::int64_t, int> at;
@@ -118,6 +124,36 @@ TEST_F(LoadPlanTest, LargeTablesAreSharedOutEvenly) {
   std::map<std::int64_t, std::size_t> task_of;
   for (std::size_t t = 0; t < plan->stages[0].indexes.size(); ++t)
     for (const auto* entry : plan->stages[0].indexes[t].entries) EXPECT_EQ(task_of.try_emplace(entry->needs.front(), t).first->second, t);
+}
+
+/// Side by side, the one that fills them may come first.
+TEST_F(LoadPlanTest, LargeObjectsAreFilledByTheTaskThatMakesThem) {
+  add(10, "TABLE", "files", DumpSection::PreData);
+  add(20, "BLOB METADATA", "16464..16468", DumpSection::Data);
+  add(21, "BLOB METADATA", "16469..16470", DumpSection::Data);
+  add(30, "TABLE DATA", "files", DumpSection::Data, {10}, 500);
+  add(31, "BLOBS", "16464..16468", DumpSection::Data, {20}, 100'000);
+  add(32, "BLOBS", "16469..16470", DumpSection::Data, {21}, 100'000);
+  const auto plan = *plan_load(contents_, {}, 4);
+  ASSERT_EQ(plan.stages.size(), 1u);
+  ASSERT_EQ(plan.stages[0].data.size(), 2u);
+  std::set<std::vector<std::int64_t>> tasks;
+  for (const auto& task : plan.stages[0].data) tasks.insert(ids_of(task));
+  EXPECT_EQ(tasks, (std::set<std::vector<std::int64_t>>{{30}, {20, 21, 31, 32}}));
+}
+
+/// As pg_dump orders data alone by foreign keys.
+TEST_F(LoadPlanTest, DataThatNeedsOtherDataComesBehindItInOneTask) {
+  add(5, "TABLE DATA", "apart", DumpSection::Data, {}, 100);
+  add(9, "TABLE DATA", "users", DumpSection::Data, {}, 100);
+  add(3, "TABLE DATA", "shops", DumpSection::Data, {}, 100);
+  add(7, "TABLE DATA", "orders", DumpSection::Data, {9, 3}, 100);
+  add(1, "TABLE DATA", "lines", DumpSection::Data, {7}, 100);
+  const auto plan = *plan_load(contents_, {}, 4);
+  ASSERT_EQ(plan.stages.at(0).data.size(), 2u);
+  std::set<std::vector<std::int64_t>> tasks;
+  for (const auto& task : plan.stages[0].data) tasks.insert(ids_of(task));
+  EXPECT_EQ(tasks, (std::set<std::vector<std::int64_t>>{{5}, {9, 3, 7, 1}}));
 }
 
 TEST_F(LoadPlanTest, WhateverTheArchiveEachEntryStandsOnceBehindWhatItNeeds) {

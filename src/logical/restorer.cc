@@ -30,7 +30,7 @@ Result<Fd> list_of(const LoadTask& task) {
 Status Restorer::run(const LoadTask& task) {
   if (task.entries.empty()) return ok();
   const auto list = TRY(list_of(task));
-  auto client = TRY(postgres::client_connection(settings_.connect));
+  auto client = TRY(postgres::client_connection(settings_.connect, TRY(begins_read_only())));
   std::vector<std::string> arguments{settings_.programs.program("pg_restore"), "--exit-on-error", "--no-password", "--dbname=" + client.conninfo,
                                      fmt::format("--use-list=/proc/{}/fd/{}", ::getpid(), list.get())};
   if (settings_.no_owner) arguments.insert(arguments.end(), {"--no-owner", "--no-privileges"});
@@ -57,6 +57,12 @@ Status Restorer::run(const LoadTask& task) {
                  Hint{"see also the server's log; --no-owner restores without roles and grants"});
   if (auto said = one_line(child->errors()); !said.empty()) keep_warning(std::move(said));
   return fed;
+}
+
+/// The settings of a database come back with it, before its last rows do; a role may have them as well.
+Result<bool> Restorer::begins_read_only() const {
+  auto connection = TRY(postgres::Connection::open(settings_.connect, settings_.cancel));
+  return TRY(connection.value("SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'default_transaction_read_only'")) == "on";
 }
 
 void Restorer::keep_warning(std::string text) {

@@ -36,6 +36,7 @@ class Restorer {
   void set_database(std::string database) { settings_.connect.database = std::move(database); }
 
  private:
+  Result<bool> begins_read_only() const;
   void keep_warning(std::string text);
 
   Settings settings_;

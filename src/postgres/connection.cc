@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstdlib>
 
 #include "base/log.h"
 
@@ -284,10 +285,11 @@ void collect_notice(void* argument, const PGresult* notice) {
   if (text != nullptr && notices.size() < kNoticesMax) notices.push_back(one_line(text));
 }
 
-// Role and database defaults may hold any time-out; an idle one killed a backup's session (POSTGRES rule 2).
+// Role and database defaults may hold any time-out; an idle one killed a backup's session (POSTGRES rule 2). What a session of ours reads it reads in transactions that say so.
 constexpr std::string_view kSettle =
     "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', "
     "'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout') "
+    "UNION ALL SELECT pg_catalog.set_config('default_transaction_read_only', 'off', false) "
     "UNION ALL SELECT pg_catalog.set_config('search_path', '', false) "
     "UNION ALL SELECT pg_catalog.set_config('datestyle', 'ISO', false)";
 
@@ -298,10 +300,19 @@ Connection::Connection(Connection&&) noexcept = default;
 Connection& Connection::operator=(Connection&&) noexcept = default;
 Connection::~Connection() = default;
 
-Result<ClientConnection> client_connection(const ConnectOptions& options) {
+Result<ClientConnection> client_connection(const ConnectOptions& options, bool writes) {
   TRY(check_libpq());
   ClientConnection client;
-  for (const auto& [name, value] : TRY(connection_parameters(options))) {
+  auto parameters = TRY(connection_parameters(options));
+  if (writes) {
+    auto at = std::ranges::find_if(parameters, [](const auto& parameter) { return parameter.first == "options"; });
+    if (at == parameters.end()) {
+      const char* hidden = std::getenv("PGOPTIONS");
+      at = parameters.insert(at, {"options", hidden == nullptr ? "" : hidden});
+    }
+    at->second += " -c default_transaction_read_only=off";
+  }
+  for (const auto& [name, value] : parameters) {
     if (name == "client_encoding") continue;  // pg_dump writes in the database's own
     if (name == "password") {
       client.environment.emplace_back("PGPASSWORD", value);

@@ -71,8 +71,9 @@ struct ClientConnection {
   std::string conninfo;
   std::vector<std::pair<std::string, std::string>> environment;
 };
+/// @param writes  its transactions are to write, whatever the database's or the role's settings begin them with. Not where it is not needed: poolers refuse options
 /// @errors Configuration (conninfo malformed)
-Result<ClientConnection> client_connection(const ConnectOptions& options);
+Result<ClientConnection> client_connection(const ConnectOptions& options, bool writes = false);
 
 /// SQLSTATE ("42501") of the last Errc::Postgres a server sent is part of the message in brackets; this reads it back.
 std::optional<std::string> sqlstate_of(const Error& error);

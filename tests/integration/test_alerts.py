@@ -518,6 +518,8 @@ def test_a_backup_from_a_clock_that_was_ahead_is_not_the_newest(healthy):
 
 def test_of_dumps_alone_damage_is_told_too(make):
     cluster, pgmint = make.pair()
+    pgmint.clusters["main"]["bin_directory"] = str(cluster.bin)
+    pgmint.write()
     pgmint.run("backup", "--type", "logical")
     assert codes_of(pgmint) == {"no-backup"}
     manifest, = (pgmint.repository / "c").glob("*/snap/*")

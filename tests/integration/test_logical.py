@@ -159,6 +159,25 @@ def test_critical_tables_come_first_and_are_usable_while_the_rest_goes_on(shop):
     assert objects(cluster, "shop") == shape
 
 
+def test_a_database_or_a_role_that_is_read_only_by_default_is_filled_all_the_same(shop, monkeypatch):
+    cluster, tool = shop
+    tool.extra = '[recovery]\nhigh = ["users", "accounts", "transactions"]\n'
+    tool.write()
+    before, shape = digest(cluster, "shop"), objects(cluster, "shop")
+    cluster.sql("alter database shop set default_transaction_read_only = on")
+    dump(tool)
+    monkeypatch.setenv("PGOPTIONS", "-c work_mem=8MB")
+    load(tool, "shop", "--backup", "latest")  # settings and name come back behind the first class
+    assert digest(cluster, "shop") == before and objects(cluster, "shop") == shape
+    cluster.sql(f"begin read write; alter role {cluster.one('select current_user')} set default_transaction_read_only = on; commit")
+    load(tool, "copy", "--from-db", "shop", "--backup", "latest")
+    assert digest(cluster, "copy") == before and objects(cluster, "copy") == shape
+    tool.clusters["main"]["connection"] += " options='-c statement_timeout=1h'"
+    tool.write()
+    load(tool, "third", "--from-db", "shop", "--backup", "latest")
+    assert digest(cluster, "third") == before
+
+
 def test_one_table_alone(shop):
     cluster, tool = shop
     dump(tool)
