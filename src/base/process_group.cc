@@ -154,7 +154,7 @@ std::size_t ProcessGroup::end(std::chrono::milliseconds grace) {
   const auto left =
       end_all([this](const ProcessFacts& facts) { return facts.group == pid_; }, [this](int signal) { ::kill(-pid_, signal); }, clock_, grace);
   reap();
-  return left ? left->size() : 0;
+  return left ? left->size() : 1;  // what cannot be looked at is not said to be gone
 }
 
 void ProcessGroup::leave() {

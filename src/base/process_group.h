@@ -35,7 +35,7 @@ class ProcessGroup {
   /// leave() or end(), so that the group can still be ended. @errors Io
   Result<std::optional<int>> poll();
   /// SIGTERM to every process of the group; SIGKILL to those that are there after `grace`. @return how many are there all the same: another user's,
-  /// which sudo started, or stuck in the kernel
+  /// which sudo started, or stuck in the kernel; 1 where processes cannot be listed
   std::size_t end(std::chrono::milliseconds grace = std::chrono::seconds(5));
   /// What it has started may go on without us. The program itself must have ended.
   void leave();

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -12,7 +13,7 @@ namespace {
 
 constexpr std::array kStageNames{"high", "medium", "rest"};
 constexpr std::size_t kRest = 2;
-constexpr std::int64_t kLargeObjects = -1;  ///< no entry has such an id
+constexpr std::int64_t kLargeObjects = std::numeric_limits<std::int64_t>::min();  ///< below any id, which has 32 bits in an archive and may be negative in a forged one
 
 /// '*' for any characters; everything else for itself.
 bool fits(std::string_view text, std::string_view pattern) {

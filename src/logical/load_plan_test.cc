@@ -156,6 +156,17 @@ TEST_F(LoadPlanTest, DataThatNeedsOtherDataComesBehindItInOneTask) {
   EXPECT_EQ(tasks, (std::set<std::vector<std::int64_t>>{{5}, {9, 3, 7, 1}}));
 }
 
+/// An archive that somebody brings may hold any ids and any needs, itself among them.
+TEST_F(LoadPlanTest, ForgedIdsAndNeedsOfDataEnd) {
+  add(-5, "BLOBS", "a", DumpSection::Data, {-1, -5});
+  add(-1, "BLOB METADATA", "b", DumpSection::Data, {-5});
+  add(INT32_MIN, "TABLE DATA", "c", DumpSection::Data, {7, -1});
+  add(7, "TABLE DATA", "d", DumpSection::Data, {INT32_MIN, 7});
+  const auto plan = *plan_load(contents_, {}, 4);
+  ASSERT_EQ(plan.stages.at(0).data.size(), 1u);
+  EXPECT_EQ(plan.stages[0].data[0].entries.size(), 4u);
+}
+
 TEST_F(LoadPlanTest, WhateverTheArchiveEachEntryStandsOnceBehindWhatItNeeds) {
   const auto seed = test_seed();
   SCOPED_TRACE(fmt::format("PGMINT_TEST_SEED={}", seed));

@@ -131,7 +131,7 @@ Result<Verdict> judge(const Wal& wal, const ManifestRoot& root, const repository
         return Verdict{Reach::AfterEnd,
                        fmt::format("{} is the last archived commit itself: PostgreSQL stops at a time only when a later commit tells it that it has been reached",
                                    format_postgres(target.time)),
-                       "--latest restores just that: everything up to this commit"};
+                       "--latest restores just that, as long as nothing more is archived; behind a later commit this time can be reached"};
       if (!window.last_commit || target.time > window.last_commit->time)
         return Verdict{Reach::AfterEnd, fmt::format("{} is after the last commit that can be replayed: recovery is possible {}",
                                                     format_rfc3339(target.time), window_text(root, window))};

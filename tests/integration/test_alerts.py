@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.monitoring import Certificates, HookSink, MailSink, metric, metrics_of
-from harness.places import TREE, give_to_owner, owner_folder, wait_until
+from harness.places import TREE, flip, give_to_owner, owner_folder, wait_until
 
 
 class Alerts:
@@ -449,17 +449,6 @@ def test_a_channel_that_keeps_failing_is_asked_more_rarely_and_at_once_with_what
     alerts.later("+56min", code=6)
     assert len(hook.requests) == 5 and ("new", "run-failed") in events(hook.messages[-1])
     assert hook.messages[-1]["id"] != hook.messages[0]["id"]
-
-
-
-def flip(path):
-    """Changes a byte in the middle; returns what puts it right."""
-    good = path.read_bytes()
-    bad = bytearray(good)
-    bad[len(bad) // 2] ^= 4
-    path.chmod(0o600)
-    path.write_bytes(bad)
-    return lambda: path.write_bytes(good)
 
 
 def codes_of(pgmint, **keywords):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness.places import wait_until
+from harness.places import flip, wait_until
 
 
 def packs_of(tool):
@@ -14,16 +14,6 @@ def packs_of(tool):
 
 def verify(tool, *arguments, code=0):
     return tool.run("verify", *arguments, "--json", code=code).json
-
-
-def flip(path):
-    """Changes a byte in the middle; returns what puts it right."""
-    good = path.read_bytes()
-    bad = bytearray(good)
-    bad[len(bad) // 2] ^= 4
-    path.chmod(0o600)
-    path.write_bytes(bad)
-    return lambda: path.write_bytes(good)
 
 
 @pytest.fixture

@@ -141,3 +141,13 @@ def server_programs(version):
         if place and (Path(place) / "postgres").exists() and reachable_by_owner(place):
             return Path(place)
     return None
+
+
+def flip(path):
+    """Changes a byte in the middle; returns what puts it right."""
+    good = path.read_bytes()
+    bad = bytearray(good)
+    bad[len(bad) // 2] ^= 4
+    path.chmod(0o600)
+    path.write_bytes(bad)
+    return lambda: path.write_bytes(good)
