@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <array>
 
-#include "service/curl_library.h"
+#include "http/curl_library.h"
 
 namespace pgmint::service {
+using http::curl;
+using http::CurlHandle;
 namespace {
 
 constexpr std::size_t kBodyMax = 64 << 10;

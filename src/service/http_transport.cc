@@ -9,10 +9,12 @@
 
 #include "base/log.h"
 #include "service/channel.h"
-#include "service/curl_library.h"
+#include "http/curl_library.h"
 #include "service/utf8.h"
 
 namespace pgmint::service {
+using http::curl;
+using http::CurlHandle;
 namespace {
 
 /// Lines for libcurl, which copies them.

@@ -15,7 +15,8 @@ LAYERS = {
     "base": [],
     "crypto": ["base"],
     "codec": ["base"],
-    "storage": ["base", "codec"],
+    "http": ["base", "crypto"],
+    "storage": ["base", "crypto", "codec", "http"],
     "postgres": ["base", "crypto", "codec"],
     "repository": ["base", "crypto", "codec", "storage", "postgres"],
     "policy": ["base", "postgres", "repository"],
@@ -35,7 +36,8 @@ NO_SERVER = {"repository", "policy"}
 LIBRARIES = [
     ("OpenSSL", re.compile(r"openssl/"), {"crypto"}, {"src/crypto/openssl_handles.h"}),
     ("libpq", re.compile(r"(postgresql/)?libpq"), {"postgres"}, set()),
-    ("libcurl", re.compile(r"curl/"), {"storage", "service"}, {"src/service/curl_library.h"}),
+    ("libcurl", re.compile(r"curl/"), {"http"}, {"src/http/curl_library.h"}),
+    ("pugixml", re.compile(r"pugixml"), {"storage"}, set()),
     ("zstd", re.compile(r"zstd"), {"codec"}, set()),
     ("lz4", re.compile(r"lz4"), {"codec"}, set()),
     ("spdlog", re.compile(r"spdlog/"), {"base"}, set()),
@@ -54,8 +56,8 @@ OUTSIDE_WORLD = [
     (re.compile(r"\brandom_device\b|\bmt19937|(?<![\w.>])s?rand\s*\("), "take a RandomSource by constructor"),
 ]
 
-# Alerts go out by HTTP and SMTP, and a service is asked by HTTP, which is no business of a store's; one file loads the library for both.
-FEW_FILES = [(re.compile(r"curl/"), "service", {"src/service/curl_library.h"})]
+# One file loads the library, for requests, mails and checks of a service.
+FEW_FILES = [(re.compile(r"curl/"), "http", {"src/http/curl_library.h"})]
 
 # Split, so that this file does not name what it looks for.
 REGISTRY_HOSTS = [a + "." + b for a, b in [

@@ -94,12 +94,12 @@ class HouseRules(unittest.TestCase):
                                 ("CLI/CLI.hpp", "CLI11")):
             self.in_run(f"#include <{header}>\n", f"{library} stays behind")
 
-    def test_in_service_one_header_knows_libcurl(self):
-        service = {"src/CMakeLists.txt": CLEAN["src/CMakeLists.txt"] + "add_subdirectory(service)\n", "src/service/README.md": "# service\n",
-                   "src/service/CMakeLists.txt": "pgmint_layer(service SOURCES curl_library.cc notify.cc)",
-                   "src/service/curl_library.cc": "#include \"service/curl_library.h\"\n", "src/service/curl_library.h": "// Loads it.\n#pragma once\n#include <curl/curl.h>\n", "src/service/notify.cc": "#include <string>\n"}
-        self.assertEqual(self.found(service), [])
-        self.expect({**service, "src/service/notify.cc": "#include <curl/curl.h>\n"}, "only curl_library.h knows libcurl")
+    def test_in_http_one_header_knows_libcurl(self):
+        http = {"src/CMakeLists.txt": CLEAN["src/CMakeLists.txt"].replace("add_subdirectory(crypto)", "add_subdirectory(crypto)\nadd_subdirectory(http)"), "src/http/README.md": "# http\n",
+                "src/http/CMakeLists.txt": "pgmint_layer(http SOURCES curl_library.cc client.cc)",
+                "src/http/curl_library.cc": "#include \"http/curl_library.h\"\n", "src/http/curl_library.h": "// Loads it.\n#pragma once\n#include <curl/curl.h>\n", "src/http/client.cc": "#include <string>\n"}
+        self.assertEqual(self.found(http), [])
+        self.expect({**http, "src/http/client.cc": "#include <curl/curl.h>\n"}, "only curl_library.h knows libcurl")
 
     def test_no_library_in_headers(self):
         self.expect({"src/crypto/aead.h": "// Sealing.\n#pragma once\n#include <openssl/evp.h>\n"}, "no OpenSSL in headers")

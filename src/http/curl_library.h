@@ -7,10 +7,10 @@
 #include <memory>
 #include <string>
 
-namespace pgmint::service {
+namespace pgmint::http {
 
 #define PGMINT_CURL_FUNCTIONS(X) \
-  X(curl_easy_cleanup) X(curl_easy_getinfo) X(curl_easy_init) X(curl_easy_perform) X(curl_easy_setopt) X(curl_easy_strerror) \
+  X(curl_easy_cleanup) X(curl_easy_getinfo) X(curl_easy_init) X(curl_easy_perform) X(curl_easy_reset) X(curl_easy_setopt) X(curl_easy_strerror) \
   X(curl_global_init) X(curl_slist_append) X(curl_slist_free_all)
 
 /// Its functions under their own names, or why there are none.
@@ -28,4 +28,4 @@ struct CurlHandleDeleter {
 };
 using CurlHandle = std::unique_ptr<CURL, CurlHandleDeleter>;
 
-}  // namespace pgmint::service
+}  // namespace pgmint::http

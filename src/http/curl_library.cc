@@ -1,8 +1,8 @@
-#include "service/curl_library.h"
+#include "http/curl_library.h"
 
 #include <dlfcn.h>
 
-namespace pgmint::service {
+namespace pgmint::http {
 namespace {
 
 CurlLibrary load() {
@@ -32,4 +32,4 @@ const CurlLibrary& curl() {
   return loaded;
 }
 
-}  // namespace pgmint::service
+}  // namespace pgmint::http
