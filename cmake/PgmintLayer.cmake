@@ -63,6 +63,14 @@ function(pgmint_test name)
   set_tests_properties(${name} PROPERTIES TIMEOUT 600)
 endfunction()
 
+# A gtest program that others run, once there is what it tests against.
+function(pgmint_program_test name)
+  cmake_parse_arguments(T "" "" "SOURCES;LIBRARIES" ${ARGN})
+  add_executable(${name} ${T_SOURCES})
+  target_link_libraries(${name} PRIVATE pgmint_options ${T_LIBRARIES} GTest::gtest GTest::gtest_main)
+  target_precompile_headers(${name} REUSE_FROM pgmint_test_pch)
+endfunction()
+
 # ccache tells precompiled headers apart by this sum instead of their bytes, which differ from checkout to checkout: so that
 # several checkouts share one cache. It covers what the headers are made of.
 foreach(pch pgmint_pch pgmint_test_pch)

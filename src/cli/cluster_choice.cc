@@ -182,7 +182,10 @@ Result<postgres::ControlFile> control_of(const ClusterSettings& settings) {
 
 Result<Fd> lock_repository(Context& context) {
   const auto* place = TRY(context.place());
-  auto directory = TRY(open_file(TRY(place->settings.directory()), O_RDONLY | O_DIRECTORY));
+  // A bucket has nothing to lock: this host's writers at least keep apart.
+  const auto where = TRY(place->settings.is_s3() ? context.state_directory() : place->settings.directory());
+  if (place->settings.is_s3()) TRY(create_directories(where, 0700));
+  auto directory = TRY(open_file(where, O_RDONLY | O_DIRECTORY));
   while (::flock(directory.get(), LOCK_EX) != 0)
     if (errno != EINTR) return errno_error(errno, "locking the repository", Errc::Storage);
   return directory;

@@ -15,9 +15,13 @@ Result<int> run(Context& context) {
   const bool dry_run = context.arguments().has("--dry-run");
   auto clusters = TRY(clusters_to_show(context, context.arguments().get("--cluster")));
   std::uint64_t objects = 0, bytes = 0;
-  const auto root = TRY(TRY(context.place())->settings.directory());
-  const auto old = system_clock().now() - storage::kTemporaryFilesStay;
-  const auto left = TRY(dry_run ? storage::find_temporary_files(root, old) : storage::sweep_temporary_files(root, old));
+  const auto& place = TRY(context.place())->settings;
+  storage::TemporaryFiles left;
+  if (!place.is_s3()) {
+    const auto root = TRY(place.directory());
+    const auto old = system_clock().now() - storage::kTemporaryFilesStay;
+    left = TRY(dry_run ? storage::find_temporary_files(root, old) : storage::sweep_temporary_files(root, old));
+  }
   Json each = Json::array();
   for (const auto& cluster : clusters) {
     TRY(context.cancel().check());

@@ -83,6 +83,7 @@ class Examination {
     good("configuration", fmt::format("{}, {}", configuration.file.empty() ? "no file" : configuration.file.string(),
                                       counted(configuration.clusters.size(), "cluster")));
     const bool secret = configuration.s3.secret_access_key.has_value() ||
+                        std::ranges::any_of(configuration.repositories, [](const auto& each) { return each.s3.secret_access_key.has_value(); }) ||
                         std::ranges::any_of(configuration.clusters, [](const auto& cluster) {
                           const auto login = cluster.validation.login.value_or("");
                           return redact(cluster.connection) != cluster.connection || redact(login) != login;
@@ -122,11 +123,24 @@ class Examination {
       fail("repository create-if-absent", probed.error());
     else
       good("repository create-if-absent", "of 16 racers one succeeded, an existing object was refused");
+    if ((*place)->bucket != nullptr) examine_bucket(**place);
     if (const auto directory = (*place)->settings.directory()) {
       examine_space(*directory);
       examine_temporary_files(*directory);
     }
     return true;
+  }
+
+  void examine_bucket(const RepositoryPlace& place) {
+    const auto findings = place.bucket->examine();
+    if (!findings) return fail("bucket", findings.error());
+    for (const auto& finding : *findings) switch (finding.grade) {
+        case storage::S3Finding::Grade::Fine: good(finding.subject, finding.detail); break;
+        case storage::S3Finding::Grade::Warning: warn(finding.subject, finding.detail, finding.hint); break;
+        case storage::S3Finding::Grade::Bad: fail(finding.subject, finding.detail, finding.hint, Errc::Precondition); break;
+      }
+    if (place.s3.tls_min == "1.2") warn("transport", "tls_min allows TLS 1.2", "remove tls_min from [s3] once the store speaks TLS 1.3");
+    if (place.s3.endpoint && place.s3.endpoint->starts_with("http://")) warn("transport", "the endpoint is without TLS: who reads along on this host sees names and sizes", "endpoint = \"https://...\" in [s3]");
   }
 
   void examine_slots(repository::Repository& repository) {

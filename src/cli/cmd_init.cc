@@ -8,6 +8,7 @@
 #include "cli/recall_command.h"
 #include "cli/secrets.h"
 #include "cli/slots_json.h"
+#include "cli/store_probe.h"
 #include "repository/key_objects.h"
 #include "repository/layout.h"
 #include "repository/object_header.h"
@@ -52,7 +53,9 @@ bool left_by_an_init(const fs::path& directory, const std::string& name) {
 
 /// A repository among other files would be a riddle to whoever finds it; one inside a data directory would back itself
 /// up.
-Status check_place(const Configuration& configuration, const fs::path& directory) {
+Status check_directory(const Configuration& configuration, const fs::path& directory) {
+  if (TRY(stat_if_exists(directory / "format")))
+    return Error(Errc::Precondition, fmt::format("{} is a repository already", directory.string()), Hint{"pgmint list"});
   for (const auto& cluster : configuration.clusters) {
     const auto relative = directory.lexically_normal().lexically_relative(cluster.data_directory.lexically_normal());
     if (!relative.empty() && *relative.begin() != "..")
@@ -67,6 +70,18 @@ Status check_place(const Configuration& configuration, const fs::path& directory
   });
   if (!empty && empty.error().code() != Errc::NotFound) return empty;
   return ok();
+}
+
+/// The same of a bucket's prefix; and whether its store decides who creates an object, on which everything rests.
+Status check_bucket(Context& context) {
+  auto& store = *TRY(context.place())->store;
+  if (TRY(store.stat(std::string(repository::kFormatName))))
+    return Error(Errc::Precondition, fmt::format("{} is a repository already", store.describe()), Hint{"pgmint list"});
+  for (const auto& part : TRY(store.list_parts("")))
+    // What an init or a probe leaves that was cut off.
+    if (part + '/' != repository::kKeysPrefix && part + '/' != kProbePrefix)
+      return Error(Errc::Precondition, fmt::format("{} is not empty: it holds {}", store.describe(), part), Hint{"name a prefix under which there is nothing: s3://bucket/prefix"});
+  return probe_create_if_absent(store, system_random());
 }
 
 /// Clusters whose data directory can be read are made at once: a key for one host alone needs its cluster.
@@ -116,11 +131,8 @@ void tell(Context& context, const FirstKey& key, const std::string& recovery_key
 
 Result<int> run(Context& context) {
   const auto& configuration = *TRY(context.configuration());
-  const auto directory = TRY(TRY(context.repository_settings())->directory());
-  if (TRY(stat_if_exists(directory / "format")))
-    return Error(Errc::Precondition, fmt::format("{} is a repository already", directory.string()),
-                 Hint{"pgmint list"});
-  TRY(check_place(configuration, directory));
+  const auto& settings = *TRY(context.repository_settings());
+  TRY(settings.is_s3() ? check_bucket(context) : check_directory(configuration, TRY(settings.directory())));
   // Whatever refuses does so before anything is made.
   const auto encryption = TRY(context.encryption());
   auto present = TRY(present_key(encryption));
@@ -175,7 +187,9 @@ const CommandSpec& init_command() {
            "opened once.",
            "The configured clusters whose data directory can be read are entered at once, others at their first "
            "backup. No server has to run. An existing "
-           "repository is left as it is (exit 4). One that was cut off can be run again."},
+           "repository is left as it is (exit 4). One that was cut off can be run again.",
+           "In a bucket it first finds out whether the store lets exactly one of many create an object. Ceph's RADOS gateway 16 does so only in a bucket "
+           "without versioning and without object lock; a store that never does cannot hold a repository."},
       .positionals = {},
       .options = {},
       .exits = {{4, "There is a repository already, or the directory is not empty; nothing was changed."}},

@@ -66,11 +66,7 @@ policy::Objectives objectives_of(const ClusterSettings* settings) {
 Result<fs::path> RepositorySettings::directory() const {
   std::string_view path = url;
   if (is_s3())
-    return Error(Errc::Configuration,
-                 fmt::format("repository {}: s3:// repositories come with a later version; this one keeps its "
-                             "repository in a local directory",
-                             url),
-                 Hint{"set repository = \"/var/lib/pgmint\""});
+    return Error(Errc::Configuration, fmt::format("repository {} is a bucket, where a directory is needed", url));
   if (path.starts_with("file://")) path.remove_prefix(7);
   if (!path.starts_with('/'))
     return Error(Errc::Configuration, fmt::format("repository \"{}\" is not an absolute path", url),

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/health_limits.h"
+#include "cli/s3_settings.h"
 #include "cli/schedule_settings.h"
 #include "cli/validation_settings.h"
 #include "policy/objectives.h"
@@ -30,21 +31,15 @@ struct EncryptionSettings {
   bool empty() const { return !key_file && !passphrase_file && !recovery_key_file; }
 };
 
-/// Read and checked; used when s3:// repositories are.
-struct S3Settings {
-  std::optional<std::string> endpoint, region, ca_file, access_key_id, secret_access_key;
-  std::optional<bool> path_style;
-};
-
 struct RepositorySettings {
   std::string name;  ///< "default" for the short form
   std::string url;   ///< a directory, file:///directory, or s3://bucket/prefix
   std::optional<std::string> compression;
-  S3Settings s3;
+  S3Settings s3;  ///< of its own; empty: the general ones
   EncryptionSettings encryption;
 
   bool is_s3() const { return url.starts_with("s3://"); }
-  /// The directory of a local repository. @errors Configuration: s3:// (not in this version), a relative path
+  /// The directory of a local repository. @errors Configuration: s3://, which has none; a relative path
   Result<fs::path> directory() const;
 };
 

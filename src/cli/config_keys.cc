@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "cli/contacts.h"
+#include "cli/s3_keys.h"
 #include "cli/schedule_keys.h"
 #include "cli/service_keys.h"
 #include "cli/validation_keys.h"
@@ -26,30 +27,8 @@ const std::vector<Key<EncryptionSettings>>& encryption_keys() {
   return keys;
 }
 
-const std::vector<Key<S3Settings>>& s3_keys() {
-  using T = S3Settings;
-  static const std::vector<Key<T>> keys = {
-      {"endpoint", "URL", "Where the service listens; absent: AWS.",
-       [](T& t, const Value& v) { return assign(t.endpoint, v.text()); }},
-      {"region", "text", "The region to sign for.", [](T& t, const Value& v) { return assign(t.region, v.text()); }},
-      {"path_style", "true or false", "Bucket names in the path instead of the host name.",
-       [](T& t, const Value& v) { return assign(t.path_style, v.boolean()); }},
-      {"ca_file", "path", "Certificates to trust, in PEM.",
-       [](T& t, const Value& v) { return assign(t.ca_file, v.absolute_path()); }},
-      {"access_key_id", "text", "Absent: the usual chain of environment, profile, web identity, metadata.",
-       [](T& t, const Value& v) { return assign(t.access_key_id, v.text()); }},
-      {"secret_access_key", "text", "Belongs to access_key_id.",
-       [](T& t, const Value& v) { return assign(t.secret_access_key, v.text()); }},
-  };
-  return keys;
-}
-
 Status read_encryption(EncryptionSettings& target, const Value& value, std::string name) {
   return read_table(*TRY(value.table()), target, encryption_keys(), {value.place.source, std::move(name)});
-}
-
-Status read_s3(S3Settings& target, const Value& value, std::string name) {
-  return read_table(*TRY(value.table()), target, s3_keys(), {value.place.source, std::move(name)});
 }
 
 Status check_compression(std::optional<std::string>& target, const Value& value) {

@@ -10,9 +10,9 @@
 
 #include "base/log.h"
 #include "cli/opened_slots.h"
+#include "cli/repository_store.h"
 #include "cli/secrets.h"
 #include "storage/cancel_store.h"
-#include "storage/posix_store.h"
 
 namespace pgmint::cli {
 
@@ -65,10 +65,10 @@ Result<RepositoryPlace*> Context::place(bool create) {
   auto made = std::make_unique<RepositoryPlace>();
   made->settings = *TRY(repository_settings());
   made->encryption = TRY(encryption());
-  const auto directory = TRY(made->settings.directory());
-  storage::PosixOptions options;
-  options.create_root = create;
-  made->store = TRY(storage::open_posix_store(directory, options));
+  made->s3 = made->settings.s3.empty() ? TRY(configuration())->s3 : made->settings.s3;
+  auto opened = TRY(open_repository_store(made->settings, made->s3, create, cancel_));
+  made->store = std::move(opened.store);
+  made->bucket = opened.bucket;
   if (stop_at_next_request_) made->store = storage::make_cancel_store(std::move(made->store), cancel_);
   made->seen = repository::make_seen_memory(TRY(state_directory()) / "seen");
   place_ = std::move(made);

@@ -12,15 +12,18 @@
 #include "cli/config.h"
 #include "cli/output.h"
 #include "repository/repository.h"
+#include "storage/s3_store.h"
 
 namespace pgmint::cli {
 
 /// A store with everything else that a Repository borrows. Kept alive by whoever holds the repository.
 struct RepositoryPlace {
   std::unique_ptr<storage::BlobStore> store;
+  storage::S3Store* bucket = nullptr;  ///< inside `store`, when that is one
   std::unique_ptr<repository::SeenMemory> seen;
   RepositorySettings settings;
   EncryptionSettings encryption;  ///< the repository's own, else the general one
+  S3Settings s3;                  ///< likewise
 };
 
 class Context {

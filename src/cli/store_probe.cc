@@ -13,6 +13,8 @@ namespace {
 
 constexpr int kRacers = 16;
 constexpr std::size_t kContent = 64;
+constexpr std::string_view kUnfit =
+    "this file system or store cannot hold a repository; where it is a bucket with versioning or object lock on, one without them may do";
 
 struct Race {
   std::mutex mutex;
@@ -40,14 +42,12 @@ Status judge(storage::BlobStore& store, const std::string& name, Race& race) {
   if (race.created != 1)
     return Error(Errc::Storage,
                  fmt::format("of {} who created one object at once, {} were told that they did", kRacers, race.created),
-                 Hint{"this file system or store cannot hold a repository"});
+                 Hint{std::string(kUnfit)});
   const auto content = TRY(store.read(name, kContent + 1));
   if (!content || *content != race.winner)
-    return Error(Errc::Storage, "the object does not hold what its creator wrote",
-                 Hint{"this file system or store cannot hold a repository"});
+    return Error(Errc::Storage, "the object does not hold what its creator wrote", Hint{std::string(kUnfit)});
   if (TRY(store.create(name, as_bytes("again"))) != storage::Created::AlreadyExists)
-    return Error(Errc::Storage, "an existing object was replaced",
-                 Hint{"this file system or store cannot hold a repository"});
+    return Error(Errc::Storage, "an existing object was replaced", Hint{std::string(kUnfit)});
   return ok();
 }
 
@@ -56,7 +56,7 @@ Status judge(storage::BlobStore& store, const std::string& name, Race& race) {
 Status probe_create_if_absent(storage::BlobStore& store, RandomSource& random) {
   ByteArray<16> unique{};
   random.fill(unique);
-  const std::string name = "probe/" + to_hex(unique);
+  const std::string name = std::string(kProbePrefix) + to_hex(unique);
   Race race;
   std::barrier<> start(kRacers);
   {

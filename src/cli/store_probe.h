@@ -6,6 +6,9 @@
 
 namespace pgmint::cli {
 
+/// Below it the probe's objects stand, which it removes.
+inline constexpr std::string_view kProbePrefix = "probe/";
+
 /// 16 threads create one object with contents of their own; then it is created again, read, and removed. Leaves
 /// nothing.
 /// @errors Storage: the promise does not hold, with what was seen; whatever the store fails with

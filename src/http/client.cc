@@ -1,6 +1,9 @@
 #include "http/client.h"
 
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <charconv>
@@ -21,10 +24,13 @@ struct Exchange {
   CurlHandle easy;
   std::array<char, CURL_ERROR_SIZE> reason{};
 
+  curl_socket_t socket = CURL_SOCKET_BAD;  ///< of the newest connection
+
   const Request* request = nullptr;
   const CancelToken* cancel = nullptr;
   ByteView unsent{};
   bool sent_any = false;   ///< some of the request may have reached the server
+  bool tidying = false;    ///< begun after the cancellation
   Answer answer;
   std::size_t headers_size = 0;
   bool too_long = false;
@@ -34,9 +40,16 @@ struct Exchange {
     cancel = token;
     unsent = next.body;
     sent_any = too_long = false;
+    tidying = token != nullptr && token->cancelled();
     answer = Answer{};
     headers_size = 0;
     reason[0] = '\0';
+  }
+  /// A server that writes head and body of its answer apart, with Nagle's algorithm on, sends the body when the head was acknowledged; the
+  /// kernel would do that after 40 ms. Not kept by the kernel, so for each answer.
+  void acknowledge_at_once() const {
+    const int on = 1;
+    if (socket != CURL_SOCKET_BAD) ::setsockopt(socket, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
   }
   std::uint64_t answer_max() const {
     return answer.success() && !request->into.empty() ? request->into.size() : request->answer_max;
@@ -67,6 +80,7 @@ std::size_t take_header(char* data, std::size_t size, std::size_t count, void* e
     return 0;
   }
   if (line.starts_with("HTTP/")) {  // a new answer: what came before it was a 100
+    self.acknowledge_at_once();
     self.answer = Answer{};
     const auto blank = line.find(' ');
     if (blank != std::string_view::npos) std::from_chars(line.data() + blank + 1, line.data() + line.size(), self.answer.status);
@@ -107,7 +121,7 @@ std::size_t take_body(char* data, std::size_t size, std::size_t count, void* exc
 
 int watch(void* exchange, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   const auto& self = *static_cast<Exchange*>(exchange);
-  return self.cancel != nullptr && self.cancel->cancelled() ? 1 : 0;
+  return self.cancel != nullptr && self.cancel->cancelled() && !self.tidying ? 1 : 0;
 }
 
 /// libcurl asks it once a connection stands, right before the request goes out: again when a kept connection turned out to be dead.
@@ -115,6 +129,11 @@ int note_sending(void* exchange, char*, char*, int, int) {
   auto& self = *static_cast<Exchange*>(exchange);
   self.sent_any = true;
   return self.unsent.size() == self.request->body.size() ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
+int note_socket(void* exchange, curl_socket_t socket, curlsocktype) {
+  static_cast<Exchange*>(exchange)->socket = socket;
+  return CURL_SOCKOPT_OK;
 }
 
 class HeaderLines {
@@ -142,7 +161,6 @@ class CurlClient final : public Client {
   Result<Answer> perform(const Request& request) override {
     if (!curl().problem.empty())
       return Error(Errc::Precondition, fmt::format("libcurl cannot be loaded: {}", curl().problem), Hint{"apt-get install libcurl4"});
-    if (cancel_ != nullptr) TRY(cancel_->check());
     auto exchange = take();
     if (!exchange) return Error(Errc::ResourceLimit, "no memory for a request");
     auto answer = perform(*exchange, request);
@@ -202,6 +220,8 @@ Status CurlClient::set_up(Exchange& exchange, const Request& request, HeaderLine
   TRY(set(exchange, CURLOPT_LOW_SPEED_TIME, static_cast<long>(options_.stall_time_max.count())));
   if (request.time_max.count() > 0) TRY(set(exchange, CURLOPT_TIMEOUT_MS, static_cast<long>(request.time_max.count())));
   TRY(set(exchange, CURLOPT_TCP_NODELAY, 1L));
+  TRY(set(exchange, CURLOPT_SOCKOPTFUNCTION, &note_socket));
+  TRY(set(exchange, CURLOPT_SOCKOPTDATA, &exchange));
   TRY(set(exchange, CURLOPT_BUFFERSIZE, kBuffer));
   TRY(set(exchange, CURLOPT_UPLOAD_BUFFERSIZE, kBuffer));
   TRY(set(exchange, CURLOPT_NOPROGRESS, 0L));
@@ -243,7 +263,7 @@ Result<Answer> CurlClient::perform(Exchange& exchange, const Request& request) {
   TRY(set_up(exchange, request, lines));
   const auto code = curl().curl_easy_perform(exchange.easy.get());
   if (code == CURLE_OK) return std::move(exchange.answer);
-  if (cancel_ != nullptr) TRY(cancel_->check());
+  if (cancel_ != nullptr && !exchange.tidying) TRY(cancel_->check());
   return failure(exchange, code).with_context(std::string(authority_of(request.url)));
 }
 

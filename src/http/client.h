@@ -56,7 +56,7 @@ class Client {
   virtual Result<Answer> perform(const Request& request) = 0;
 };
 
-/// Over libcurl. Borrows `cancel`, which may be null.
+/// Over libcurl. Borrows `cancel`, which may be null: it ends the requests that were begun before it was set, not those that tidy up after it.
 std::unique_ptr<Client> make_client(ClientOptions options, const CancelToken* cancel = nullptr);
 
 /// RFC 3986: everything but unreserved characters as %XX, and '/' too unless `keep_slashes`.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "base/log.h"
 #include "storage/forwarding_store.h"
@@ -14,15 +15,22 @@ namespace {
 /// The delays of one operation. Says when the attempts are used up.
 class Attempts {
  public:
-  Attempts(const RetryPolicy& policy, Clock& clock, RandomSource& random, const CancelToken* cancel)
-      : policy_(policy), clock_(clock), random_(random), cancel_(cancel), delay_(policy.first_delay) {}
+  /// @param given_up  set when these attempts are used up in vain; set already: the store is away, and one attempt finds out whether it is back
+  Attempts(const RetryPolicy& policy, Clock& clock, RandomSource& random, const CancelToken* cancel, std::atomic<bool>& given_up)
+      : policy_(policy), clock_(clock), random_(random), cancel_(cancel), given_up_(given_up), delay_(policy.first_delay), left_(given_up ? 1 : policy.attempts_max) {}
 
   /// True when `error` may be followed by another attempt.
-  bool left_after(const Error& error) const { return is_transient(error.code()) && made_ < policy_.attempts_max; }
+  bool left_after(const Error& error) {
+    if (!is_transient(error.code())) return false;
+    if (made_ < left_) return true;
+    given_up_ = true;
+    return false;
+  }
+  void answered() { given_up_ = false; }
 
   /// Waits before the next attempt. @errors Cancelled
   Status wait(const Error& error) {
-    log_debug("{}: trying again ({} of {})", error.describe(), made_ + 1, policy_.attempts_max);
+    log_debug("{}: trying again ({} of {})", error.describe(), made_ + 1, left_);
     ++made_;
     const auto half = delay_ / 2;
     const auto jitter = std::chrono::microseconds(
@@ -36,7 +44,9 @@ class Attempts {
   Clock& clock_;
   RandomSource& random_;
   const CancelToken* cancel_;
+  std::atomic<bool>& given_up_;
   std::chrono::microseconds delay_;
+  const int left_;  ///< in all
   int made_ = 1;
 };
 
@@ -64,6 +74,9 @@ class RetryStore final : public ForwardingStore {
   Status remove(const std::string& name) override {
     return repeat([&] { return inner().remove(name); });
   }
+  Status remove_all(std::span<const std::string> names) override {
+    return repeat([&] { return inner().remove_all(names); });
+  }
 
  private:
   enum class Outcome { Ours, Theirs, Absent };
@@ -73,13 +86,14 @@ class RetryStore final : public ForwardingStore {
   /// After "exists", with an uncertain attempt before it: whose is it? Not there at all, it is asked for again.
   Result<Created> settle(const std::string& name, ByteView data, Attempts& tries);
 
-  Attempts attempts() { return {policy_, clock_, random_, cancel_}; }
+  Attempts attempts() { return {policy_, clock_, random_, cancel_, given_up_}; }
 
   template <class F>
   auto repeat(F operation) -> decltype(operation()) {
     auto tries = attempts();
     for (;;) {
       auto result = operation();
+      if (result) tries.answered();
       if (result || !tries.left_after(result.failure())) return result;
       TRY(tries.wait(result.failure()));
     }
@@ -89,6 +103,7 @@ class RetryStore final : public ForwardingStore {
   Clock& clock_;
   RandomSource& random_;
   const CancelToken* const cancel_;
+  std::atomic<bool> given_up_{false};
 };
 
 Result<RetryStore::Outcome> RetryStore::read_back(const std::string& name, ByteView data) {
@@ -119,6 +134,7 @@ Result<Created> RetryStore::create(const std::string& name, ByteView data) {
   for (;;) {
     auto created = inner().create(name, data);
     if (created) {
+      tries.answered();
       if (*created == Created::Yes || !uncertain) return created;
       return settle(name, data, tries);
     }

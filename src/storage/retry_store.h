@@ -24,6 +24,9 @@ struct RetryPolicy {
 /// that attempt may have landed late. So two creators of one name must not write the same bytes where it matters who won:
 /// log entries carry a nonce. When the attempts are used up: Unknown, unless each of them said Storage.
 ///
+/// Once an operation's attempts were all in vain the store counts as away: the next operations have one attempt each, until one is answered. So a
+/// command over a store that is gone does not wait anew for each thing that it tidies up.
+///
 /// Presence has to mean durability in the inner store; the POSIX store refuses to show a name of which that is not known.
 /// Borrows clock, random and cancel (may be null). Thread-safe where those are.
 std::unique_ptr<BlobStore> make_retry_store(std::unique_ptr<BlobStore> inner, RetryPolicy policy, Clock& clock,

@@ -62,6 +62,17 @@ TEST_F(RetryStoreTest, GivesUpAfterItsAttempts) {
   EXPECT_EQ(faults->operations(), 4u);
 }
 
+TEST_F(RetryStoreTest, OnceGivenUpTriesEachOperationOnceUntilTheStoreIsBack) {
+  fail(Operation::Read, When::Before, Errc::Storage, ~0ull);
+  ASSERT_FALSE(store->read("a", 10));
+  EXPECT_EQ(faults->operations(), 4u);
+  ASSERT_FALSE(store->read("a", 10));
+  EXPECT_EQ(faults->operations(), 5u);
+  ASSERT_TRUE(store->stat("a"));  // answered: it is back
+  ASSERT_FALSE(store->read("a", 10));
+  EXPECT_EQ(faults->operations(), 10u);
+}
+
 TEST_F(RetryStoreTest, DoesNotRepeatWhatCannotWork) {
   for (auto code : {Errc::Key, Errc::Corruption, Errc::ResourceLimit, Errc::NotFound, Errc::Cancelled}) {
     const auto before = faults->operations();

@@ -47,7 +47,8 @@ class Pgmint:
         self.home = home or work.fresh("pgmint")
         self.binary = work.binary()
         self.config = self.home / "pgmint.toml"
-        self.repository = Path(repository) if repository else self.home / "repository"
+        is_url = repository and "://" in str(repository)
+        self.repository = repository if is_url else Path(repository) if repository else self.home / "repository"
         self.key_file = Path(key_file) if key_file else self.home / "repository.key"
         self.extra = extra
         self.encryption = {"key_file": self.key_file}

@@ -1,0 +1,22 @@
+// The store that a repository's URL names: a directory, or a bucket behind what repeats requests.
+#pragma once
+
+#include <memory>
+
+#include "base/cancel.h"
+#include "cli/config.h"
+#include "storage/s3_store.h"
+
+namespace pgmint::cli {
+
+struct RepositoryStore {
+  std::unique_ptr<storage::BlobStore> store;
+  storage::S3Store* bucket = nullptr;  ///< lives in `store`; null: a directory
+};
+
+/// @param s3  of an s3:// repository
+/// @param create  make the directory of a new repository; buckets are never made
+/// @errors Configuration, Storage, Key
+Result<RepositoryStore> open_repository_store(const RepositorySettings& repository, const S3Settings& s3, bool create, CancelToken& cancel);
+
+}  // namespace pgmint::cli

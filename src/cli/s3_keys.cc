@@ -1,0 +1,60 @@
+#include "cli/s3_keys.h"
+
+namespace pgmint::cli {
+namespace {
+
+Status one_of(std::optional<std::string>& target, const Value& value, std::initializer_list<std::string_view> words) {
+  auto text = TRY(value.text());
+  std::string all;
+  for (const auto word : words) {
+    if (text == word) {
+      target = std::move(text);
+      return ok();
+    }
+    all += fmt::format("{}\"{}\"", all.empty() ? "" : " or ", word);
+  }
+  return value.wrong(fmt::format("must be {}, not \"{}\"", all, text));
+}
+
+}  // namespace
+
+const std::vector<Key<S3Settings>>& s3_keys() {
+  using T = S3Settings;
+  static const std::vector<Key<T>> keys = {
+      {"endpoint", "URL", "Where the service listens, as https://host:port; absent: AWS. http:// is for this host alone.",
+       [](T& t, const Value& v) { return assign(t.endpoint, v.line()); }},
+      {"region", "text", "The region to sign for. Default: us-east-1.", [](T& t, const Value& v) { return assign(t.region, v.line()); }},
+      {"path_style", "true or false", "Bucket names in the path instead of the host name.",
+       [](T& t, const Value& v) { return assign(t.path_style, v.boolean()); }},
+      {"ca_file", "path", "Certificates to trust, in PEM, and no others. Absent: the system's.",
+       [](T& t, const Value& v) { return assign(t.ca_file, v.absolute_path()); }},
+      {"tls_min", "\"1.2\" or \"1.3\"", "The oldest TLS to speak. Default: \"1.3\"; doctor warns of \"1.2\".",
+       [](T& t, const Value& v) { return one_of(t.tls_min, v, {"1.2", "1.3"}); }},
+      {"proxy", "URL", "A proxy to go through. Absent: what https_proxy and no_proxy in the environment say.",
+       [](T& t, const Value& v) { return assign(t.proxy, v.line()); }},
+      {"stall_time_max", "duration", "How long a request may pass without one byte before it is given up and tried again. Default: 30s.",
+       [](T& t, const Value& v) -> Status {
+         t.stall_time_max = TRY(v.duration(std::chrono::seconds(1), std::chrono::hours(1)));
+         return ok();
+       }},
+      {"access_key_id", "text", "Absent: AWS_ACCESS_KEY_ID of the environment.",
+       [](T& t, const Value& v) { return assign(t.access_key_id, v.line()); }},
+      {"secret_access_key", "text", "Belongs to access_key_id. The file must then be readable by its owner alone.",
+       [](T& t, const Value& v) { return assign(t.secret_access_key, v.line()); }},
+      {"session_token", "text", "Belongs to temporary credentials.",
+       [](T& t, const Value& v) { return assign(t.session_token, v.line()); }},
+      {"storage_class", "text", "Of all objects, such as STANDARD_IA. Absent: the bucket's. A class that must be asked before it gives (GLACIER) holds no repository.",
+       [](T& t, const Value& v) { return assign(t.storage_class, v.line()); }},
+      {"server_side_encryption", "text", "\"AES256\" or \"aws:kms\": what the store does beside pgmint's own encryption. Absent: as the bucket says.",
+       [](T& t, const Value& v) { return one_of(t.server_side_encryption, v, {"AES256", "aws:kms"}); }},
+      {"kms_key_id", "text", "The key for aws:kms. Absent: the service's own.",
+       [](T& t, const Value& v) { return assign(t.kms_key_id, v.line()); }},
+  };
+  return keys;
+}
+
+Status read_s3(S3Settings& target, const Value& value, std::string table) {
+  return read_table(*TRY(value.table()), target, s3_keys(), {value.place.source, std::move(table)});
+}
+
+}  // namespace pgmint::cli

@@ -1,0 +1,37 @@
+// What S3 answers in XML, read from bytes that may be anything, and what its refusals mean in our terms.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "http/client.h"
+#include "storage/blob_store.h"
+
+namespace pgmint::storage {
+
+/// One page of ListObjectsV2.
+struct S3Page {
+  std::vector<BlobInfo> objects;        ///< whole keys
+  std::vector<std::string> prefixes;    ///< of a listing with a delimiter
+  std::string next;                     ///< the continuation token; empty: the last page
+};
+/// @errors Storage (no such document: cut short, or something between us and the store answered)
+Result<S3Page> parse_s3_page(ByteView xml);
+
+/// The keys that DeleteObjects could not remove, as "key: Code".
+Result<std::vector<std::string>> parse_s3_deletions(ByteView xml);
+
+/// The `Code` of an error document, "" when there is none.
+std::string s3_error_code(const http::Answer& answer);
+
+/// An answer that is no success, as an Error. `may_have_written`: the request was one that writes, and 5xx leaves open what became of it.
+/// @param what  "create c/1/log/2", for the message
+Error s3_error(const http::Answer& answer, const std::string& what, bool may_have_written);
+
+/// "Thu, 26 Nov 2026 23:59:59 GMT", as in a Date header.
+std::optional<TimePoint> parse_http_date(std::string_view text);
+
+}  // namespace pgmint::storage

@@ -1,0 +1,424 @@
+#include "storage/s3_store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <set>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "crypto/md5.h"
+#include "http/base64.h"
+#include "http/sigv4.h"
+#include "storage/block_cache.h"
+#include "storage/blob_name.h"
+#include "storage/s3_address.h"
+#include "storage/s3_answer.h"
+#include "storage/s3_settings.h"
+
+namespace pgmint::storage {
+namespace {
+
+constexpr std::uint64_t kPageMax = 8 << 20;     ///< bytes of a listing's page of a thousand names
+constexpr std::size_t kDeletionsMax = 1000;     ///< names in one request, S3's limit
+constexpr std::uint64_t kExplanationMax = 64 << 10;
+constexpr std::uint64_t kShortRead = BlockCache::kBlockSize / 2;  ///< up to here a read asks for the whole block
+constexpr std::size_t kBlocksMax = 128;                           ///< 8 MiB
+constexpr std::chrono::microseconds kClockApartMax = std::chrono::minutes(1);
+
+/// For an element's text.
+std::string xml_escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&': out += "&amp;"; break;
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      default: out += c;
+    }
+  }
+  return out;
+}
+
+/// A request's target without scheme and host, for the log.
+std::string_view what_of(std::string_view url) {
+  const auto authority = http::authority_of(url);
+  return url.substr(std::min(url.size(), url.find("://") + 3 + authority.size()));
+}
+
+class Bucket final : public S3Store {
+ public:
+  Bucket(S3Options options, S3Address address, std::unique_ptr<http::Client> client, std::unique_ptr<http::AwsCredentialSource> credentials,
+          Clock& clock)
+      : options_(std::move(options)), address_(std::move(address)), client_(std::move(client)), credentials_(std::move(credentials)), clock_(clock) {}
+
+  Result<Created> create(const std::string& name, ByteView data) override;
+  Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override;
+  Status read_range(const std::string& name, std::uint64_t offset, MutableByteView out) override;
+  Result<std::optional<BlobInfo>> stat(const std::string& name) override;
+  Status list(const std::string& prefix, const std::string& after, const std::function<Status(const BlobInfo&)>& visit) override;
+  Result<std::vector<std::string>> list_parts(const std::string& prefix) override;
+  Status remove(const std::string& name) override;
+  Status remove_all(std::span<const std::string> names) override;
+  std::optional<TimePoint> store_time() override;
+  std::string describe() const override { return address_.describe(); }
+  Result<std::vector<S3Finding>> examine() override;
+
+ private:
+  /// Signed and sent. @errors as http::Client, and those of the credentials
+  Result<http::Answer> send(const http::Request& request);
+  /// As send(), of what only reads: an unknown outcome is none.
+  Result<http::Answer> fetch(const http::Request& request, const std::string& what);
+  http::Request request_for(std::string method, const std::string& name) const;
+  Result<S3Page> page(const std::string& prefix, std::string_view more);
+  void note_time(const http::Answer& answer);
+  /// A block of an object, the last one shorter. nullptr: no such object. A block behind the end has no bytes.
+  Result<BlockCache::Shared> block(const std::string& name, std::uint64_t index);
+  Status remove_some(std::span<const std::string> names);
+  /// What `?topic` of the bucket answers; nullopt: nothing is set. @errors as s3_error()
+  Result<std::optional<Bytes>> setting(const std::string& topic);
+
+  const S3Options options_;
+  const S3Address address_;
+  const std::unique_ptr<http::Client> client_;
+  const std::unique_ptr<http::AwsCredentialSource> credentials_;
+  Clock& clock_;
+  BlockCache blocks_{kBlocksMax};
+  std::atomic<bool> time_known_{false};
+  std::atomic<std::int64_t> store_ahead_us_{0};    ///< the store's clock less ours, at the last answer
+  std::atomic<std::int64_t> signing_ahead_us_{0};  ///< added to our time in signatures once the store has refused it
+};
+
+http::Request Bucket::request_for(std::string method, const std::string& name) const {
+  http::Request request;
+  request.method = std::move(method);
+  request.url = address_.object_url(name);
+  request.answer_max = kExplanationMax;
+  return request;
+}
+
+void Bucket::note_time(const http::Answer& answer) {
+  const auto date = answer.header("date");
+  if (!date) return;
+  if (const auto time = parse_http_date(*date)) {
+    store_ahead_us_ = (*time - clock_.now()).count();
+    time_known_ = true;
+  }
+}
+
+std::optional<TimePoint> Bucket::store_time() {
+  if (!time_known_) return std::nullopt;
+  return clock_.now() + std::chrono::microseconds(store_ahead_us_);
+}
+
+Result<http::Answer> Bucket::send(const http::Request& request) {
+  const auto hash = http::payload_hash(request.body);
+  for (bool may_repeat = true;; may_repeat = false) {
+    const auto credentials = TRY(credentials_->get());
+    auto attempt = request;
+    http::sign(attempt, credentials, {options_.region, "s3"}, clock_.now() + std::chrono::microseconds(signing_ahead_us_), hash);
+    const auto began = clock_.now();
+    auto answered = client_->perform(attempt);
+    log_debug("{} {}: {} in {}", request.method, what_of(request.url), answered ? fmt::to_string(answered->status) : answered.failure().describe(),
+              human(clock_.now() - began));
+    auto answer = TRY(std::move(answered));
+    note_time(answer);
+    if (answer.success() || !may_repeat || (answer.status != 403 && answer.status != 400)) return answer;
+    // Refused before anything was done: what can be put right is tried once more.
+    const auto code = s3_error_code(answer);
+    if (code == "ExpiredToken" || code == "InvalidToken") {
+      credentials_->forget(credentials);
+    } else if (code == "RequestTimeTooSkewed" && time_known_) {
+      signing_ahead_us_ = store_ahead_us_.load();
+      log_warning("{}: the store's clock is {} s ahead of this host's (behind when negative): signing by the store's", describe(), signing_ahead_us_ / 1'000'000);
+    } else {
+      return answer;
+    }
+  }
+}
+
+Result<Created> Bucket::create(const std::string& name, ByteView data) {
+  TRY(check_blob_name(name));
+  auto request = request_for("PUT", name);
+  request.body = data;
+  request.headers.push_back({"if-none-match", "*"});
+  request.headers.push_back({"content-type", "application/octet-stream"});
+  if (!options_.storage_class.empty()) request.headers.push_back({"x-amz-storage-class", options_.storage_class});
+  if (!options_.encryption.empty()) request.headers.push_back({"x-amz-server-side-encryption", options_.encryption});
+  if (!options_.kms_key_id.empty()) request.headers.push_back({"x-amz-server-side-encryption-aws-kms-key-id", options_.kms_key_id});
+  const auto answer = TRY(send(request).context(fmt::format("create {}", name)));
+  if (answer.success()) return Created::Yes;
+  if (answer.status == 412) return Created::AlreadyExists;
+  return s3_error(answer, fmt::format("create {}", name), true);
+}
+
+Result<http::Answer> Bucket::fetch(const http::Request& request, const std::string& what) {
+  auto answer = send(request).context(what);
+  if (!answer && answer.failure().code() == Errc::Unknown) return std::move(answer).failure().with_code(Errc::Storage);
+  return answer;
+}
+
+bool is_absent(const http::Answer& answer) { return answer.status == 404 && s3_error_code(answer) == "NoSuchKey"; }
+
+Result<std::optional<Bytes>> Bucket::read(const std::string& name, std::uint64_t limit) {
+  TRY(check_blob_name(name));
+  auto request = request_for("GET", name);
+  // What explains a refusal may be longer than the object.
+  request.answer_max = std::max(limit, kExplanationMax);
+  const auto what = fmt::format("read {}", name);
+  auto answer = TRY(fetch(request, what));
+  if (is_absent(answer)) return std::optional<Bytes>();
+  if (answer.status != 200) return s3_error(answer, what, false);
+  if (answer.size > limit) return Error(Errc::ResourceLimit, fmt::format("{} is {} bytes, more than {}", name, answer.size, limit));
+  return std::optional(std::move(answer.body));
+}
+
+/// N of "bytes a-b/N".
+std::optional<std::uint64_t> size_in_range(std::string_view range) {
+  const auto slash = range.find('/');
+  if (slash == std::string_view::npos) return std::nullopt;
+  range.remove_prefix(slash + 1);
+  std::uint64_t size = 0;
+  const auto [end, error] = std::from_chars(range.data(), range.data() + range.size(), size);
+  if (range.empty() || error != std::errc() || end != range.data() + range.size()) return std::nullopt;
+  return size;
+}
+
+Result<BlockCache::Shared> Bucket::block(const std::string& name, std::uint64_t index) {
+  if (auto known = blocks_.find(name, index)) return known;
+  const auto what = fmt::format("read {}", name);
+  const auto first = index * BlockCache::kBlockSize;
+  auto request = request_for("GET", name);
+  request.headers.push_back({"range", fmt::format("bytes={}-{}", first, first + BlockCache::kBlockSize - 1)});
+  request.answer_max = std::max(kExplanationMax, BlockCache::kBlockSize);
+  auto answer = TRY(fetch(request, what));
+  if (is_absent(answer)) return BlockCache::Shared();
+  auto made = std::make_shared<BlockCache::Block>();
+  if (answer.status == 416) {
+    const auto info = TRY(stat(name));
+    if (!info) return BlockCache::Shared();
+    made->object_size = info->size;
+    if (first < info->size) return Error(Errc::Storage, fmt::format("{}: the store contradicts itself about the object's length", what));
+    return BlockCache::Shared(std::move(made));
+  }
+  if (answer.status != 206) return s3_error(answer, what, false);
+  const auto range = answer.header("content-range");
+  const auto size = range && range->starts_with(fmt::format("bytes {}-", first)) ? size_in_range(*range) : std::nullopt;
+  if (!size || *size <= first || answer.body.size() != std::min(BlockCache::kBlockSize, *size - first))
+    return Error(Errc::Storage, fmt::format("{}: the store answered with another range than was asked for", what));
+  made->object_size = *size;
+  made->bytes = std::move(answer.body);
+  BlockCache::Shared shared = std::move(made);
+  blocks_.add(name, index, shared);
+  return shared;
+}
+
+Status Bucket::read_range(const std::string& name, std::uint64_t offset, MutableByteView out) {
+  TRY(check_blob_name(name));
+  const auto too_short = [&](std::uint64_t size) {
+    return Error(Errc::Corruption, fmt::format("{} ends at {} bytes, before {} + {}", name, size, offset, out.size()));
+  };
+  if (out.empty() || offset > ~std::uint64_t{0} - out.size()) {
+    const auto info = TRY(stat(name));
+    if (!info) return Error(Errc::NotFound, fmt::format("{}: no such object", name));
+    if (offset > info->size || out.size() > info->size - offset) return too_short(info->size);
+    return ok();
+  }
+  if (out.size() <= kShortRead) {
+    for (auto rest = out; !rest.empty();) {
+      const auto at = offset + (out.size() - rest.size());
+      const auto block = TRY(this->block(name, at / BlockCache::kBlockSize));
+      if (block == nullptr) return Error(Errc::NotFound, fmt::format("{}: no such object", name));
+      if (out.size() > block->object_size || offset > block->object_size - out.size()) return too_short(block->object_size);
+      const auto part = ByteView(block->bytes).subspan(at % BlockCache::kBlockSize);
+      const auto n = std::min(part.size(), rest.size());
+      std::copy_n(part.begin(), n, rest.begin());
+      rest = rest.subspan(n);
+    }
+    return ok();
+  }
+  auto request = request_for("GET", name);
+  request.headers.push_back({"range", fmt::format("bytes={}-{}", offset, offset + out.size() - 1)});
+  request.into = out;
+  const auto what = fmt::format("read {}", name);
+  const auto answer = TRY(fetch(request, what));
+  if (is_absent(answer)) return Error(Errc::NotFound, fmt::format("{}: no such object", name));
+  if (answer.status == 416) {
+    const auto info = TRY(stat(name));
+    return info ? too_short(info->size) : Error(Errc::NotFound, fmt::format("{}: no such object", name));
+  }
+  if (answer.status != 206) return s3_error(answer, what, false);
+  const auto range = answer.header("content-range");
+  if (!range || !range->starts_with(fmt::format("bytes {}-", offset)))
+    return Error(Errc::Storage, fmt::format("{}: the store answered with another range than was asked for", what));
+  if (answer.size != out.size()) return too_short(offset + answer.size);
+  return ok();
+}
+
+/// A GET of one byte: the answer to a HEAD has no body, and with it no way to tell an absent object from an absent bucket.
+Result<std::optional<BlobInfo>> Bucket::stat(const std::string& name) {
+  TRY(check_blob_name(name));
+  const auto what = fmt::format("look for {}", name);
+  auto request = request_for("GET", name);
+  request.headers.push_back({"range", "bytes=0-0"});
+  const auto answer = TRY(fetch(request, what));
+  if (is_absent(answer)) return std::optional<BlobInfo>();
+  if (answer.status == 206) {
+    const auto range = answer.header("content-range");
+    if (const auto size = range ? size_in_range(*range) : std::nullopt) return std::optional(BlobInfo{name, *size});
+    return Error(Errc::Storage, fmt::format("{}: the store does not say how long the object is", what));
+  }
+  if (answer.status != 416) return s3_error(answer, what, false);
+  // An empty object has no first byte.
+  const auto head = TRY(fetch(request_for("HEAD", name), what));
+  if (head.status == 200 && head.header("content-length") == "0") return std::optional(BlobInfo{name, 0});
+  return Error(Errc::Storage, fmt::format("{}: the store contradicts itself about the object's length", what));
+}
+
+Result<S3Page> Bucket::page(const std::string& prefix, std::string_view more) {
+  http::Request request;
+  request.url = address_.bucket_url(fmt::format("list-type=2&max-keys={}&prefix={}{}", options_.page_size, http::percent_encoded(address_.key(prefix)), more));
+  request.answer_max = kPageMax;
+  const auto what = fmt::format("list {}", prefix);
+  const auto answer = TRY(fetch(request, what));
+  if (answer.status != 200) return s3_error(answer, what, false);
+  return parse_s3_page(answer.body).context(what);
+}
+
+Status Bucket::list(const std::string& prefix, const std::string& after, const std::function<Status(const BlobInfo&)>& visit) {
+  TRY(check_blob_prefix(prefix));
+  std::string more = after.empty() ? std::string() : fmt::format("&start-after={}", http::percent_encoded(address_.key(after)));
+  std::string last = after;
+  for (;;) {
+    auto found = TRY(page(prefix, more));
+    for (auto& object : found.objects) {
+      const auto& own = address_.prefix();
+      if (!object.name.starts_with(own)) return Error(Errc::Storage, fmt::format("list {}: the store lists what was not asked for", prefix));
+      BlobInfo info{object.name.substr(own.size()), object.size};
+      if (!valid_blob_name(info.name)) continue;  // somebody else's, such as the "folders" of a console
+      // A listing that goes back would be read for ever, and one out of order would leave names out.
+      if (info.name <= last) return Error(Errc::Io, fmt::format("list {}: the store does not list in byte order", prefix), Hint{"this store cannot hold a repository"});
+      last = info.name;
+      TRY(visit(info));
+    }
+    if (found.next.empty()) return ok();
+    more = fmt::format("&continuation-token={}", http::percent_encoded(found.next));
+  }
+}
+
+Result<std::vector<std::string>> Bucket::list_parts(const std::string& prefix) {
+  TRY(check_parts_prefix(prefix));
+  std::set<std::string> parts;
+  const auto whole = address_.key(prefix);
+  const auto add = [&](std::string_view key) -> Status {
+    if (!key.starts_with(whole)) return Error(Errc::Storage, fmt::format("list {}: the store lists what was not asked for", prefix));
+    key.remove_prefix(whole.size());
+    if (key.ends_with('/')) key.remove_suffix(1);
+    if (!key.empty()) parts.emplace(key);  // also what others put there: an empty place has none of it
+    return ok();
+  };
+  std::string more = "&delimiter=%2F";
+  for (;;) {
+    const auto found = TRY(page(prefix, more));
+    for (const auto& object : found.objects)
+      if (!object.name.ends_with('/')) TRY(add(object.name));
+    for (const auto& each : found.prefixes) TRY(add(each));
+    if (found.next.empty()) return std::vector<std::string>(parts.begin(), parts.end());
+    more = fmt::format("&delimiter=%2F&continuation-token={}", http::percent_encoded(found.next));
+  }
+}
+
+Status Bucket::remove(const std::string& name) {
+  TRY(check_blob_name(name));
+  blocks_.forget(name);
+  const auto answer = TRY(send(request_for("DELETE", name)).context(fmt::format("remove {}", name)));
+  if (answer.success() || is_absent(answer)) return ok();
+  return s3_error(answer, fmt::format("remove {}", name), true);
+}
+
+Status Bucket::remove_some(std::span<const std::string> names) {
+  std::string xml = "<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Quiet>true</Quiet>";
+  // Our names hold nothing that XML would take for its own; the prefix is the user's.
+  for (const auto& name : names) xml += fmt::format("<Object><Key>{}</Key></Object>", xml_escaped(address_.key(name)));
+  xml += "</Delete>";
+  http::Request request;
+  request.method = "POST";
+  request.url = address_.bucket_url("delete=");
+  request.body = as_bytes(xml);
+  request.headers.push_back({"content-md5", http::base64(TRY(crypto::md5(request.body)))});
+  request.headers.push_back({"content-type", "application/xml"});
+  const auto what = fmt::format("remove {} objects", names.size());
+  const auto answer = TRY(send(request).context(what));
+  if (!answer.success()) return s3_error(answer, what, true);
+  const auto failed = TRY(parse_s3_deletions(answer.body));
+  if (failed.empty()) return ok();
+  const bool denied = failed.front().ends_with("AccessDenied");
+  return Error(denied ? Errc::Key : Errc::Storage, fmt::format("{}: {} were not removed, first {}", what, failed.size(), failed.front()));
+}
+
+Status Bucket::remove_all(std::span<const std::string> names) {
+  for (const auto& name : names) TRY(check_blob_name(name));
+  for (const auto& name : names) blocks_.forget(name);
+  while (!names.empty()) {
+    const auto some = names.subspan(0, std::min(names.size(), kDeletionsMax));
+    if (some.size() == 1)
+      TRY(remove(some.front()));
+    else
+      TRY(remove_some(some));
+    names = names.subspan(some.size());
+  }
+  return ok();
+}
+
+Result<std::optional<Bytes>> Bucket::setting(const std::string& topic) {
+  http::Request request;
+  request.url = address_.bucket_url(topic + '=');
+  const auto what = fmt::format("ask for the bucket's {}", topic);
+  auto answer = TRY(fetch(request, what));
+  if (answer.status == 200) return std::optional(std::move(answer.body));
+  // "NoSuchLifecycleConfiguration", "ObjectLockConfigurationNotFoundError": whatever the topic, and never "NoSuchBucket".
+  if (answer.status == 404 && s3_error_code(answer).find("Configuration") != std::string::npos) return std::optional<Bytes>();
+  return s3_error(answer, what, false);
+}
+
+Result<std::vector<S3Finding>> Bucket::examine() {
+  using Grade = S3Finding::Grade;
+  std::vector<S3Finding> findings;
+  const auto ask = [&](const std::string& topic, const std::string& subject, const std::function<Result<std::vector<S3Finding>>(const std::optional<Bytes>&)>& judge) -> Status {
+    const auto answer = setting(topic);
+    if (!answer && is_transient(answer.failure().code())) return answer.failure();
+    if (!answer) {
+      findings.push_back({Grade::Warning, subject, fmt::format("not known: {}", answer.failure().describe()), fmt::format("let these credentials read the bucket's {}, or look yourself", topic)});
+      return ok();
+    }
+    for (auto& finding : TRY(judge(*answer))) {
+      finding.subject = subject;
+      findings.push_back(std::move(finding));
+    }
+    return ok();
+  };
+  TRY(ask("versioning", "bucket versioning", judge_versioning));
+  TRY(ask("object-lock", "object lock", judge_object_lock));
+  TRY(ask("lifecycle", "lifecycle rules", [&](const std::optional<Bytes>& xml) { return judge_lifecycle(xml, address_.prefix()); }));
+  const auto ahead = std::chrono::microseconds(store_ahead_us_);
+  const auto apart = ahead < std::chrono::microseconds(0) ? -ahead : ahead;
+  if (!time_known_)
+    findings.push_back({Grade::Warning, "store's clock", "not known: its answers have no date", ""});
+  else if (apart > kClockApartMax)
+    findings.push_back({Grade::Warning, "store's clock", fmt::format("it is {} {} this host's", human(apart), ahead.count() > 0 ? "ahead of" : "behind"), "set this host's clock (timedatectl), or the store's"});
+  else
+    findings.push_back({Grade::Fine, "store's clock", "agrees with this host's", ""});
+  return findings;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<S3Store>> open_s3_store(const S3Options& options, std::unique_ptr<http::Client> client,
+                                               std::unique_ptr<http::AwsCredentialSource> credentials, Clock& clock) {
+  auto address = TRY(S3Address::parse(options.url, options.endpoint, options.region, options.path_style));
+  return std::unique_ptr<S3Store>(std::make_unique<Bucket>(options, std::move(address), std::move(client), std::move(credentials), clock));
+}
+
+}  // namespace pgmint::storage

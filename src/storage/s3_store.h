@@ -1,0 +1,49 @@
+// Objects in an S3 bucket: one request for each operation, PUT with If-None-Match: * as the operation that decides.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "http/aws_credentials.h"
+#include "http/client.h"
+#include "storage/blob_store.h"
+
+namespace pgmint::storage {
+
+struct S3Options {
+  std::string url;       ///< s3://bucket/prefix
+  std::string endpoint;  ///< empty: AWS
+  std::string region = "us-east-1";
+  bool path_style = false;
+  std::string storage_class;  ///< empty: the bucket's, as a rule STANDARD
+  std::string encryption;     ///< "AES256" or "aws:kms", by the store itself, beside ours; empty: as the bucket says
+  std::string kms_key_id;     ///< for aws:kms; empty: the service's own
+  unsigned page_size = 1000;  ///< names asked for at once; services give no more than 1000
+};
+
+/// Something about a bucket that whoever keeps backups there should know.
+struct S3Finding {
+  enum class Grade { Fine, Warning, Bad };
+  Grade grade = Grade::Fine;
+  std::string subject;  ///< "bucket versioning"
+  std::string detail;
+  std::string hint;
+};
+
+class S3Store : public BlobStore {
+ public:
+  /// Versioning, object lock, lifecycle rules, the clock. What the credentials may not ask is a warning of its own.
+  /// @errors as read()
+  virtual Result<std::vector<S3Finding>> examine() = 0;
+};
+
+/// Retries nothing that may have been carried out; a request that was refused for expired credentials or for the time is signed anew, once.
+/// Every write is signed over the SHA-256 of its bytes, which the store checks. A bucket that is not there is an error, never an absent object.
+/// Borrows the clock. Thread-safe; as many requests at once as threads ask. @errors Configuration
+Result<std::unique_ptr<S3Store>> open_s3_store(const S3Options& options, std::unique_ptr<http::Client> client,
+                                               std::unique_ptr<http::AwsCredentialSource> credentials, Clock& clock);
+
+}  // namespace pgmint::storage
