@@ -14,12 +14,13 @@ import time
 from pathlib import Path
 
 import logical
+import object_store
 
 TREE = Path(__file__).resolve().parents[1]
 BIN = Path("/usr/lib/postgresql/15/bin")
 ROOT = os.getuid() == 0
 OWNER = pwd.getpwnam("postgres") if ROOT else pwd.getpwuid(os.getuid())
-MEASURES = ("bound", "backup", "restore", "verify", "wal", "codec", "incremental", "logical")
+MEASURES = ("bound", "backup", "restore", "verify", "wal", "codec", "incremental", "logical", "s3")
 # How pgmint's turns are called, and what they are configured with.
 MODES = {"pgmint": "balanced", "pgmint fast": "fast", "pgmint zstd": "zstd:1", "pgmint small": "small"}
 
@@ -580,7 +581,7 @@ def report(results):
     for measure, tools in results.samples.items():
         scale, unit = {"stored": (1e6, "MB"), "memory": (1e6, "MB"), "single push beyond compression": (1, "ms"),
                        "codec speed by zstd 1's": (1, "x"), "4000 rows: changed pages": (1, ""), "4000 rows: stored": (1e6, "MB"), "nothing: stored": (1e3, "kB"),
-                       "4000 rows: read": (1e6, "MB"), "dump: stored": (1e6, "MB"), "dump after 1 %: stored": (1e6, "MB"), "dump, nothing changed: stored": (1e3, "kB"), "nothing: read": (1e6, "MB"), "codec size by zstd 1's": (1, "x")}.get(measure, (1, "s"))
+                       "4000 rows: read": (1e6, "MB"), "dump: stored": (1e6, "MB"), "dump after 1 %: stored": (1e6, "MB"), "dump, nothing changed: stored": (1e3, "kB"), "nothing: read": (1e6, "MB"), "S3 full: requests per 32 MB": (1, ""), "S3 incremental, nothing changed: requests": (1, ""), "S3 list: requests": (1, ""), "codec size by zstd 1's": (1, "x")}.get(measure, (1, "s"))
         figures = [f"{tool} {(max(values) if measure == 'memory' else statistics.median(values)) / scale:.2f}" for tool, values in tools.items()]
         print(f"    {measure:<32}{',  '.join(figures)} {unit}")
 
@@ -608,6 +609,7 @@ def report(results):
                         results.median("nothing: time", "pgmint") - results.median("nothing: the server's own part", "postgresql"), 0.3, at_least=False, unit="s")
         results.require("nothing changed: stored", results.median("nothing: stored", "pgmint") / 1024, 64, at_least=False, unit="KiB")
     logical.require(results)
+    object_store.require(results)
     results.require("WAL: rate against synchronous archive-push", ratio("wal", "pgbackrest"), 5.0)
     results.require("WAL: rate against asynchronous archive-push", ratio("wal", "pgbackrest async"), 1.0)
     results.require("wal push: CPU beyond compression", results.median("single push beyond compression", "pgmint"), 30, at_least=False, unit="ms")
@@ -656,6 +658,8 @@ def main():
             measure_verify(tools[:2], results, options.rounds)
         if "wal" in wanted and pgmint:
             measure_wal(server, pgmint, pgbackrest, results, options.rounds, options.segments)
+        if "s3" in wanted and pgmint:
+            object_store.measure(sys.modules[__name__], work, server, results, options.rounds)
         if "logical" in wanted and pgmint:
             logical.measure(sys.modules[__name__], server, pgmint, results, options.rounds)
         if "incremental" in wanted and pgmint:

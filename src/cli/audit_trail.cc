@@ -117,7 +117,7 @@ Status note(Context& context, repository::Repository& repository, const Result<i
 bool is_audited(const CommandSpec& command) {
   for (const std::string_view quiet : {"wal ", "alert ", "schedule "})
     if (command.verb.starts_with(quiet)) return false;
-  for (const std::string_view quiet : {"init", "status", "doctor", "metrics", "daemon", "roles", "policy"})
+  for (const std::string_view quiet : {"init", "status", "doctor", "metrics", "daemon", "roles", "policy aws"})
     if (command.verb == quiet) return false;
   return true;
 }

@@ -137,6 +137,7 @@ Status judge_anchors(Context& context, repository::Repository& repository, const
 }
 
 Result<int> run_anchor(Context& context) {
+  context.look_past_copies();
   auto clusters = TRY(clusters_to_show(context, context.arguments().position("CLUSTER")));
   auto& repository = *TRY(context.repository());
   std::string lines;
@@ -160,6 +161,7 @@ Result<int> run_anchor(Context& context) {
 
 /// Every log by itself, and also those that no other command opens: a broken chain is what this one looks for.
 Result<int> run_verify(Context& context) {
+  context.look_past_copies();
   const auto wanted = context.arguments().position("CLUSTER");
   auto& repository = *TRY(context.repository());
   Audit audit;

@@ -374,6 +374,7 @@ class Examination {
 };
 
 Result<int> run(Context& context) {
+  context.look_past_copies();
   Examination examination(context);
   TRY(examination.run());
   Json checks = Json::array();

@@ -145,6 +145,7 @@ Result<int> run_rotate(Context& context) {
 }
 
 Result<int> run_check(Context& context) {
+  context.look_past_copies();
   auto& repository = *TRY(context.repository());
   const auto slots = TRY(repository.slots());
   const auto slot = std::ranges::find(slots, repository.opened_slot(), &repository::SlotInfo::name);

@@ -64,6 +64,7 @@ Result<ToRepair> cluster_to_repair(Context& context, repository::Repository& rep
 }
 
 Result<int> run(Context& context) {
+  context.look_past_copies();
   if (context.arguments().has("--undelete"))
     return Error(Errc::Precondition, fmt::format("repair --undelete: not in this version (pgmint {})", PGMINT_VERSION),
                  Hint{"pgmint repair --help"});

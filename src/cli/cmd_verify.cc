@@ -200,6 +200,7 @@ void answer(Context& context, const Total& total) {
 Result<int> run(Context& context) {
   const auto& arguments = context.arguments();
   TRY(choice_of(arguments));  // a wrong one is told before anything is opened
+  context.look_past_copies();
   ProgressDisplay display(progress_mode(context));
   Total total;
   if (const auto backup = arguments.get("--backup")) {

@@ -43,6 +43,7 @@ const CommandSpec& daemon_command();
 const CommandSpec& schedule_show_command();
 const CommandSpec& schedule_install_command();
 const CommandSpec& status_command();
+const CommandSpec& policy_aws_command();
 const CommandSpec& roles_command();
 const CommandSpec& report_command();
 const CommandSpec& doctor_command();

@@ -12,6 +12,8 @@
 #include "cli/opened_slots.h"
 #include "cli/repository_store.h"
 #include "cli/secrets.h"
+#include "repository/layout.h"
+#include "storage/cache_store.h"
 #include "storage/cancel_store.h"
 
 namespace pgmint::cli {
@@ -69,6 +71,8 @@ Result<RepositoryPlace*> Context::place(bool create) {
   auto opened = TRY(open_repository_store(made->settings, made->s3, create, cancel_));
   made->store = std::move(opened.store);
   made->bucket = opened.bucket;
+  if (made->bucket != nullptr && !look_past_copies_)
+    made->store = storage::make_cache_store(std::move(made->store), TRY(state_directory()) / "copies", {.keeps = repository::is_small_and_final}, system_clock());
   if (stop_at_next_request_) made->store = storage::make_cancel_store(std::move(made->store), cancel_);
   made->seen = repository::make_seen_memory(TRY(state_directory()) / "seen");
   place_ = std::move(made);
@@ -78,7 +82,8 @@ Result<RepositoryPlace*> Context::place(bool create) {
 Result<repository::Environment> Context::environment(bool create) {
   auto* where = TRY(place(create));
   return repository::Environment{*where->store, system_clock(), system_random(),
-                                 *where->seen,  actor_label(),  arguments_.command_line};
+                                 *where->seen,  actor_label(),  arguments_.command_line,
+                                 where->bucket != nullptr ? kRequestsAtOnce : 1};
 }
 
 Result<repository::Repository*> Context::repository() {

@@ -38,6 +38,9 @@ class Context {
   /// For a command that only reads, before it opens the repository: a signal ends it at its next request to the store.
   void stop_at_next_request() { stop_at_next_request_ = true; }
 
+  /// For a command that is to find out what the store really holds, before it opens the repository: nothing is answered from copies on this host.
+  void look_past_copies() { look_past_copies_ = true; }
+
   /// Read at the first call. @errors Configuration
   Result<const Configuration*> configuration();
   /// The one repository that this version operates. @errors Configuration
@@ -65,6 +68,7 @@ class Context {
   Output output_;
   CancelToken& cancel_;
   bool stop_at_next_request_ = false;
+  bool look_past_copies_ = false;
   std::optional<Configuration> configuration_;
   std::set<repository::ClusterId> clusters_met_;
   std::unique_ptr<RepositoryPlace> place_;

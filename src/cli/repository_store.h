@@ -9,6 +9,9 @@
 
 namespace pgmint::cli {
 
+/// Requests to a bucket that are in flight at once, where many can be.
+inline constexpr unsigned kRequestsAtOnce = 16;
+
 struct RepositoryStore {
   std::unique_ptr<storage::BlobStore> store;
   storage::S3Store* bucket = nullptr;  ///< lives in `store`; null: a directory

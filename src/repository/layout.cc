@@ -59,6 +59,11 @@ std::string wal_name(const ClusterId& cluster, std::uint64_t system_id, Incarnat
   return fmt::format("{}{:016x}-{:08x}/{}/{}", wal_prefix(cluster), system_id, incarnation.value(), timeline, file_name);
 }
 
+bool is_small_and_final(const std::string& name) {
+  const auto rest = inside_cluster(name);
+  return rest && (rest->starts_with("log/") || rest->starts_with("snap/") || rest->starts_with("keyring/"));
+}
+
 std::optional<PackId> parse_pack_name(std::string_view name) {
   auto rest = inside_cluster(name);
   if (!rest || rest->size() != 2 + 3 + 32 + 1 + 8 || !rest->starts_with("p/") || (*rest)[4] != '/' || (*rest)[37] != '-')

@@ -44,6 +44,7 @@ class Log {
     Clock& clock;
     RandomSource& random;
     SeenMemory& seen;
+    unsigned reads_at_once = 1;  ///< as in Environment
   };
   explicit Log(Dependencies dependencies);
 
@@ -91,6 +92,9 @@ class Log {
   Result<Survey> survey();
   Status check_empty();
   Status fold(LogState& state);
+  Status fold_listed(LogState& state);
+  Result<std::uint64_t> listed_ahead(const LogState& state);
+  Result<std::vector<std::optional<Bytes>>> read_slots(std::uint32_t generation, std::uint64_t first, std::size_t count);
   Result<Result<LogEntry>> take(LogState& state, ByteView object);
   Status check_no_gap(const LogState& state, bool& more);
   Result<LogEntry> read_loose(ByteView object, const LogSlot& slot, const std::set<crypto::PublicKey>& actors);
@@ -100,6 +104,7 @@ class Log {
   Result<bool> superseded();
   Status remember();
   std::string entry_name(std::uint32_t generation, std::uint64_t seq) const;
+  std::string log_generation_prefix(std::uint32_t generation) const;
   Result<Bytes> make_object(const Actor& actor, const LogState& state, EntryContent content, LogEntry& entry);
   Error damage(std::string what) const;
 

@@ -30,7 +30,8 @@ class ForgetfulStore final : public storage::ForwardingStore {
   }
 };
 
-class LogTest : public testing::Test {
+/// Near and far: read slot by slot, and as a listing says, many at a time.
+class LogTest : public testing::TestWithParam<unsigned> {
  protected:
   LogTest() {
     auto memory = storage::make_memory_store();
@@ -40,7 +41,7 @@ class LogTest : public testing::Test {
     store_ = std::make_unique<storage::FaultStore>(std::move(forgetful), clock);
   }
   Log open(SeenMemory& seen) {
-    return Log({*store_, context, key, root.public_key(), clock, random, seen});
+    return Log({*store_, context, key, root.public_key(), clock, random, seen, GetParam()});
   }
   Log open() { return open(*no_memory_); }
   Actor actor(const crypto::SigningKey& signer) { return {&signer, "test@host", "test"}; }
@@ -94,7 +95,7 @@ class LogTest : public testing::Test {
   std::unique_ptr<storage::FaultStore> store_;
 };
 
-TEST_F(LogTest, AnotherReaderSeesWhatWasAppended) {
+TEST_P(LogTest, AnotherReaderSeesWhatWasAppended) {
   auto log = created();
   auto seq = log.append(actor(), begin(5));
   ASSERT_TRUE(seq) << seq.failure().describe();
@@ -106,7 +107,7 @@ TEST_F(LogTest, AnotherReaderSeesWhatWasAppended) {
   EXPECT_EQ(other.state().cluster_name(), "main");
 }
 
-TEST_F(LogTest, ALogIsCreatedOnce) {
+TEST_P(LogTest, ALogIsCreatedOnce) {
   auto log = created();
   auto other = open();
   auto again = other.create(actor(), genesis());
@@ -114,7 +115,7 @@ TEST_F(LogTest, ALogIsCreatedOnce) {
   EXPECT_EQ(again.failure().code(), Errc::Precondition);
 }
 
-TEST_F(LogTest, ALostRaceIsFoldedAndTriedInTheNextSlot) {
+TEST_P(LogTest, ALostRaceIsFoldedAndTriedInTheNextSlot) {
   auto a = created();
   auto b = open();
   ASSERT_TRUE(b.refresh());
@@ -130,7 +131,7 @@ TEST_F(LogTest, ALostRaceIsFoldedAndTriedInTheNextSlot) {
   EXPECT_EQ(a.state().open_sessions().size(), 2u);
 }
 
-TEST_F(LogTest, AnEntryIsValidatedAgainAfterALostRace) {
+TEST_P(LogTest, AnEntryIsValidatedAgainAfterALostRace) {
   auto a = created();
   ASSERT_TRUE(a.append(actor(), begin(5)));
   ASSERT_TRUE(a.append(actor(), snap_of(5, {})));
@@ -147,7 +148,7 @@ TEST_F(LogTest, AnEntryIsValidatedAgainAfterALostRace) {
   EXPECT_TRUE(a.state().snapshots().contains(session_id(5)));
 }
 
-TEST_F(LogTest, APutThatWasReportedAsFailedAndIsThereIsSuccess) {
+TEST_P(LogTest, APutThatWasReportedAsFailedAndIsThereIsSuccess) {
   auto log = created();
   add_fault(Fault::When::After, Operation::Create);
   const auto seq = log.append(actor(), begin(5));
@@ -156,7 +157,7 @@ TEST_F(LogTest, APutThatWasReportedAsFailedAndIsThereIsSuccess) {
   EXPECT_EQ(entries(), 2u);
 }
 
-TEST_F(LogTest, APutThatDidNotHappenIsTriedAgain) {
+TEST_P(LogTest, APutThatDidNotHappenIsTriedAgain) {
   auto log = created();
   add_fault(Fault::When::Before, Operation::Create, 2);
   const auto seq = log.append(actor(), begin(5));
@@ -164,7 +165,7 @@ TEST_F(LogTest, APutThatDidNotHappenIsTriedAgain) {
   EXPECT_EQ(*seq, 1u);
 }
 
-TEST_F(LogTest, AnUncertainPutThatSomebodyElseWonIsALostRace) {
+TEST_P(LogTest, AnUncertainPutThatSomebodyElseWonIsALostRace) {
   auto a = created();
   auto b = open();
   ASSERT_TRUE(b.refresh());
@@ -179,7 +180,7 @@ TEST_F(LogTest, AnUncertainPutThatSomebodyElseWonIsALostRace) {
   EXPECT_EQ(*seq, 2u);
 }
 
-TEST_F(LogTest, WhatCannotBeReadBackIsUnknown) {
+TEST_P(LogTest, WhatCannotBeReadBackIsUnknown) {
   auto log = created();
   add_fault(Fault::When::After, Operation::Create);
   Fault fault;
@@ -191,7 +192,7 @@ TEST_F(LogTest, WhatCannotBeReadBackIsUnknown) {
   EXPECT_EQ(seq.failure().code(), Errc::Unknown);
 }
 
-TEST_F(LogTest, ARefusalIsNotTriedAgain) {
+TEST_P(LogTest, ARefusalIsNotTriedAgain) {
   auto log = created();
   add_fault(Fault::When::Before, Operation::Create, ~0ull, Errc::Key);
   const auto before = clock.now();
@@ -201,7 +202,7 @@ TEST_F(LogTest, ARefusalIsNotTriedAgain) {
   EXPECT_EQ(clock.now(), before);
 }
 
-TEST_F(LogTest, ExistsThenNotFoundWaitsUntilItIsVisible) {
+TEST_P(LogTest, ExistsThenNotFoundWaitsUntilItIsVisible) {
   auto a = created();
   ASSERT_TRUE(open().append(actor(), begin(6)));
   forgetful_->hidden = slot(1);
@@ -214,7 +215,7 @@ TEST_F(LogTest, ExistsThenNotFoundWaitsUntilItIsVisible) {
   EXPECT_EQ(entries(), 3u);
 }
 
-TEST_F(LogTest, ExistsThenNeverFoundIsUnknownAfterABoundedWait) {
+TEST_P(LogTest, ExistsThenNeverFoundIsUnknownAfterABoundedWait) {
   auto a = created();
   ASSERT_TRUE(open().append(actor(), begin(6)));
   forgetful_->hidden = slot(1);
@@ -227,7 +228,7 @@ TEST_F(LogTest, ExistsThenNeverFoundIsUnknownAfterABoundedWait) {
   EXPECT_EQ(entries(), 2u);
 }
 
-TEST_F(LogTest, ATextThatIsTooLongIsCutAndTheLogGoesOn) {
+TEST_P(LogTest, ATextThatIsTooLongIsCutAndTheLogGoesOn) {
   auto log = created();
   ASSERT_TRUE(log.append(actor(), AuditEntry{"event", std::string(5000, 'x')}));
   ASSERT_TRUE(log.append(actor(), AuditEntry{"after it", ""}));
@@ -237,7 +238,7 @@ TEST_F(LogTest, ATextThatIsTooLongIsCutAndTheLogGoesOn) {
   EXPECT_EQ(other.state().next_seq(), 3u);
 }
 
-TEST_F(LogTest, AnEntryThatNobodyCouldReadIsRefusedBeforeItIsWritten) {
+TEST_P(LogTest, AnEntryThatNobodyCouldReadIsRefusedBeforeItIsWritten) {
   auto log = created();
   ASSERT_TRUE(log.append(actor(), begin(5)));
   SnapEntry snap;
@@ -251,7 +252,7 @@ TEST_F(LogTest, AnEntryThatNobodyCouldReadIsRefusedBeforeItIsWritten) {
 
 // --- damage
 
-TEST_F(LogTest, AGapIsDamage) {
+TEST_P(LogTest, AGapIsDamage) {
   auto log = created();
   for (unsigned n = 5; n < 9; ++n) ASSERT_TRUE(log.append(actor(), begin(n)));
   ASSERT_TRUE(memory_->remove(slot(2)));
@@ -261,7 +262,7 @@ TEST_F(LogTest, AGapIsDamage) {
   EXPECT_NE(read.failure().hint().find("rebuild-log"), std::string::npos);
 }
 
-TEST_F(LogTest, AMissingFirstEntryIsDamage) {
+TEST_P(LogTest, AMissingFirstEntryIsDamage) {
   auto log = created();
   ASSERT_TRUE(log.append(actor(), begin(5)));
   ASSERT_TRUE(memory_->remove(slot(0)));
@@ -270,7 +271,7 @@ TEST_F(LogTest, AMissingFirstEntryIsDamage) {
   EXPECT_EQ(read.failure().code(), Errc::Corruption);
 }
 
-TEST_F(LogTest, AnEmptyLogBesideOtherObjectsIsDamageAndBesideKeysIsNew) {
+TEST_P(LogTest, AnEmptyLogBesideOtherObjectsIsDamageAndBesideKeysIsNew) {
   memory_->replace(keyring_name(context.cluster, Epoch(1)), Bytes(3));
   EXPECT_TRUE(open().refresh());
   memory_->replace(pack_name(context.cluster, pack_id(5, 0)), Bytes(3));
@@ -279,7 +280,7 @@ TEST_F(LogTest, AnEmptyLogBesideOtherObjectsIsDamageAndBesideKeysIsNew) {
   EXPECT_EQ(read.failure().code(), Errc::Corruption);
 }
 
-TEST_F(LogTest, AnEntryThatWasChangedLaterIsDamageForWhoeverReadsOn) {
+TEST_P(LogTest, AnEntryThatWasChangedLaterIsDamageForWhoeverReadsOn) {
   auto log = created();
   ASSERT_TRUE(log.append(actor(), begin(5)));
   ASSERT_TRUE(log.append(actor(), snap_of(5, {pack(5, 0)})));
@@ -293,7 +294,7 @@ TEST_F(LogTest, AnEntryThatWasChangedLaterIsDamageForWhoeverReadsOn) {
   EXPECT_EQ(read.failure().code(), Errc::Corruption);
 }
 
-TEST_F(LogTest, GarbageInASlotIsVoidAndTheLogGoesOn) {
+TEST_P(LogTest, GarbageInASlotIsVoidAndTheLogGoesOn) {
   auto log = created();
   memory_->replace(slot(1), to_bytes(as_bytes("garbage")));
   const auto seq = log.append(actor(), begin(5));
@@ -306,7 +307,7 @@ TEST_F(LogTest, GarbageInASlotIsVoidAndTheLogGoesOn) {
   EXPECT_EQ(other.state().open_sessions().size(), 1u);
 }
 
-TEST_F(LogTest, AStrangersEntryIsVoid) {
+TEST_P(LogTest, AStrangersEntryIsVoid) {
   auto log = created();
   plant(log, begin(5), stranger, log.state().head());
   ASSERT_TRUE(log.refresh());
@@ -314,7 +315,7 @@ TEST_F(LogTest, AStrangersEntryIsVoid) {
   EXPECT_EQ(log.state().void_entries().size(), 1u);
 }
 
-TEST_F(LogTest, AStrangersEntryOnAnotherChainIsVoidAndNoDamage) {
+TEST_P(LogTest, AStrangersEntryOnAnotherChainIsVoidAndNoDamage) {
   auto log = created();
   plant(log, begin(5), stranger, crypto::Digest{});
   EXPECT_TRUE(log.refresh());
@@ -400,7 +401,7 @@ TEST_F(SeenTest, ADamagedStateFileIsNamedWithTheCommandThatHelps) {
 
 // --- generations
 
-TEST_F(LogTest, ANewGenerationReplacesTheLog) {
+TEST_P(LogTest, ANewGenerationReplacesTheLog) {
   auto log = created();
   ASSERT_TRUE(log.append(actor(), begin(5)));
   ASSERT_TRUE(log.append(actor(), snap_of(5, {pack(5, 0)})));
@@ -416,7 +417,7 @@ TEST_F(LogTest, ANewGenerationReplacesTheLog) {
   EXPECT_EQ(log.state().snapshots().size(), 1u);
 }
 
-TEST_F(LogTest, ANewGenerationIsReadThoughTheOldOneHasAGap) {
+TEST_P(LogTest, ANewGenerationIsReadThoughTheOldOneHasAGap) {
   auto log = created();
   for (unsigned n = 5; n < 9; ++n) ASSERT_TRUE(log.append(actor(), begin(n)));
   ASSERT_TRUE(memory_->remove(slot(2)));
@@ -426,7 +427,7 @@ TEST_F(LogTest, ANewGenerationIsReadThoughTheOldOneHasAGap) {
   EXPECT_TRUE(open().refresh());
 }
 
-TEST_F(LogTest, OnlyARootInForceOpensAGeneration) {
+TEST_P(LogTest, OnlyARootInForceOpensAGeneration) {
   auto log = created();
   auto other = genesis();
   other.root_key = stranger.public_key();
@@ -440,7 +441,7 @@ TEST_F(LogTest, OnlyARootInForceOpensAGeneration) {
   EXPECT_TRUE(log.open_generation(actor(stranger), other));
 }
 
-TEST_F(LogTest, AGenerationOpenedByAStrangerDoesNotCount) {
+TEST_P(LogTest, AGenerationOpenedByAStrangerDoesNotCount) {
   auto log = created();
   LogState stage(1, {stranger.public_key()});
   auto forged = genesis();
@@ -452,7 +453,7 @@ TEST_F(LogTest, AGenerationOpenedByAStrangerDoesNotCount) {
   EXPECT_TRUE(log.append(actor(), begin(5)));
 }
 
-TEST_F(LogTest, AnEntryWrittenWhileAGenerationIsOpenedIsValidatedInIt) {
+TEST_P(LogTest, AnEntryWrittenWhileAGenerationIsOpenedIsValidatedInIt) {
   auto log = created();
   ASSERT_TRUE(log.append(actor(), begin(5)));
   auto opener = open();
@@ -472,7 +473,7 @@ TEST_F(LogTest, AnEntryWrittenWhileAGenerationIsOpenedIsValidatedInIt) {
 
 // --- reading all of it
 
-TEST_F(LogTest, ForEachShowsVoidEntriesInTheirPlace) {
+TEST_P(LogTest, ForEachShowsVoidEntriesInTheirPlace) {
   auto log = created();
   plant(log, begin(5), stranger, log.state().head());
   ASSERT_TRUE(log.append(actor(), begin(6)));
@@ -485,7 +486,7 @@ TEST_F(LogTest, ForEachShowsVoidEntriesInTheirPlace) {
   EXPECT_EQ(seen, "GENESIS void BEGIN ");
 }
 
-TEST_F(LogTest, ForEachNoticesAnEntryThatWasDeletedMeanwhile) {
+TEST_P(LogTest, ForEachNoticesAnEntryThatWasDeletedMeanwhile) {
   auto log = created();
   for (unsigned n = 5; n < 9; ++n) ASSERT_TRUE(log.append(actor(), begin(n)));
   ASSERT_TRUE(memory_->remove(slot(2)));
@@ -493,6 +494,8 @@ TEST_F(LogTest, ForEachNoticesAnEntryThatWasDeletedMeanwhile) {
   ASSERT_FALSE(read);
   EXPECT_EQ(read.failure().code(), Errc::Corruption);
 }
+
+INSTANTIATE_TEST_SUITE_P(NearAndFar, LogTest, testing::Values(1u, 8u));
 
 }  // namespace
 }  // namespace pgmint::repository

@@ -51,7 +51,7 @@ Status drop_abandoned(std::vector<std::unique_ptr<Cluster>>& clusters) {
 Cluster::Cluster(Repository& repository, RecordContext context, ClusterKeys keys)
     : repository_(repository), context_(context), keys_(std::move(keys)) {
   auto& e = repository.environment();
-  log_ = std::make_unique<Log>(Log::Dependencies{e.store, context_, keys_.maintenance_key, repository.format().root, e.clock, e.random, e.seen});
+  log_ = std::make_unique<Log>(Log::Dependencies{e.store, context_, keys_.maintenance_key, repository.format().root, e.clock, e.random, e.seen, e.reads_at_once});
 }
 
 storage::BlobStore& Cluster::store() const { return repository_.environment().store; }

@@ -21,6 +21,7 @@ struct Environment {
   SeenMemory& seen;
   std::string actor_label;  ///< user@host
   std::string command;
+  unsigned reads_at_once = 1;  ///< above 1 the store is far away: what will be read is listed first, and asked for many at a time
 };
 
 class Repository;

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from harness.cluster import Background
+from harness.faultproxy import FaultProxy
 from harness.objectstore import ACCESS_KEY, SECRET_KEY, ObjectStore
 from harness.pgmint import wait_for_phase
 from harness.places import newest_binary, wait_until
@@ -138,3 +139,97 @@ def test_a_gateway_that_dies_in_the_middle_of_a_backup(make, in_bucket, objects)
     tool.run("verify", "--read-data")
     clone = clone_of(make, tool).start().wait_promoted()
     assert clone.digest() == expected
+
+
+def test_a_bad_line_loses_nothing(make, objects, seed):
+    """Resets, cuts, stalls and flipped bits on most connections: what is reported as done is there, and once the line is good again everything goes on."""
+    bucket = objects.bucket("bad-line")
+    proxy = FaultProxy(objects.https_port, seed)
+    try:
+        cluster, tool = make.pair(pgmint=make.pgmint(repository=f"s3://{bucket}/prod", extra=objects.table(endpoint=f"https://localhost:{proxy.port}", stall_time_max="1s")))
+        proxy.set(faults=0.5, within=15_000)
+        done = []
+        for n in range(3):
+            cluster.sql(f"insert into t select -{n}000 - i, 'bad line', now() from generate_series(1, 300) i")
+            outcome = tool.run("backup", "--json", code=(0, 6, 9), timeout=240)
+            if outcome.code == 0:
+                done.append(outcome.json["name"])
+        counts = proxy.set(faults=0.0)
+        assert counts["faults"] > 0, counts
+        expected = cluster.digest()
+        cluster.archive_now(timeout=120)
+        assert set(done) <= set(tool.names()), "what was reported is listed"
+        tool.run("verify", "--read-data")
+        done.append(tool.backup()["name"])
+        cluster.archive_now()
+        for name in {done[0], done[-1]}:
+            clone = clone_of(make, tool, "--backup", name).start().wait_promoted()
+            assert clone.digest() == expected
+            clone.stop()
+    finally:
+        proxy.stop()
+
+
+def test_a_store_that_is_away_keeps_the_wal_with_postgres(make, objects):
+    bucket = objects.bucket("away")
+    proxy = FaultProxy(objects.https_port)
+    try:
+        cluster, tool = make.pair(pgmint=make.pgmint(repository=f"s3://{bucket}/prod", extra=objects.table(endpoint=f"https://localhost:{proxy.port}", stall_time_max="1s")))
+        tool.backup()
+        proxy.set(refuse=True)
+        cluster.add_rows("t", 500)
+        segment = cluster.one("select pg_walfile_name(pg_switch_wal())")
+        wait_until(lambda: cluster.one("select failed_count > 0 from pg_stat_archiver"), "the archiver is told", timeout=90)
+        assert (cluster.data / "pg_wal" / segment).exists()
+        assert (cluster.data / "pg_wal/archive_status" / f"{segment}.ready").exists()
+        tool.refuses("wal", "push", f"pg_wal/{segment}", code=6, naming=("localhost",), cwd=cluster.data)
+        proxy.set(refuse=False)
+        wait_until(lambda: cluster.one(f"select last_archived_wal >= '{segment}' from pg_stat_archiver"), "it goes on by itself", timeout=120)
+        expected = cluster.digest()
+        cluster.archive_now()
+        clone = clone_of(make, tool).start().wait_promoted()
+        assert clone.digest() == expected
+    finally:
+        proxy.stop()
+
+
+def test_each_role_may_do_what_it_is_for_and_nothing_else(make, objects):
+    bucket = objects.bucket("roles")
+    cluster, owner = make.pair(pgmint=make.pgmint(repository=f"s3://{bucket}/prod", extra=objects.table()))
+    owner.backup()
+    roles = {}
+    policies = {role: owner.run("policy", "aws", "--role", role).json for role in ("writer", "restorer", "janitor")}
+    for role in policies:
+        access = objects.user(role)
+        roles[role] = make.pgmint(cluster, repository=owner.repository, key_file=owner.key_file, extra=objects.table(access_key_id=access[0], secret_access_key=access[1]))
+        roles[role].refuses("list", code=7, naming="AccessDenied")
+    objects.bucket_policy(bucket, policies)
+
+    writer, restorer, janitor = roles["writer"], roles["restorer"], roles["janitor"]
+    second = writer.backup()["name"]
+    segment = cluster.archive_now()
+    writer.push(cluster.data / "pg_wal" / segment, code=(0, 4))
+    writer.run("verify", "--read-data")
+    assert second in restorer.names() and second in janitor.names()
+    restorer.refuses("backup", "--type", "full", code=7, naming="AccessDenied")
+    restored = clone_of(make, restorer).start().wait_promoted()
+    assert restored.digest() == cluster.digest()
+    janitor.refuses("backup", "--type", "full", code=7, naming="AccessDenied")
+
+    rules = "[cluster.main.retention]\ndaily = \"0d\"\nweekly = \"0d\"\nmonthly = \"0d\"\nyearly = \"0d\"\nwal = \"0d\"\n"
+    for tool in (writer, janitor):
+        tool.extra += rules
+        tool.write()
+    writer.run("expire", "--yes")
+    before = set(objects.keys(bucket))
+    writer.refuses("collect", code=7, naming="AccessDenied")
+    assert before <= set(objects.keys(bucket)), "a writer has removed something"
+    janitor.run("collect")
+    assert len(before - set(objects.keys(bucket))) > 0
+    owner.run("verify", "--read-data")
+    # Nobody of them may do away with the log, the keys or the format.
+    for role, tool in roles.items():
+        access = re.search(r'access_key_id = "(.*?)"', tool.extra).group(1), re.search(r'secret_access_key = "(.*?)"', tool.extra).group(1)
+        for key in sorted(objects.keys(bucket)):
+            if re.search(r"/(log|keys|keyring)/|/format$", key):
+                assert objects.request("DELETE", f"/{bucket}/{key}", access=access)[0] == 403, (role, key)

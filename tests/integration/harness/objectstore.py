@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import hmac
 import http.client
+import json
 import os
 import re
 import socket
@@ -223,6 +224,19 @@ class ObjectStore:
         status, content, _ = self.request(method, path, query, body, **more)
         assert status < 300, f"{method} {path}: {status} {content[:500]!r}"
         return content
+
+    def user(self, name):
+        """A user without rights of its own; (access key, secret)."""
+        access = (f"KEY{name.upper()}", f"secret-of-{name}-0123456789")
+        self.run("radosgw-admin", "-n", "client.rgw", "--admin-socket=", "user", "create", f"--uid={name}", f"--display-name={name}",
+                 f"--access-key={access[0]}", f"--secret-key={access[1]}")
+        return access
+
+    def bucket_policy(self, bucket, policies):
+        """{user: policy document}: what each of them may do in the bucket. The gateway has IAM's statements only with a principal."""
+        statements = [{**statement, "Sid": f"{user}{n}", "Principal": {"AWS": [f"arn:aws:iam:::user/{user}"]}}
+                      for user, policy in policies.items() for n, statement in enumerate(policy["Statement"])]
+        self.ask("PUT", f"/{bucket}", "policy=", json.dumps({"Version": "2012-10-17", "Statement": statements}).encode())
 
     def bucket(self, name, versioned=False, locked=False):
         """A new bucket."""

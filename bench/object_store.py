@@ -1,0 +1,119 @@
+"""Full backup, restore and pushed WAL over a real S3 service with TLS (Ceph's gateway on this machine, which shares its cores), with and without 20 ms of
+distance each way: against pgBackRest in the same bucket."""
+import re
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integration"))
+
+from harness.faultproxy import FaultProxy  # noqa: E402
+from harness.objectstore import ACCESS_KEY, REGION, SECRET_KEY, ObjectStore  # noqa: E402
+
+LATENCY = 0.01  # seconds each way: 20 ms for a question and its answer
+FAR = " far"
+BUCKET = "bench"
+
+
+def make_tools(bench, work, server, store, port):
+    """pgBackRest and pgmint with their repositories behind `port`."""
+    class PgBackRestInBucket(bench.PgBackRest):
+        def reset(self):
+            super().reset()
+            text = self.config.read_text().replace(f"repo1-path={self.repository}\n", f"""repo1-type=s3
+repo1-path=/pgbackrest-{port}
+repo1-s3-bucket={BUCKET}
+repo1-s3-endpoint=localhost
+repo1-s3-region={REGION}
+repo1-s3-uri-style=path
+repo1-storage-port={port}
+repo1-storage-ca-file={store.ca_file}
+repo1-s3-key={ACCESS_KEY}
+repo1-s3-key-secret={SECRET_KEY}
+""")
+            self.config.write_text(text)
+
+    class PgmintInBucket(bench.Pgmint):
+        def create(self):
+            for name in ("state", "repository"):
+                shutil.rmtree(self.home / name, ignore_errors=True)
+            (self.home / "repository.key").unlink(missing_ok=True)
+            self.config.write_text(f"""repository = "s3://{BUCKET}/pgmint-{port}"
+state_directory = "{self.home}/state"
+compression = "balanced"
+[encryption]
+key_file = "{self.home}/repository.key"
+[cluster.main]
+data_directory = "{self.server.data}"
+connection = "host={self.server.sockets} port=5432 user=postgres dbname=postgres"
+[s3]
+endpoint = "https://localhost:{port}"
+path_style = true
+ca_file = "{store.ca_file}"
+access_key_id = "{ACCESS_KEY}"
+secret_access_key = "{SECRET_KEY}"
+""")
+            self.config.chmod(0o644)
+            bench.quiet(*self.command("init"))
+
+        def requests(self, *arguments):
+            said = bench.quiet(*self.command("--log-level", "debug", *arguments))
+            return len(re.findall(r" debug +[A-Z]+ /\S*: \S+", said))
+
+    return PgBackRestInBucket(work, server), PgmintInBucket(work, server, "pgmint")
+
+
+def measure(bench, work, server, results, rounds):
+    store = ObjectStore()
+    proxy = FaultProxy(store.https_port)
+    try:
+        store.bucket(BUCKET)
+        for suffix, port in (("", store.https_port), (FAR, proxy.port)):
+            proxy.set(latency=LATENCY if suffix else 0.0)
+            tools = make_tools(bench, work, server, store, port)
+            for tool in tools:
+                tool.create()
+            for number in range(rounds):
+                for tool in tools:
+                    if suffix and tool.name != "pgmint":
+                        continue  # how far distance slows us down is asked, not the peer
+                    server.archive_with(tool.archive_command)
+                    spent = tool.backup()
+                    server.archive_with("true")
+                    target = work / f"restored-{tool.name}"
+                    shutil.rmtree(target, ignore_errors=True)
+                    bench.owner_folder(target)
+                    back = tool.restore(target)
+                    shutil.rmtree(target)
+                    for what, done in (("S3 backup", spent), ("S3 restore", back)):
+                        results.add(what, tool.name + suffix, done.seconds)
+                        results.add(what + " cpu", tool.name + suffix, done.cpu)
+                    print(f"    S3{suffix or ''} {number + 1}: {tool.name:<11} backup {spent.seconds:6.2f} s, {spent.cpu:5.1f} s CPU; restore {back.seconds:6.2f} s, {back.cpu:5.1f} s CPU", flush=True)
+            if not suffix:
+                pgmint = tools[1]
+                server.archive_with(pgmint.archive_command)
+                stored = sum(store.keys(BUCKET, f"pgmint-{port}/").values())
+                sent = pgmint.requests("backup", "--type", "full", "--jobs", "2")
+                results.add("S3 full: requests per 32 MB", "pgmint", sent / ((sum(store.keys(BUCKET, f"pgmint-{port}/").values()) - stored) / 32e6))
+                pgmint.requests("backup")
+                results.add("S3 incremental, nothing changed: requests", "pgmint", pgmint.requests("backup"))
+                results.add("S3 list: requests", "pgmint", pgmint.requests("list"))
+                server.archive_with("true")
+    finally:
+        proxy.stop()
+        store.stop()
+
+
+def require(results):
+    def ratio(measure, a, b):
+        a, b = results.median(measure, a), results.median(measure, b)
+        return a / b if a and b else None
+    results.require("S3 backup: throughput against pgbackrest", ratio("S3 backup", "pgbackrest", "pgmint"), 1.5)
+    results.require("S3 backup: own CPU against pgbackrest's", ratio("S3 backup cpu", "pgmint", "pgbackrest"), 0.6, at_least=False)
+    results.require("S3 restore: throughput against pgbackrest", ratio("S3 restore", "pgbackrest", "pgmint"), 2.0)
+    results.require("S3 restore: own CPU against pgbackrest's", ratio("S3 restore cpu", "pgmint", "pgbackrest"), 0.6, at_least=False)
+    results.require("S3 backup at 20 ms: rate of that without", ratio("S3 backup", "pgmint", "pgmint" + FAR), 0.8)
+    results.require("S3 restore at 20 ms: rate of that without", ratio("S3 restore", "pgmint", "pgmint" + FAR), 0.8)
+    results.require("S3 full: requests per 32 MB stored", results.median("S3 full: requests per 32 MB", "pgmint"), 1, at_least=False, unit="")
+    results.require("S3 incremental, nothing changed: requests", results.median("S3 incremental, nothing changed: requests", "pgmint"), 12, at_least=False, unit="")
+    results.require("S3 list: requests", results.median("S3 list: requests", "pgmint"), 3, at_least=False, unit="")

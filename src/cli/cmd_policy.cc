@@ -1,0 +1,99 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/context.h"
+#include "storage/s3_address.h"
+
+namespace pgmint::cli {
+namespace {
+
+/// "arn:aws", or what it is called where AWS is another.
+std::string_view partition_of(std::string_view region) {
+  return region.starts_with("cn-") ? "arn:aws-cn" : region.starts_with("us-gov-") ? "arn:aws-us-gov" : "arn:aws";
+}
+
+class Policy {
+ public:
+  Policy(const storage::S3Address& address, std::string_view region) : address_(address), arn_(partition_of(region)) {}
+
+  void allow(std::string_view id, std::vector<std::string> actions, const std::vector<std::string>& names) {
+    Json resources = Json::array();
+    for (const auto& name : names) resources.push_back(fmt::format("{}:s3:::{}/{}", arn_, address_.bucket(), address_.key(name)));
+    statements_.push_back({{"Sid", id}, {"Effect", "Allow"}, {"Action", std::move(actions)}, {"Resource", std::move(resources)}});
+  }
+  /// Of the names below our prefix alone. Without it S3 does not tell an absent object from a forbidden one; it looks at this right also when an object is
+  /// asked for that is absent, and then there is no prefix to hold against the condition.
+  void allow_listing() {
+    Json statement = {{"Sid", "ListOwnNames"}, {"Effect", "Allow"}, {"Action", {"s3:ListBucket"}}, {"Resource", {bucket()}}};
+    if (!address_.prefix().empty()) statement["Condition"] = {{"StringLikeIfExists", {{"s3:prefix", {address_.prefix() + "*"}}}}};
+    statements_.push_back(std::move(statement));
+  }
+  void allow_looking_at_settings() {
+    statements_.push_back({{"Sid", "LookAtSettings"},
+                           {"Effect", "Allow"},
+                           {"Action", {"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration", "s3:GetLifecycleConfiguration"}},
+                           {"Resource", {bucket()}}});
+  }
+  void allow_key(const std::string& key, std::vector<std::string> actions) {
+    statements_.push_back({{"Sid", "UseStoresKey"}, {"Effect", "Allow"}, {"Action", std::move(actions)}, {"Resource", {key.starts_with("arn:") ? key : fmt::format("{}:kms:*:*:key/{}", arn_, key)}}});
+  }
+  Json document() const { return {{"Version", "2012-10-17"}, {"Statement", statements_}}; }
+
+ private:
+  std::string bucket() const { return fmt::format("{}:s3:::{}", arn_, address_.bucket()); }
+  const storage::S3Address& address_;
+  const std::string_view arn_;
+  Json statements_ = Json::array();
+};
+
+Result<int> run(Context& context) {
+  const auto role = context.arguments().get("--role").value_or("");
+  if (role.empty()) return Error(Errc::Usage, "policy aws needs --role writer, restorer or janitor", Hint{"pgmint policy aws --help"});
+  const auto& settings = *TRY(context.repository_settings());
+  if (!settings.is_s3()) return Error(Errc::Precondition, fmt::format("the repository {} is not in a bucket", settings.url), Hint{"a directory's rights are those of its files"});
+  const auto& s3 = settings.s3.empty() ? TRY(context.configuration())->s3 : settings.s3;
+  const auto region = s3.region.value_or("us-east-1");
+  const auto address = TRY(storage::S3Address::parse(settings.url, s3.endpoint.value_or(""), region, s3.path_style.value_or(false)));
+
+  Policy policy(address, region);
+  policy.allow("ReadObjects", {"s3:GetObject"}, {"*"});
+  policy.allow_listing();
+  policy.allow_looking_at_settings();
+  if (role == "writer") {
+    policy.allow("CreateObjects", {"s3:PutObject"}, {"*"});
+    policy.allow("TidyUpAfterTheProbe", {"s3:DeleteObject"}, {"probe/*"});
+  } else {
+    policy.allow("WriteTheLog", {"s3:PutObject"}, {"c/*/log/*"});
+  }
+  if (role == "janitor") policy.allow("RemoveWhatExpired", {"s3:DeleteObject"}, {"c/*/p/*", "c/*/snap/*", "c/*/wal/*"});
+  if (s3.server_side_encryption == "aws:kms" && s3.kms_key_id) policy.allow_key(*s3.kms_key_id, {"kms:Decrypt", "kms:GenerateDataKey"});
+  context.output().line(policy.document().dump(2));
+  context.output().document(policy.document());
+  return 0;
+}
+
+}  // namespace
+
+const CommandSpec& policy_aws_command() {
+  static const CommandSpec command = {
+      .verb = "policy aws",
+      .summary = "print the IAM policy that a role needs in the repository's bucket, and nothing more",
+      .description = {"Three roles. writer, for the database's host: creates objects and removes none, so that whoever takes over the host cannot destroy backups. restorer, for where restores happen: "
+                      "reads, and writes the log alone, where it says what it is reading. janitor, for expire and collect: removes packs, manifests and WAL, never the log, the keys or the "
+                      "format. Give it a key slot of the role maintenance (key add --role maintenance), and it cannot read a row of any table.",
+                      "Nothing is connected to: bucket, prefix and key are those of the configuration. init and changes of keys are an administrator's: they need what writer and janitor have together, and "
+                      "s3:DeleteObject for keys/*."},
+      .positionals = {},
+      .options = {{.name = "--role", .value = "ROLE", .text = "writer, restorer or janitor.", .words = {"writer", "restorer", "janitor"}}},
+      .exits = {{4, "The repository is not in a bucket."}},
+      .examples = {{"pgmint policy aws --role writer > writer.json", "Then: aws iam put-user-policy --user-name pgmint-writer --policy-name pgmint --policy-document file://writer.json"}},
+      .see_also = {"key add", "doctor", "collect"},
+      .only_reads = true,
+      .run = run,
+  };
+  return command;
+}
+
+}  // namespace pgmint::cli

@@ -1,0 +1,163 @@
+#include "storage/cache_store.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <system_error>
+#include <tuple>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "crypto/hash.h"
+#include "storage/forwarding_store.h"
+
+namespace pgmint::storage {
+namespace {
+
+constexpr auto kTouchedAfter = std::chrono::hours(24);  ///< a copy that is used says so about once a day
+constexpr int kKeptBeforePruning = 256;
+constexpr std::size_t kDigestSize = std::tuple_size_v<crypto::Digest>;
+
+crypto::Digest digest_of(std::string_view place, const std::string& name, ByteView data) {
+  crypto::Sha256 hash;
+  hash.update(as_bytes(place));
+  hash.update(as_bytes(std::string_view("\0", 1)));
+  hash.update(as_bytes(name));
+  hash.update(as_bytes(std::string_view("\0", 1)));
+  hash.update(data);
+  return hash.finish();
+}
+
+class CacheStore final : public ForwardingStore {
+ public:
+  CacheStore(std::unique_ptr<BlobStore> inner, fs::path directory, CachePolicy policy, Clock& clock)
+      : ForwardingStore(std::move(inner)), place_(describe()), directory_(std::move(directory)), policy_(std::move(policy)), clock_(clock) {}
+
+  Result<Created> create(const std::string& name, ByteView data) override {
+    auto created = inner().create(name, data);
+    if (created && *created == Created::Yes) keep(name, data);
+    return created;
+  }
+  Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override {
+    if (!policy_.keeps(name)) return inner().read(name, limit);
+    if (auto kept = find(name)) {
+      if (kept->size() <= limit) return std::optional(std::move(*kept));
+      return Error(Errc::ResourceLimit, fmt::format("{} is {} bytes, more than {}", name, kept->size(), limit));
+    }
+    auto read = inner().read(name, limit);
+    if (read && *read) keep(name, **read);
+    return read;
+  }
+  Status remove(const std::string& name) override {
+    drop(name);
+    return inner().remove(name);
+  }
+  Status remove_all(std::span<const std::string> names) override {
+    for (const auto& name : names) drop(name);
+    return inner().remove_all(names);
+  }
+
+ private:
+  /// Below a part of its own for each repository and kind: a directory of a hundred thousand files is slow on some file systems.
+  fs::path path_of(const std::string& name) const {
+    const auto id = to_hex(digest_of(place_, name, {}));
+    return directory_ / id.substr(0, 2) / id.substr(2, 38);
+  }
+
+  std::optional<Bytes> find(const std::string& name) {
+    const auto path = path_of(name);
+    auto copy = read_file(path, policy_.object_max + kDigestSize);
+    if (!copy) return std::nullopt;
+    if (copy->size() < kDigestSize) return std::nullopt;
+    const auto data = ByteView(*copy).subspan(kDigestSize);
+    if (!std::ranges::equal(digest_of(place_, name, data), ByteView(*copy).first(kDigestSize))) {
+      log_debug("the kept copy of {} is damaged: reading it anew", name);
+      drop(name);
+      return std::nullopt;
+    }
+    touch(path);
+    copy->erase(copy->begin(), copy->begin() + static_cast<std::ptrdiff_t>(kDigestSize));
+    return std::move(*copy);
+  }
+
+  void touch(const fs::path& path) {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0) return;
+    const auto age = clock_.now() - TimePoint(std::chrono::seconds(status.st_mtime));
+    if (age > kTouchedAfter) ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0);
+  }
+
+  void keep(const std::string& name, ByteView data) {
+    if (data.size() > policy_.object_max || !policy_.keeps(name)) return;
+    const auto path = path_of(name);
+    Bytes copy;
+    append(copy, digest_of(place_, name, data));
+    append(copy, data);
+    if (auto written = write(path, copy); !written) log_debug("no copy of {} is kept: {}", name, written.failure().describe());
+    if (++kept_ % kKeptBeforePruning == 0) prune();
+  }
+
+  /// Not made durable: what a crash leaves half is told by its digest.
+  Status write(const fs::path& path, ByteView data) {
+    TRY(create_directories(path.parent_path(), 0700));
+    const auto temporary = path.parent_path() / fmt::format(".{}-{}", ::getpid(), kept_.load());
+    {
+      const auto fd = TRY(open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
+      if (auto written = write_all(fd, data, temporary.string()); !written) {
+        ::unlink(temporary.c_str());
+        return written;
+      }
+    }
+    if (::rename(temporary.c_str(), path.c_str()) == 0) return ok();
+    const int reason = errno;
+    ::unlink(temporary.c_str());
+    return errno_error(reason, path.string());
+  }
+
+  void drop(const std::string& name) {
+    if (policy_.keeps(name)) ::unlink(path_of(name).c_str());
+  }
+
+  void prune() {
+    struct Copy {
+      fs::path path;
+      std::uint64_t size;
+      fs::file_time_type used;
+    };
+    std::vector<Copy> copies;
+    std::uint64_t size = 0;
+    std::error_code failed;
+    for (auto it = fs::recursive_directory_iterator(directory_, failed); !failed && it != fs::recursive_directory_iterator(); it.increment(failed)) {
+      std::error_code gone;
+      if (!it->is_regular_file(gone) || gone) continue;
+      Copy copy{it->path(), it->file_size(gone), it->last_write_time(gone)};
+      if (gone) continue;
+      size += copy.size;
+      copies.push_back(std::move(copy));
+    }
+    if (size <= policy_.size_max) return;
+    std::ranges::sort(copies, {}, &Copy::used);
+    for (const auto& copy : copies) {
+      if (size <= policy_.size_max / 4 * 3) break;
+      if (::unlink(copy.path.c_str()) == 0) size -= copy.size;
+    }
+  }
+
+  const std::string place_;
+  const fs::path directory_;
+  const CachePolicy policy_;
+  Clock& clock_;
+  std::atomic<int> kept_{0};
+};
+
+}  // namespace
+
+std::unique_ptr<BlobStore> make_cache_store(std::unique_ptr<BlobStore> inner, std::filesystem::path directory, CachePolicy policy, Clock& clock) {
+  return std::make_unique<CacheStore>(std::move(inner), std::move(directory), std::move(policy), clock);
+}
+
+}  // namespace pgmint::storage

@@ -1,0 +1,24 @@
+// Small objects that never change, kept on this host once they were read: for a store that is far away.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+
+#include "base/clock.h"
+#include "storage/blob_store.h"
+
+namespace pgmint::storage {
+
+struct CachePolicy {
+  std::function<bool(const std::string& name)> keeps;  ///< objects that are worth it: read often, small, never written anew
+  std::uint64_t object_max = 4 << 20;                  ///< bytes; larger ones are not kept
+  std::uint64_t size_max = 256 << 20;                  ///< bytes in all; the longest unused go first
+};
+
+/// read() of what `keeps` names is answered from `directory` (made when needed, 0700) once it was read or created through here. What the
+/// store has removed since may still be answered: whoever must know what the store holds lists it, or looks past the cache. A kept
+/// copy that is damaged is read anew. Keeping fails in silence: it is worth time, nothing else. Borrows the clock. Thread-safe.
+std::unique_ptr<BlobStore> make_cache_store(std::unique_ptr<BlobStore> inner, std::filesystem::path directory, CachePolicy policy, Clock& clock);
+
+}  // namespace pgmint::storage

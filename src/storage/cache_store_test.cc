@@ -1,0 +1,158 @@
+#include "storage/cache_store.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "base/file.h"
+#include "base/random.h"
+#include "storage/fault_store.h"
+#include "storage/instant_clock.h"
+#include "storage/memory_store.h"
+#include "storage/temporary_directory.h"
+
+namespace pgmint::storage {
+namespace {
+
+struct CacheStoreTest : testing::Test {
+  /// A cache over what `memory` holds, which it does not own; `faults` counts what reaches it.
+  std::unique_ptr<BlobStore> open(std::unique_ptr<BlobStore> inner, CachePolicy policy = {}) {
+    auto counting = std::make_unique<FaultStore>(std::move(inner), clock);
+    faults = counting.get();
+    policy.keeps = [](const std::string& name) { return name.starts_with("log/"); };
+    return make_cache_store(std::move(counting), directory.path() / "cache", std::move(policy), clock);
+  }
+  std::unique_ptr<BlobStore> holding(std::initializer_list<std::pair<const char*, const char*>> objects) {
+    auto memory = make_memory_store();
+    for (const auto& [name, text] : objects) EXPECT_TRUE(memory->create(name, as_bytes(text)));
+    return memory;
+  }
+  std::vector<fs::path> copies() const {
+    std::vector<fs::path> found;
+    for (const auto& entry : fs::recursive_directory_iterator(directory.path()))
+      if (entry.is_regular_file()) found.push_back(entry.path());
+    return found;
+  }
+  std::string text(BlobStore& store, const std::string& name) {
+    auto read = store.read(name, 1000);
+    return read && *read ? std::string(as_text(**read)) : "absent";
+  }
+
+  TemporaryDirectory directory;
+  InstantClock clock;
+  FaultStore* faults = nullptr;
+};
+
+TEST_F(CacheStoreTest, AsksOnceForWhatItKeepsAndAlwaysForTheRest) {
+  auto store = open(holding({{"log/1", "one"}, {"p/1", "pack"}}));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(text(*store, "log/1"), "one");
+    EXPECT_EQ(text(*store, "p/1"), "pack");
+  }
+  EXPECT_EQ(faults->operations(), 4u);
+  // Another process.
+  store = open(holding({}));
+  EXPECT_EQ(text(*store, "log/1"), "one");
+  EXPECT_EQ(faults->operations(), 0u);
+}
+
+TEST_F(CacheStoreTest, AbsenceIsNotKept) {
+  auto store = open(holding({}));
+  EXPECT_EQ(text(*store, "log/1"), "absent");
+  ASSERT_TRUE(store->create("log/1", as_bytes("one")));
+  EXPECT_EQ(text(*store, "log/1"), "one");
+  EXPECT_EQ(faults->operations(), 2u) << "what was created is known";
+}
+
+TEST_F(CacheStoreTest, WhoLosesKeepsTheWinnersBytes) {
+  auto store = open(holding({{"log/1", "theirs"}}));
+  EXPECT_EQ(*store->create("log/1", as_bytes("ours")), Created::AlreadyExists);
+  EXPECT_EQ(text(*store, "log/1"), "theirs");
+}
+
+TEST_F(CacheStoreTest, ACreateThatFailedIsNotKept) {
+  auto store = open(holding({}));
+  Fault lost;
+  lost.when = Fault::When::After;
+  lost.code = Errc::Unknown;
+  faults->add(lost);
+  EXPECT_FALSE(store->create("log/1", as_bytes("ours")));
+  EXPECT_TRUE(copies().empty());
+}
+
+TEST_F(CacheStoreTest, ADamagedCopyIsReadAnew) {
+  for (const std::size_t at : {0u, 31u, 32u, 34u}) {
+    auto store = open(holding({{"log/1", "one"}}));
+    EXPECT_EQ(text(*store, "log/1"), "one");
+    ASSERT_EQ(copies().size(), 1u);
+    {
+      std::fstream file(copies().front(), std::ios::in | std::ios::out | std::ios::binary);
+      file.seekg(static_cast<std::streamoff>(at));
+      const char byte = static_cast<char>(file.get() ^ 1);
+      file.seekp(static_cast<std::streamoff>(at));
+      file.put(byte);
+    }
+    EXPECT_EQ(text(*store, "log/1"), "one") << at;
+    EXPECT_EQ(faults->operations(), 2u) << at;
+    fs::resize_file(copies().front(), at);
+    EXPECT_EQ(text(*store, "log/1"), "one") << at;
+    EXPECT_EQ(faults->operations(), 3u) << at;
+    EXPECT_EQ(text(*store, "log/1"), "one") << at;
+    EXPECT_EQ(faults->operations(), 3u) << at;
+    fs::remove_all(directory.path() / "cache");
+  }
+}
+
+TEST_F(CacheStoreTest, ACopyOfAnotherNameOrStoreIsNone) {
+  auto store = open(holding({{"log/1", "one"}, {"log/2", "two"}}));
+  EXPECT_EQ(text(*store, "log/1"), "one");
+  const auto first = copies().front();
+  EXPECT_EQ(text(*store, "log/2"), "two");
+  for (const auto& other : copies())
+    if (other != first) fs::copy_file(first, other, fs::copy_options::overwrite_existing);
+  EXPECT_EQ(text(*store, "log/2"), "two");
+}
+
+TEST_F(CacheStoreTest, WhatIsRemovedIsForgotten) {
+  auto store = open(holding({{"log/1", "one"}, {"log/2", "two"}}));
+  EXPECT_EQ(text(*store, "log/1"), "one");
+  EXPECT_EQ(text(*store, "log/2"), "two");
+  ASSERT_TRUE(store->remove("log/1"));
+  ASSERT_TRUE(store->remove_all(std::vector<std::string>{"log/2"}));
+  EXPECT_EQ(text(*store, "log/1"), "absent");
+  EXPECT_EQ(text(*store, "log/2"), "absent");
+  EXPECT_TRUE(copies().empty());
+}
+
+TEST_F(CacheStoreTest, LimitsHoldForKeptCopiesToo) {
+  auto store = open(holding({{"log/1", "0123456789"}}));
+  EXPECT_EQ(text(*store, "log/1"), "0123456789");
+  auto refused = store->read("log/1", 9);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.failure().code(), Errc::ResourceLimit);
+}
+
+TEST_F(CacheStoreTest, StaysWithinItsSize) {
+  CachePolicy policy;
+  policy.object_max = 5000;
+  policy.size_max = 100'000;
+  auto store = open(holding({}), policy);
+  const Bytes data(1000, std::byte{'x'});
+  for (int i = 0; i < 600; ++i) ASSERT_TRUE(store->create(fmt::format("log/{}", i), data));
+  ASSERT_TRUE(store->create("log/large", Bytes(6000)));
+  std::uint64_t size = 0;
+  for (const auto& copy : copies()) size += fs::file_size(copy);
+  EXPECT_LT(size, 100'000u + 256 * 1100) << "it looks after each 256";
+  EXPECT_GT(size, 10'000u);
+}
+
+TEST_F(CacheStoreTest, WithoutAPlaceItIsOnlySlower) {
+  std::ofstream(directory.path() / "cache") << "a file where the directory should be";
+  auto store = open(holding({{"log/1", "one"}}));
+  EXPECT_EQ(text(*store, "log/1"), "one");
+  EXPECT_EQ(text(*store, "log/1"), "one");
+  EXPECT_EQ(*store->create("log/2", as_bytes("two")), Created::Yes);
+}
+
+}  // namespace
+}  // namespace pgmint::storage
