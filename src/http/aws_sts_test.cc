@@ -123,11 +123,14 @@ TEST(AwsSts, WordsOfAServerAreToldWithoutItsTricks) {
   EXPECT_EQ(text.find('\x1b'), std::string::npos);
 }
 
-/// Against a real one: PGMINT_TEST_STS names an object store with STS, as scripts that start one do, with a role that AWS_* in the environment may take on.
+/// Against a real one, which tests/integration/test_aws_sts.py starts: PGMINT_TEST_STS names an object store with STS, PGMINT_TEST_STS_ROLE a role that the
+/// keys in the environment may take on.
 TEST(AwsSts, OfARealStoreGivesWhatTheStoreTakes) {
   const auto set = [](const std::string& name) { return std::getenv(name.c_str()) != nullptr ? std::string(std::getenv(name.c_str())) : std::string(); };
   if (set("PGMINT_TEST_STS").empty()) GTEST_SKIP() << "PGMINT_TEST_STS is not set";
-  const auto client = make_client({});
+  ClientOptions options;
+  options.ca_file = set("PGMINT_TEST_STS_CA_FILE");
+  const auto client = make_client(options);
   const AwsSurroundings surroundings{set, *client, *client, system_clock()};
   AwsCredentialSettings settings{.role_arn = set("PGMINT_TEST_STS_ROLE"), .sts_endpoint = set("PGMINT_TEST_STS")};
   auto source = make_aws_credentials(settings, surroundings);
