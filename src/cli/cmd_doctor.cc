@@ -111,11 +111,13 @@ class Examination {
   bool examine_repository() {
     const auto place = context_.place();
     if (!place) return fail("repository", place.error()), false;
+    const bool by_service = !(*place)->encryption.kms.empty() && !(*place)->encryption.key_file;
+    const std::string key = by_service ? "key service" : "key file";
     if (const auto unlocks = configured_unlocks((*place)->encryption); !unlocks)
-      return fail("key file", unlocks.error()), false;
+      return fail(key, unlocks.error()), false;
     const auto repository = context_.repository();
     if (!repository) return fail("repository", repository.error()), false;
-    good("key file", fmt::format("opens slot {} ({})", (*repository)->opened_slot(),
+    good(key, fmt::format("opens slot {} ({})", (*repository)->opened_slot(),
                                  repository::role_name((*repository)->bundle().role)));
     examine_slots(**repository);
     good("repository", (*place)->store->describe());

@@ -5,6 +5,7 @@
 
 #include "cli/cluster_choice.h"
 #include "cli/commands.h"
+#include "cli/key_services.h"
 #include "cli/opened_slots.h"
 #include "cli/secrets.h"
 #include "cli/slots_json.h"
@@ -36,18 +37,19 @@ struct NewSecret {
   std::string recovery_key;  ///< shown once; empty for other kinds
 };
 
-Result<NewSecret> new_secret(const Arguments& arguments) {
-  for (const auto* later : {"--kms", "--vault", "--pkcs11"})
+Result<NewSecret> new_secret(const Arguments& arguments, const KmsSettings& kms) {
+  for (const auto* later : {"--vault", "--pkcs11"})
     if (arguments.has(later))
       return Error(Errc::Precondition, fmt::format("{}: not in this version (pgmint {})", later, PGMINT_VERSION),
                    Hint{"pgmint key add --help"});
   const int given = static_cast<int>(arguments.has("--file")) + static_cast<int>(arguments.has("--passphrase-file")) +
-                    static_cast<int>(arguments.has("--recovery"));
+                    static_cast<int>(arguments.has("--recovery")) + static_cast<int>(arguments.has("--kms"));
   if (given != 1)
-    return Error(Errc::Usage, "key add needs exactly one of --file, --passphrase-file, --recovery",
+    return Error(Errc::Usage, "key add needs exactly one of --file, --passphrase-file, --recovery, --kms",
                  Hint{"pgmint key add --help"});
   if (const auto file = arguments.get("--passphrase-file"))
     return NewSecret{TRY(unlock_from_passphrase_file(*file)), "a passphrase slot", ""};
+  if (const auto uri = arguments.get("--kms")) return NewSecret{TRY(unlock_from_kms(*uri, kms)), fmt::format("a slot for the KMS key {}", *uri), ""};
   if (const auto file = arguments.get("--file")) {
     if (TRY(stat_if_exists(*file)))
       return NewSecret{TRY(unlock_from_key_file(*file)), fmt::format("a slot for the key file {}", *file), ""};
@@ -70,7 +72,7 @@ Result<int> run_add(Context& context) {
   if (repository.bundle().role != repository::Role::Root)
     return Error(Errc::Key, fmt::format("slot {} has the role {}: only a root slot adds others",
                                         repository.opened_slot(), repository::role_name(repository.bundle().role)));
-  auto secret = TRY(new_secret(arguments));
+  auto secret = TRY(new_secret(arguments, TRY(context.place())->encryption.kms_service));
   const auto slot = TRY(repository.add_slot(secret.unlock, role, arguments.get("--note").value_or(""), host.get()));
 
   auto& out = context.output();
@@ -129,6 +131,7 @@ Result<int> rotate_root(Context& context, repository::Repository& repository) {
     slots.push_back({TRY(unlock_from_passphrase_file(file)), ""});
   for (const auto& file : arguments.all("--recovery-key-file"))
     slots.push_back({TRY(unlock_from_recovery_file(file)), ""});
+  for (const auto& uri : arguments.all("--kms")) slots.push_back({TRY(unlock_from_kms(uri, place->encryption.kms_service)), ""});
   TRY(repository.rotate_root(std::move(slots), context.yes()));
   const auto left = TRY(repository.slots());
   context.output().document({{"slots", to_json(left, {})}});
@@ -159,10 +162,12 @@ Result<int> run_check(Context& context) {
   const auto role = repository::role_name(repository.bundle().role);
   context.output().document({{"slot", repository.opened_slot()},
                              {"kind", slot == slots.end() ? Json(nullptr) : Json(slot_kind(slot->provider))},
+                             {"key", slot == slots.end() || slot->service_key.empty() ? Json(nullptr) : Json(slot->service_key)},
                              {"role", role},
                              {"repository_id", repository.format().repository.hex()},
                              {"clusters", names}});
-  const std::string kind = slot == slots.end() ? "" : fmt::format(" ({})", slot_kind(slot->provider));
+  const std::string kind =
+      slot == slots.end() ? "" : fmt::format(" ({}{}{})", slot_kind(slot->provider), slot->service_key.empty() ? "" : ", ", slot->service_key);
   context.output().line(fmt::format("{}{} opens the repository {} as {}; clusters: {}", repository.opened_slot(), kind,
                                     repository.format().repository.hex(), role, text.empty() ? "none yet" : text));
   return 0;
@@ -175,7 +180,7 @@ const CommandSpec& key_list_command() {
       .verb = "key list",
       .summary = "list the key slots of the repository",
       .description = {"A slot holds the repository's keys, sealed for one secret: a key file, a passphrase, a recovery "
-                      "key. Any one of them opens the repository."},
+                      "key, a key of AWS KMS. Any one of them opens the repository."},
       .positionals = {},
       .options = {},
       .exits = {},
@@ -205,7 +210,7 @@ const CommandSpec& key_add_command() {
                .text = "A file whose first line is the passphrase.",
                .completes = Completes::File},
               {.name = "--recovery", .value = "", .text = "A new recovery key, which is printed once."},
-              {.name = "--kms", .value = "URI", .text = "Not in this version."},
+              {.name = "--kms", .value = "URI", .text = "A key of AWS KMS: awskms:///ARN, awskms:///ID or awskms:///alias/NAME. It must be symmetric; [kms] says how it is reached."},
               {.name = "--vault", .value = "URI", .text = "Not in this version."},
               {.name = "--pkcs11", .value = "URI", .text = "Not in this version."},
               {.name = "--role",
@@ -220,6 +225,7 @@ const CommandSpec& key_add_command() {
           },
       .exits = {},
       .examples = {{"pgmint key add --file /root/backup-admin.key --note \"admins\"", "A second root key."},
+                   {"pgmint key add --kms awskms:///alias/pgmint", "A root slot that AWS KMS opens for whoever may use that key."},
                    {"pgmint key add --file /etc/pgmint/host.key --role host --cluster main",
                     "A key that opens the backups of main and nothing else."}},
       .see_also = {"key list", "key remove", "key rotate"},
@@ -279,6 +285,7 @@ const CommandSpec& key_rotate_command() {
                .text = "With --root: the recovery key of one.",
                .repeatable = true,
                .completes = Completes::File},
+              {.name = "--kms", .value = "URI", .text = "With --root: the KMS key of one.", .repeatable = true},
           },
       .exits = {{4, "There is no cluster yet, a root slot's secret is missing, or with --data: a rotation of the root key was "
                     "cut off. Nothing was changed."},
@@ -300,7 +307,8 @@ const CommandSpec& key_check_command() {
                       "like this once: then it is known to work, and status no longer warns."},
       .positionals = {},
       .options = {},
-      .exits = {{7, "The key opens no slot, or its file is missing or open to others."}},
+      .exits = {{6, "The key service (KMS) is not reached."},
+                {7, "The key opens no slot, or its file is missing or open to others; or KMS refuses: the hint says what to do."}},
       .examples = {{"PGMINT_RECOVERY_KEY_FILE=recovery.txt pgmint key check", "Try the printed recovery key."}},
       .see_also = {"key list", "status"},
       .run = run_check,

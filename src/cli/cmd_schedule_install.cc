@@ -43,6 +43,7 @@ Result<service::InstallFacts> facts_of(Context& context, const ServiceUser& user
   const auto encryption = TRY(context.encryption());
   for (const auto& file : {encryption.key_file, encryption.passphrase_file, encryption.recovery_key_file})
     if (file) facts.read.emplace_back(*file);
+  if (!encryption.kms.empty() && encryption.kms_service.ca_file) facts.read.emplace_back(*encryption.kms_service.ca_file);
   for (const auto& channel : configuration.alerts) {
     for (const auto& file : {channel.secret_file, channel.password_file, channel.ca_file})
       if (!file.empty()) facts.read.push_back(file);

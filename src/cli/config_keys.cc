@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "cli/contacts.h"
+#include "cli/kms_keys.h"
 #include "cli/s3_keys.h"
 #include "cli/schedule_keys.h"
 #include "cli/service_keys.h"
@@ -23,6 +24,8 @@ const std::vector<Key<EncryptionSettings>>& encryption_keys() {
        [](T& t, const Value& v) { return assign(t.recovery_key_file, v.absolute_path()); }},
       {"export_passphrase_file", "path", "A file whose first line is the passphrase of files that export writes and import reads. It opens nothing in the repository.",
        [](T& t, const Value& v) { return assign(t.export_passphrase_file, v.absolute_path()); }},
+      {"kms", "text or list", "A key of AWS KMS that opens the repository, or several: \"awskms:///ARN\" or \"awskms:///alias/NAME\". [kms] says how it is reached.",
+       [](T& t, const Value& v) { return read_key_uris(t.kms, v); }},
   };
   return keys;
 }
@@ -341,6 +344,10 @@ const std::vector<Key<Configuration>>& top_keys() {
        [](T& t, const Value& v) { return read_encryption(t.encryption, v, "[encryption]"); }},
       {"cluster", "tables", "", [](T& t, const Value& v) { return read_clusters(t, v); }},
       {"s3", "table", "", [](T& t, const Value& v) { return read_s3(t.s3, v, "[s3]"); }},
+      {"kms", "table", "",
+       [](T& t, const Value& v) -> Status {
+         return read_table(*TRY(v.table()), t.kms, kms_keys(), {v.place.source, "[kms]"});
+       }},
       {"wal", "table", "",
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.wal, wal_keys(), {v.place.source, "[wal]"});
@@ -366,7 +373,10 @@ const std::vector<Key<Configuration>>& top_keys() {
 }  // namespace
 
 Status read_top_level(const toml::table& table, Configuration& target, std::string_view source) {
-  return read_table(table, target, top_keys(), {source, "the top level"});
+  TRY(read_table(table, target, top_keys(), {source, "the top level"}));
+  target.encryption.kms_service = target.kms;
+  for (auto& repository : target.repositories) repository.encryption.kms_service = target.kms;
+  return ok();
 }
 
 std::vector<KeyDocumentation> documented_keys() {
@@ -386,6 +396,7 @@ std::vector<KeyDocumentation> documented_keys() {
   document(out, "[logs]", log_keys());
   document_service(out);
   document(out, "[s3]", s3_keys());
+  document(out, "[kms]", kms_keys());
   document(out, "[[repository]]", repository_keys());
   return out;
 }

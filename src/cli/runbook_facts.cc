@@ -162,6 +162,7 @@ Result<RunbookFacts> runbook_facts(Context& context) {
     if (encryption->key_file) facts.keys.push_back(key_place("key file", *encryption->key_file));
     if (encryption->passphrase_file) facts.keys.push_back(key_place("passphrase file", *encryption->passphrase_file));
     if (encryption->recovery_key_file) facts.keys.push_back(key_place("recovery key file", *encryption->recovery_key_file));
+    for (const auto& uri : encryption->kms) facts.keys.push_back({"AWS KMS", uri, "with the service"});
     if (encryption->export_passphrase_file) facts.keys.push_back(key_place("passphrase of exported files", *encryption->export_passphrase_file));
   }
   facts.contacts = configuration.contacts;

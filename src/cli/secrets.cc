@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "cli/key_services.h"
+
 namespace pgmint::cli {
 namespace {
 
@@ -83,6 +85,7 @@ Result<std::vector<repository::Unlock>> configured_unlocks(const EncryptionSetti
   if (settings.key_file) unlocks.push_back(TRY(unlock_from_key_file(*settings.key_file)));
   if (settings.passphrase_file) unlocks.push_back(TRY(unlock_from_passphrase_file(*settings.passphrase_file)));
   if (settings.recovery_key_file) unlocks.push_back(TRY(unlock_from_recovery_file(*settings.recovery_key_file)));
+  for (const auto& uri : settings.kms) unlocks.push_back(TRY(unlock_from_kms(uri, settings.kms_service)));
   if (unlocks.empty())
     return Error(Errc::Configuration, "no key is configured",
                  Hint{"set key_file in [encryption]; pgmint init makes the file when it is absent"});
@@ -115,6 +118,7 @@ repository::Unlock clone(const repository::Unlock& unlock) {
   copy.provider = unlock.provider;
   copy.key = unlock.key.clone();
   copy.passphrase = unlock.passphrase;
+  copy.service = unlock.service;
   return copy;
 }
 

@@ -18,6 +18,7 @@ Json to_json(const repository::SlotInfo& slot, const std::map<std::string, TimeP
   json["created"] = format_rfc3339(slot.created);
   const auto at = opened.find(slot.name);
   json["opened"] = at == opened.end() ? Json(nullptr) : Json(format_rfc3339(at->second));
+  json["key"] = slot.service_key.empty() ? Json(nullptr) : Json(slot.service_key);
   json["note"] = slot.note.empty() ? Json(nullptr) : Json(slot.note);
   return json;
 }
@@ -37,7 +38,8 @@ std::string slots_table(const std::vector<repository::SlotInfo>& slots,
                               : at == opened.end()                              ? "never"
                                                                                 : readable_time(at->second);
     rows.push_back({slot.name, std::string(slot_kind(slot.provider)), std::string(repository::role_name(slot.role)),
-                    readable_time(slot.created), tried, slot.note});
+                    readable_time(slot.created), tried,
+                    slot.service_key.empty() ? slot.note : slot.service_key + (slot.note.empty() ? "" : ": ") + slot.note});
   }
   return text_table({"SLOT", "KIND", "ROLE", "CREATED", "FIRST OPENED", "NOTE"}, rows);
 }

@@ -240,6 +240,7 @@ Status CurlClient::set_up(Exchange& exchange, const Request& request, HeaderLine
     TRY(set(exchange, CURLOPT_CAINFO, options_.ca_file.c_str()));
     TRY(set(exchange, CURLOPT_CAPATH, nullptr));
   }
+  if (options_.no_proxy) TRY(set(exchange, CURLOPT_NOPROXY, "*"));
   if (!options_.proxy.empty()) TRY(set(exchange, CURLOPT_PROXY, options_.proxy.c_str()));
   if (request.method == "HEAD") TRY(set(exchange, CURLOPT_NOBODY, 1L));
   if (request.method == "PUT" || request.method == "POST") {

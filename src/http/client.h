@@ -41,6 +41,7 @@ struct Answer {
 struct ClientOptions {
   fs::path ca_file;   ///< PEM; whoever names an authority trusts no other. Empty: the system's
   std::string proxy;  ///< empty: what the environment says (https_proxy, no_proxy)
+  bool no_proxy = false;  ///< whatever the environment says: for services of this very machine
   bool allow_tls_1_2 = false;
   std::chrono::milliseconds connect_time_max = std::chrono::seconds(10);
   std::chrono::seconds stall_time_max = std::chrono::seconds(30);  ///< not one byte in either direction for so long ends a request

@@ -3,6 +3,7 @@
 
 #include "repository/layout.h"
 #include "repository/rebuild.h"
+#include "repository/testing_key_service.h"
 #include "repository/testing_repository.h"
 #include "repository/verify.h"
 #include "repository/wal_archive.h"
@@ -85,6 +86,62 @@ struct KeyChangesTest : ::testing::Test {
     return all;
   }
 };
+
+TEST_F(KeyChangesTest, AServiceIsAskedLastAndItsOutageIsNoneWhereAnotherSecretOpens) {
+  SeededRandom random(7);
+  auto service = std::make_shared<testing::FakeKeyService>(random);
+  ASSERT_TRUE(repo.repository->add_slot(testing::service_unlock(service), Role::Root, "", nullptr, kCheap));
+  ASSERT_TRUE(repo.repository->add_slot(passphrase(), Role::Root, "", nullptr, kCheap));
+  ASSERT_TRUE(open(testing::service_unlock(service)));
+
+  service->asked = 0;
+  service->failure = Error(Errc::Storage, "the service is away");
+  std::vector<Unlock> both;
+  both.push_back(testing::service_unlock(service));
+  both.push_back(passphrase());  // "kms-..." sorts before "passphrase-..."
+  auto opened = Repository::open(repo.environment(), std::move(both));
+  ASSERT_TRUE(opened) << opened.failure().describe();
+  EXPECT_TRUE((*opened)->opened_slot().starts_with("passphrase-"));
+  EXPECT_EQ(service->asked, 0);
+
+  auto alone = open(testing::service_unlock(service));
+  ASSERT_FALSE(alone);
+  EXPECT_EQ(alone.failure().code(), Errc::Storage) << "an outage, not a wrong key";
+  EXPECT_EQ(alone.failure().message(), "the service is away");
+
+  Unlock other = testing::service_unlock(std::make_shared<testing::FakeKeyService>(random, "arn:fake:key/2"));
+  alone = open(std::move(other));
+  ASSERT_FALSE(alone);
+  EXPECT_EQ(alone.failure().code(), Errc::Key);
+  EXPECT_NE(alone.failure().message().find("root, arn:fake:key/1"), std::string::npos) << alone.failure().message();
+  Unlock wrong;
+  wrong.key = crypto::Key256::generate(random);
+  EXPECT_NE(open(std::move(wrong)).failure().hint().find("awskms:///"), std::string::npos) << "how a kms slot is opened";
+}
+
+TEST_F(KeyChangesTest, ARotationWrapsAnewForTheService) {
+  SeededRandom random(8);
+  auto service = std::make_shared<testing::FakeKeyService>(random);
+  const auto before = repo.repository->add_slot(testing::service_unlock(service), Role::Root, "by kms", nullptr, kCheap);
+  ASSERT_TRUE(before);
+  service->failure = Error(Errc::Storage, "away");
+  auto failed = repo.repository->rotate_root(secrets(file_key(), testing::service_unlock(service)), true);
+  ASSERT_FALSE(failed) << "an outage does not let a slot go";
+  EXPECT_EQ(failed.failure().code(), Errc::Storage);
+  EXPECT_TRUE(open(file_key()));
+
+  service->failure.reset();
+  ASSERT_TRUE(repo.repository->rotate_root(secrets(file_key(), testing::service_unlock(service)), true));
+  auto opened = open(testing::service_unlock(service));
+  ASSERT_TRUE(opened) << opened.failure().describe();
+  EXPECT_NE((*opened)->opened_slot(), *before);
+  const auto slots = (*opened)->slots().value();
+  const auto now = std::ranges::find(slots, (*opened)->opened_slot(), &SlotInfo::name);
+  ASSERT_NE(now, slots.end());
+  EXPECT_EQ(now->note, "by kms");
+  EXPECT_EQ(now->root_generation, 2u);
+  expect_verified(*cluster_of(**opened));
+}
 
 TEST_F(KeyChangesTest, ARotatedRootOpensEverythingOldAndNew) {
   ASSERT_TRUE(repo.repository->add_slot(passphrase(), Role::Root, "safe", nullptr, kCheap));

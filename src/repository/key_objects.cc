@@ -49,7 +49,9 @@ Result<std::vector<StoredSlot>> read_slots(storage::BlobStore& store, const Repo
     slots.push_back({std::move(*info), std::move(**object)});
   }
   std::sort(slots.begin(), slots.end(), [](const StoredSlot& a, const StoredSlot& b) {
-    return std::tie(b.info.root_generation, a.info.name) < std::tie(a.info.root_generation, b.info.name);
+    // A secret of this host's own first: a service may be away.
+    return std::tuple(b.info.root_generation, needs_service(a.info.provider), std::string_view(a.info.name)) <
+           std::tuple(a.info.root_generation, needs_service(b.info.provider), std::string_view(b.info.name));
   });
   return slots;
 }

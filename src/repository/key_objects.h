@@ -23,7 +23,7 @@ struct StoredSlot {
   Bytes object;  ///< empty: it cannot be read, which `info.note` explains
 };
 
-/// The slots of `repository`, those of newer root generations first; then by name. What an interrupted init of another
+/// The slots of `repository`, those of newer root generations first; then those that need a service last; then by name. What an interrupted init of another
 /// repository left is passed over; `foreign` gets its name. @errors Storage
 Result<std::vector<StoredSlot>> read_slots(storage::BlobStore& store, const RepositoryId& repository,
                                            std::vector<std::string>* foreign = nullptr);

@@ -3,8 +3,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "crypto/aead.h"
 #include "repository/field_list.h"
+#include "repository/key_service.h"
 #include "repository/layout.h"
 #include "repository/object_header.h"
 
@@ -25,9 +28,40 @@ bool mac_fits(ByteView object, const crypto::Key256& repository_mac_key) {
   return crypto::equal_constant_time(crypto::hmac_sha256(repository_mac_key, object.first(object.size() - kMacSize)), object.last(kMacSize));
 }
 
-Result<crypto::Key256> slot_kek(const Unlock& unlock, const crypto::ScryptCost& cost, ByteView salt) {
-  if (unlock.provider == KeyProvider::Passphrase) return crypto::scrypt(unlock.passphrase, salt, cost);
-  return crypto::derive_key(unlock.key, "pgmint slot kek v1");
+constexpr std::string_view kKekLabel = "pgmint slot kek v1";
+
+/// nullopt: the secret is not that of this slot.
+Result<std::optional<crypto::Key256>> slot_kek(const Unlock& unlock, const SlotInfo& info, const RepositoryId& repository) {
+  if (info.provider == KeyProvider::Passphrase) return std::optional(TRY(crypto::scrypt(unlock.passphrase, info.salt, info.scrypt)));
+  if (!needs_service(info.provider)) return std::optional(crypto::derive_key(unlock.key, kKekLabel));
+  if (!unlock.service) return std::optional<crypto::Key256>();
+  const auto unwrapped = TRY(unlock.service->unwrap(info.service_key, info.wrapped_key, repository));
+  if (!unwrapped) return std::optional<crypto::Key256>();
+  return std::optional(crypto::derive_key(*unwrapped, kKekLabel));
+}
+
+/// A new slot's KEK, with what its owner needs to have it again in `parameters`: empty where the secret alone is enough.
+Result<crypto::Key256> new_slot_kek(const Unlock& unlock, crypto::ScryptCost cost, const RepositoryId& repository, RandomSource& random, Bytes& parameters) {
+  FieldWriter fields;
+  if (unlock.provider == KeyProvider::Passphrase) {
+    ByteArray<32> salt{};
+    random.fill(salt);
+    codec::BinaryWriter numbers;
+    for (auto n : {cost.log2_n, cost.r, cost.p}) numbers.u8(static_cast<std::uint8_t>(n));
+    fields.add(1, numbers.view());
+    fields.add(3, salt);
+    parameters = fields.take();
+    return crypto::scrypt(unlock.passphrase, salt, cost);
+  }
+  if (!needs_service(unlock.provider)) return crypto::derive_key(unlock.key, kKekLabel);
+  PGMINT_ASSERT(unlock.service != nullptr && unlock.service->provider() == unlock.provider);
+  const auto made = TRY(unlock.service->make_key(repository));
+  if (made.name.empty() || made.name.size() > kServiceKeyNameMax || made.wrapped.empty() || made.wrapped.size() > kWrappedKeyMax)
+    return Error(Errc::Key, fmt::format("the key service {} gives a key that no slot could hold", provider_name(unlock.provider)));
+  fields.text(1, made.name);
+  fields.add(3, made.wrapped);
+  parameters = fields.take();
+  return crypto::derive_key(made.key, kKekLabel);
 }
 
 Bytes encode_bundle(const RoleBundle& bundle) {
@@ -96,7 +130,10 @@ Result<ParsedSlot> parse_slot_parts(ByteView object, std::string_view slot, cons
   info.name = std::string(slot);
   const auto provider = TRY(f.u8(1));
   const auto role = TRY(f.u8(3));
-  if (provider < 1 || provider > 6 || role < 1 || role > 3) return in.corrupt("unknown provider or role");
+  if (role < 1 || role > 3) return in.corrupt("unknown role");
+  if (provider < 1 || provider > 6)
+    return Error(Errc::Precondition, fmt::format("key provider {} is not one that this pgmint knows", provider),
+                 Hint{"a newer pgmint wrote this; use that release or a newer one"});
   info.provider = static_cast<KeyProvider>(provider);
   info.role = static_cast<Role>(role);
   if (f.has(2)) info.created = TimePoint(std::chrono::microseconds(static_cast<std::int64_t>(TRY(f.u64(2)))));
@@ -112,6 +149,14 @@ Result<ParsedSlot> parse_slot_parts(ByteView object, std::string_view slot, cons
     info.scrypt.r = TRY(cost.u8());
     info.scrypt.p = TRY(cost.u8());
     info.salt = to_bytes(TRY(parameters.array<32>(3)));
+  }
+  if (info.provider == KeyProvider::AwsKms) {
+    codec::BinaryReader parameters_in(TRY(f.value(7)), "key service parameters");
+    auto parameters = TRY(FieldReader::parse(parameters_in, "key service parameters", {1, 3}));
+    info.service_key = TRY(parameters.text(1, kServiceKeyNameMax));
+    info.wrapped_key = to_bytes(TRY(parameters.value(3)));
+    if (!std::ranges::all_of(info.service_key, [](char c) { return c > ' ' && c <= '~'; })) return in.corrupt("a wrapping key of no possible name");
+    if (info.wrapped_key.empty() || info.wrapped_key.size() > kWrappedKeyMax) return in.corrupt("a wrapped key of no possible size");
   }
   return parsed;
 }
@@ -178,9 +223,8 @@ std::string_view provider_name(KeyProvider provider) {
 
 Result<NewSlot> make_slot(const RepositoryId& repository, const RoleBundle& bundle, const Unlock& unlock, std::string note,
                           crypto::ScryptCost cost, TimePoint now, RandomSource& random) {
-  ByteArray<32> salt{};
-  random.fill(salt);
-  const auto kek = TRY(slot_kek(unlock, cost, salt));
+  Bytes parameters;
+  const auto kek = TRY(new_slot_kek(unlock, cost, repository, random, parameters));
   FieldWriter clear;
   clear.u8(1, static_cast<std::uint8_t>(unlock.provider));
   clear.u64(2, static_cast<std::uint64_t>(now.time_since_epoch().count()));
@@ -188,14 +232,7 @@ Result<NewSlot> make_slot(const RepositoryId& repository, const RoleBundle& bund
   if (!note.empty()) clear.text(4, note);
   clear.add(5, crypto::key_commitment(kek));
   clear.add(6, crypto::SigningKey(bundle.actor_seed.clone()).public_key());
-  if (unlock.provider == KeyProvider::Passphrase) {
-    codec::BinaryWriter numbers;
-    for (auto n : {cost.log2_n, cost.r, cost.p}) numbers.u8(static_cast<std::uint8_t>(n));
-    FieldWriter parameters;
-    parameters.add(1, numbers.view());
-    parameters.add(3, salt);
-    clear.add(7, parameters.take());
-  }
+  if (!parameters.empty()) clear.add(7, parameters);
   if (bundle.role == Role::Root) clear.u32(8, bundle.root_generation);
   NewSlot slot;
   slot.object = to_bytes(encode_header({ObjectKind::KeySlot, Epoch(0), repository, {}, {}}));
@@ -224,9 +261,9 @@ Result<std::optional<RoleBundle>> open_slot(ByteView object, const SlotInfo& inf
   codec::BinaryReader id_in(object.subspan(16, 16), "key slot");
   RepositoryId repository{TRY(id_in.array<16>())};
   const auto parsed = TRY(parse_slot_parts(object, info.name, repository));
-  const auto kek = TRY(slot_kek(unlock, info.scrypt, info.salt));
-  if (!crypto::equal_constant_time(crypto::key_commitment(kek), info.commitment)) return std::optional<RoleBundle>();
-  crypto::Aead aead(kek);
+  const auto kek = TRY(slot_kek(unlock, info, repository));
+  if (!kek || !crypto::equal_constant_time(crypto::key_commitment(*kek), info.commitment)) return std::optional<RoleBundle>();
+  crypto::Aead aead(*kek);
   auto plain = aead.open_with_nonce(object.first(parsed.clear_size), parsed.wrapped);
   if (!plain)
     return Error(Errc::Corruption, fmt::format("key slot {} is damaged: its key fits, its contents do not", info.name),

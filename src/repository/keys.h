@@ -1,6 +1,7 @@
 // Slots, role bundles, key rings and key texts. Format: docs/format/keys.md.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,14 +12,19 @@
 
 namespace pgmint::repository {
 
+class KeyService;
+
 enum class KeyProvider : std::uint8_t { KeyFile = 1, Passphrase = 2, Recovery = 3, AwsKms = 4, Vault = 5, Pkcs11 = 6 };
 std::string_view provider_name(KeyProvider provider);  ///< "file", "passphrase", "recovery", "kms", "vault", "pkcs11"
+/// Whether its key is with a service that has to be asked.
+constexpr bool needs_service(KeyProvider provider) { return provider >= KeyProvider::AwsKms; }
 
 /// A secret that may open a slot. Which slots it is tried on follows from the provider.
 struct Unlock {
   KeyProvider provider = KeyProvider::KeyFile;
   crypto::Key256 key;      ///< KeyFile, Recovery: the 32 bytes
   std::string passphrase;  ///< Passphrase
+  std::shared_ptr<KeyService> service{};  ///< AwsKms and its like (key_service.h)
 };
 
 /// The clear part of a slot.
@@ -32,6 +38,8 @@ struct SlotInfo {
   crypto::PublicKey actor{};
   crypto::ScryptCost scrypt{};
   Bytes salt;
+  std::string service_key{};  ///< AwsKms: the wrapping key, as the service names it
+  Bytes wrapped_key{};        ///< AwsKms: for KeyService::unwrap()
   crypto::Digest commitment{};
   /// Damaged, or a newer pgmint's: only name and note (the reason) are set.
   bool unreadable() const { return role == Role{}; }
@@ -43,6 +51,7 @@ std::string encode_key_text(KeyProvider provider, const crypto::Key256& key);
 Result<crypto::Key256> parse_key_text(KeyProvider provider, std::string_view text);
 
 /// Seals `bundle` for `unlock` under a fresh slot name "<provider>-<8 hex digits>". Returns name and object.
+/// @errors as KeyService::make_key
 struct NewSlot { std::string name; Bytes object; };
 Result<NewSlot> make_slot(const RepositoryId& repository, const RoleBundle& bundle, const Unlock& unlock, std::string note,
                           crypto::ScryptCost cost, TimePoint now, RandomSource& random);
@@ -50,7 +59,7 @@ Result<NewSlot> make_slot(const RepositoryId& repository, const RoleBundle& bund
 bool slot_is_authentic(ByteView object, const crypto::Key256& repository_mac_key);
 /// The clear part; not authenticated. @errors Corruption, Precondition
 Result<SlotInfo> parse_slot(ByteView object, std::string_view slot, const RepositoryId& repository);
-/// nullopt: the secret does not fit this slot. @errors Corruption (fits, but the bundle is damaged)
+/// nullopt: the secret does not fit this slot. @errors Corruption (fits, but the bundle is damaged), as KeyService::unwrap
 Result<std::optional<RoleBundle>> open_slot(ByteView object, const SlotInfo& info, const Unlock& unlock);
 
 /// The object keyring/<epoch>: `keys` for root (under each of `root_keys`), host (under keys.cluster_kek) and maintenance (under

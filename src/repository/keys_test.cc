@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "repository/format_file.h"
+#include "repository/testing_key_service.h"
 #include "repository/testing_keys.h"
 
 namespace pgmint::repository {
@@ -83,6 +84,78 @@ TEST_F(KeysTest, PassphraseSlotsCarryTheirCost) {
   EXPECT_TRUE(*open_slot(made->object, *info, unlock));
   unlock.passphrase += " ";
   EXPECT_FALSE(*open_slot(made->object, *info, unlock));
+}
+
+TEST_F(KeysTest, ASlotOfAServiceOpensThroughIt) {
+  auto service = std::make_shared<testing::FakeKeyService>(random);
+  const auto unlock = testing::service_unlock(service);
+  auto made = make_slot(repository, root, unlock, "", cheap, TimePoint{}, random);
+  ASSERT_TRUE(made) << made.failure().describe();
+  EXPECT_TRUE(made->name.starts_with("kms-"));
+  auto info = parse_slot(made->object, made->name, repository);
+  ASSERT_TRUE(info) << info.failure().describe();
+  EXPECT_EQ(info->provider, KeyProvider::AwsKms);
+  EXPECT_EQ(info->service_key, "arn:fake:key/1");
+  EXPECT_EQ(info->wrapped_key.size(), 184u);
+  auto opened = open_slot(made->object, *info, unlock);
+  ASSERT_TRUE(opened && *opened);
+  EXPECT_TRUE(same((*opened)->root_key, root.root_key));
+
+  const auto other = testing::service_unlock(std::make_shared<testing::FakeKeyService>(random, "arn:fake:key/2"));
+  auto wrong = open_slot(made->object, *info, other);
+  ASSERT_TRUE(wrong) << wrong.failure().describe();
+  EXPECT_FALSE(*wrong) << "another key's";
+  const int asked = service->asked;
+  EXPECT_FALSE(*open_slot(made->object, *info, file_unlock()));
+  EXPECT_EQ(service->asked, asked) << "a key file's secret asks no service";
+
+  service->failure = Error(Errc::Storage, "away");
+  EXPECT_EQ(open_slot(made->object, *info, unlock).failure().code(), Errc::Storage);
+  EXPECT_EQ(make_slot(repository, root, unlock, "", cheap, TimePoint{}, random).failure().code(), Errc::Storage);
+}
+
+TEST_F(KeysTest, AServicesKeyThatIsNotTheOneOpensNothing) {
+  auto service = std::make_shared<testing::FakeKeyService>(random);
+  const auto unlock = testing::service_unlock(service);
+  auto made = make_slot(repository, root, unlock, "", cheap, TimePoint{}, random);
+  auto info = parse_slot(made->object, made->name, repository);
+  service->know(info->wrapped_key, crypto::Key256::generate(random), repository);
+  auto opened = open_slot(made->object, *info, unlock);
+  ASSERT_TRUE(opened) << opened.failure().describe();
+  EXPECT_FALSE(*opened) << "the commitment tells";
+}
+
+TEST_F(KeysTest, EveryFlippedByteOfAServicesSlotIsNoticed) {
+  auto service = std::make_shared<testing::FakeKeyService>(random);
+  const auto unlock = testing::service_unlock(service);
+  auto made = make_slot(repository, root, unlock, "n", cheap, TimePoint{}, random);
+  for (std::size_t i = 0; i < made->object.size(); ++i) {
+    Bytes flipped = made->object;
+    flipped[i] ^= std::byte{1};
+    EXPECT_FALSE(slot_is_authentic(flipped, root.repository_mac_key)) << i;
+    auto info = parse_slot(flipped, made->name, repository);
+    if (!info) continue;
+    auto opened = open_slot(flipped, *info, unlock);
+    EXPECT_FALSE(opened && *opened) << i;
+  }
+  for (std::size_t n = 0; n < made->object.size(); ++n) EXPECT_FALSE(parse_slot(ByteView(made->object).first(n), made->name, repository)) << n;
+}
+
+TEST_F(KeysTest, AProviderOfANewerPgmintIsNamedAndIsNoDamage) {
+  auto made = make_slot(repository, root, file_unlock(), "", cheap, TimePoint{}, random);
+  const Bytes provider = {std::byte{1}, std::byte{1}, std::byte{1}};  // tag, length, value
+  const auto at = std::search(made->object.begin() + 64, made->object.end(), provider.begin(), provider.end());
+  ASSERT_NE(at, made->object.end());
+  at[2] = std::byte{9};
+  auto info = parse_slot(made->object, made->name, repository);
+  ASSERT_FALSE(info);
+  EXPECT_EQ(info.failure().code(), Errc::Precondition);
+  EXPECT_NE(info.failure().message().find("provider 9"), std::string::npos) << info.failure().message();
+  at[2] = std::byte{5};
+  info = parse_slot(made->object, made->name, repository);
+  ASSERT_TRUE(info) << info.failure().describe();
+  EXPECT_EQ(info->provider, KeyProvider::Vault);
+  EXPECT_FALSE(*open_slot(made->object, *info, file_unlock()));
 }
 
 TEST_F(KeysTest, EveryFlippedByteOfASlotIsNoticedAndOpensNothing) {

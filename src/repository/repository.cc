@@ -46,6 +46,16 @@ Status drop_abandoned(std::vector<std::unique_ptr<Cluster>>& clusters) {
   return ok();
 }
 
+/// What a slot that did not open is for, and what it needs.
+std::string of_slot(const StoredSlot& slot) {
+  if (slot.object.empty()) return slot.info.note;
+  std::string text(role_name(slot.info.role));
+  if (!slot.info.service_key.empty()) text += fmt::format(", {}", slot.info.service_key);
+  if (slot.info.provider == KeyProvider::Vault || slot.info.provider == KeyProvider::Pkcs11)
+    text += fmt::format(", needs the key provider {}, which this pgmint does not have", provider_name(slot.info.provider));
+  return text;
+}
+
 }  // namespace
 
 Cluster::Cluster(Repository& repository, RecordContext context, ClusterKeys keys)
@@ -171,11 +181,13 @@ Result<std::unique_ptr<Repository>> Repository::open(Environment environment, st
     return Error(Errc::NotFound, fmt::format("{} is not a pgmint repository", e.store.describe()), Hint{"pgmint init creates one"});
   const auto id = TRY(peek_repository_id(*object).context("format"));
   std::string names;
+  bool needs_kms = false;
   std::optional<Error> damaged;
   std::set<crypto::PublicKey> roots;
   auto& opened = repository->opened_;
   for (const auto& slot : TRY(read_slots(e.store, id))) {
-    names += fmt::format("{}{} ({})", names.empty() ? "" : ", ", slot.info.name, slot.object.empty() ? "cannot be read" : role_name(slot.info.role));
+    names += fmt::format("{}{} ({})", names.empty() ? "" : ", ", slot.info.name, of_slot(slot));
+    needs_kms = needs_kms || slot.info.provider == KeyProvider::AwsKms;
     if (slot.object.empty()) continue;
     // One slot is enough, but root slots of two generations stand until a rotation has ended.
     if (!opened.empty() && (opened.front().bundle.role != Role::Root || slot.info.role != Role::Root || roots.contains(slot.info.actor)))
@@ -193,9 +205,12 @@ Result<std::unique_ptr<Repository>> Repository::open(Environment environment, st
     }
   }
   if (opened.empty() && damaged) return *std::move(damaged);
-  if (opened.empty())
+  if (opened.empty()) {
+    const bool asks_kms = std::ranges::any_of(unlocks, [](const auto& unlock) { return unlock.provider == KeyProvider::AwsKms; });
     return Error(Errc::Key, fmt::format("no key given opens {}; its slots: {}", e.store.describe(), names.empty() ? "none" : names),
-                 Hint{"check key_file in the configuration, or use the recovery key: pgmint key check"});
+                 Hint{needs_kms && !asks_kms ? "check key_file in the configuration, or name the key of a kms slot: kms = \"awskms:///KEY\" in [encryption]"
+                                             : "check key_file in the configuration, or use the recovery key: pgmint key check"});
+  }
   if (damaged) log_warning("{}", damaged->describe());
   repository->format_ = TRY(parse_format(*object, repository->bundle().repository_mac_key));
   TRY(check_features(repository->format_, Operation::Read));

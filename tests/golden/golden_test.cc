@@ -1,6 +1,6 @@
 // Repositories written by earlier versions must stay readable for ever. tests/golden/v1 holds one, object by object.
 //
-// PGMINT_WRITE_GOLDEN=v1 (or page-codec, or wal-codec) golden_test writes that folder, and what the fuzzers begin with, anew: only before the first
+// PGMINT_WRITE_GOLDEN=v1 (or page-codec, wal-codec, key-slots) golden_test writes that folder, and what the fuzzers begin with, anew: only before the first
 // tagged release, or for a new folder beside the old ones.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -19,6 +19,8 @@
 #include "repository/object_header.h"
 #include "repository/pack.h"
 #include "repository/segment_map.h"
+#include "repository/testing_key_service.h"
+#include "repository/testing_keys.h"
 #include "storage/memory_store.h"
 
 namespace pgmint::fixture {
@@ -28,6 +30,7 @@ const fs::path kFolder = "tests/golden/v1";
 const fs::path kPageFolder = "tests/golden/page-codec";
 const fs::path kWalFolder = "tests/golden/wal-codec";
 const fs::path kLogFolder = "tests/golden/log-entries";
+const fs::path kSlotFolder = "tests/golden/key-slots";
 
 bool asked_to_write(std::string_view what) {
   const char* asked = std::getenv("PGMINT_WRITE_GOLDEN");
@@ -275,6 +278,57 @@ TEST(Golden, ACommandRunStillReads) {
   ASSERT_TRUE(audit.run);
   EXPECT_EQ(audit.run->operation, "restore");
   EXPECT_EQ(audit.run->exit_code, 4u);
+}
+
+/// A slot that AWS KMS wrapped: what KMS keeps to itself is given here.
+const repository::RepositoryId kSlotRepository = repository::RepositoryId::parse("00112233445566778899aabbccddeeff").value();
+const std::string kWrappedKey = "what KMS calls a CiphertextBlob";
+
+repository::Unlock slot_service(RandomSource& random) {
+  auto service = std::make_shared<repository::testing::FakeKeyService>(random, "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab");
+  service->know(as_bytes(kWrappedKey), crypto::Key256::from_bytes(Bytes(32, std::byte{11})).value(), kSlotRepository);
+  return repository::testing::service_unlock(std::move(service));
+}
+
+/// Wraps with nothing but the one key above.
+class OneKey final : public repository::KeyService {
+ public:
+  repository::KeyProvider provider() const override { return repository::KeyProvider::AwsKms; }
+  Result<repository::ServiceKey> make_key(const repository::RepositoryId&) override {
+    return repository::ServiceKey{crypto::Key256::from_bytes(Bytes(32, std::byte{11})).value(),
+                                  "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", to_bytes(as_bytes(kWrappedKey))};
+  }
+  Result<std::optional<crypto::Key256>> unwrap(const std::string&, ByteView, const repository::RepositoryId&) override { return std::optional<crypto::Key256>(); }
+};
+
+TEST(Golden, WriteKeySlotsWhenAskedTo) {
+  if (!asked_to_write("key-slots")) GTEST_SKIP() << "set PGMINT_WRITE_GOLDEN=key-slots to write the files anew";
+  SeededRandom random(20261127);
+  const auto bundle = repository::testing::make_root_bundle(random);
+  const auto slot = repository::make_slot(kSlotRepository, bundle, repository::testing::service_unlock(std::make_shared<OneKey>()), "golden", {},
+                                          TimePoint(std::chrono::seconds(1'800'000'000)), random);
+  ASSERT_TRUE(slot) << slot.failure().describe();
+  ASSERT_TRUE(create_directories(kSlotFolder, 0755));
+  ASSERT_TRUE(write_file_durably(kSlotFolder / "kms", slot->object, 0644));
+  Bytes seed{std::byte{0}};
+  append(seed, slot->object);
+  ASSERT_TRUE(write_file_durably("tests/fuzz/corpus/fuzz_keys/kms", seed, 0644));
+}
+
+TEST(Golden, AKmsSlotStillOpens) {
+  const auto object = read_file(kSlotFolder / "kms", 1 << 20);
+  ASSERT_TRUE(object);
+  const auto info = repository::parse_slot(*object, "kms-00000000", kSlotRepository);
+  ASSERT_TRUE(info) << info.failure().describe();
+  EXPECT_EQ(info->provider, repository::KeyProvider::AwsKms);
+  EXPECT_EQ(info->service_key, "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab");
+  EXPECT_EQ(as_text(info->wrapped_key), kWrappedKey);
+  EXPECT_EQ(info->note, "golden");
+  SeededRandom random(1);
+  const auto opened = repository::open_slot(*object, *info, slot_service(random));
+  ASSERT_TRUE(opened && *opened) << (opened ? "it does not fit" : opened.failure().describe());
+  SeededRandom again(20261127);
+  EXPECT_TRUE(crypto::equal_constant_time((*opened)->root_key.bytes(), repository::testing::make_root_bundle(again).root_key.bytes()));
 }
 
 TEST(Golden, Version1StillReadsAndVerifies) {
