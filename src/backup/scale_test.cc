@@ -80,7 +80,7 @@ struct Scale : ::testing::Test {
       const auto changed = cluster.archive_changes(opened, change, Spread::Uniform);
       EXPECT_TRUE(changed);
       Result<BackupReport> report = Error(Errc::Internal, "not run");
-      cost.uniform_memory = growth_during([&] { report = cluster.take_incremental(opened, kPackMemory); });
+      cost.uniform_memory = growth_during([&] { report = cluster.take(opened, kPackMemory); });
       EXPECT_TRUE(report) << report.failure().describe();
       if (!report) return BackupReport{};
       EXPECT_EQ(report->type, repository::BackupType::Incremental);
@@ -115,6 +115,28 @@ TEST_F(Scale, WhatABackupCostsBesideThePagesGrowsWithTheFilesItTouches) {
   RecordProperty("memory", fmt::format("{} {}", small.uniform_memory, large.uniform_memory));  // --gtest_output=xml:FILE
   // Packs are full in the one and not in the other: about 10 MiB. A map that were kept for each file would add 50 MiB.
   EXPECT_LE(large.uniform_memory, small.uniform_memory + 30 * kMiB) << "120 GiB more";
+}
+
+TEST_F(Scale, ASmallFileCostsFewBytesOfMemory) {
+  if (!measures_memory()) GTEST_SKIP();
+  const auto growth_of = [&](std::uint64_t files) {
+    ScaledCluster cluster({.files = files, .file_size = testing::kBlock, .files_per_relation = 1}, seed, TimePoint(std::chrono::hours(24 * 20'000)));
+    auto opened = cluster.open(false);
+    const auto made = cluster.make_full(opened);
+    EXPECT_TRUE(made) << made.failure().describe();
+    cluster.let_time_pass(1);
+    EXPECT_TRUE(cluster.archive_changes(opened, 0, Spread::Uniform));
+    return growth_during([&] {
+      const auto report = cluster.take(opened, kPackMemory);
+      ASSERT_TRUE(report) << report.failure().describe();
+      EXPECT_EQ(report->type, repository::BackupType::Incremental);
+    });
+  };
+  constexpr std::uint64_t kFew = 4'000, kMany = 44'000;
+  const auto few = growth_of(kFew), many = growth_of(kMany);
+  RecordProperty("memory", fmt::format("{} {}", few, many));
+  // A million of them under 400 MB, with what else a backup needs. A FileEntry alone, kept for each file of the parent, takes 230 bytes.
+  EXPECT_LE(many - std::min(many, few), (kMany - kFew) * 430);
 }
 
 TEST_F(Scale, ALongLogIsFoldedInTheMemoryOfWhatChanged) {
