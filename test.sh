@@ -106,6 +106,8 @@ if step "build release" build release; then
       # Cuts are many runs a seed, bad days one: many seeds at a third of all cuts would take hours.
       step "simulation of power cuts" env PGMINT_TEST_STRIDE=3 build/release/tests/sim/repository_sim_test '--gtest_filter=*PowerCut*'
       step "simulation of bad days" env PGMINT_TEST_SEEDS_FACTOR=20 build/release/tests/sim/repository_sim_test '--gtest_filter=*BadDays*'
+      step "simulation of backups, power cuts" env PGMINT_TEST_STRIDE=3 build/release/tests/sim/backups_sim_test '--gtest_filter=*PowerCut*'
+      step "simulation of backups, bad days" env PGMINT_TEST_SEEDS_FACTOR=20 build/release/tests/sim/backups_sim_test '--gtest_filter=*BadDays*'
       step "damage" env PGMINT_TEST_STRIDE=5 build/release/tests/damage/damage_test
       export PGMINT_TEST_WORK=$PWD/test-work
       integration 15 --durations=20

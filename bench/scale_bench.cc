@@ -1,6 +1,6 @@
 // What a cluster of terabytes costs before the first page is read: incrementals with and without changes, the fold of a long log,
 // expiry and collection. Everything but the contents of pages is real (src/backup/testing_scale.h). One line of JSON a measurement.
-// Usage, from the root of the source: scale_bench [--tb N] [--file-kib N] [--change PARTS,...] [--backups N] [--pgmint PROGRAM]
+// Usage, from the root of the source: scale_bench [--tb N] [--file-kib N] [--change PARTS,...] [--full yes] [--backups N] [--pgmint PROGRAM]
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -68,6 +68,7 @@ struct Options {
   double tb = 10;
   std::uint64_t file_kib = 1 << 20;
   std::vector<double> changes{0.001};
+  bool full = false;  ///< a real one as well, with the memory that production gives: every page is read and copied
   std::uint64_t backups = 0;
   std::string pgmint;  ///< empty: no command is run
 };
@@ -79,6 +80,14 @@ class Bench {
   bool run() {
     report("full, made up", split([&](auto& opened) -> Status { return cluster_.make_full(opened); }, false));
     increment("nothing changed", 0, Spread::Uniform);
+    if (options_.full) {
+      cluster_.let_time_pass(kSegments);
+      report("full", split([&](auto& opened) -> Status {
+        const auto taken = TRY(cluster_.take(opened, backup::BackupRequest{.cluster = *opened.cluster, .data_directory = {}}.memory_max, false));
+        fmt::print(stderr, "full: {} bytes read, {} stored, {} packs\n", taken.read_bytes, taken.stored_bytes, taken.packs);
+        return ok();
+      }));
+    }
     // A small file that changed is held against the parent's bundle, whose contents are not there.
     if (cluster_.shape().file_size >= kExtent) {
       for (const auto change : options_.changes) increment("clustered", change, Spread::Clustered);
@@ -118,7 +127,7 @@ class Bench {
     }, false);
     whole_ = whole_ && archived.code == 0;
     report(what, split([&](auto& opened) -> Status {
-      const auto taken = TRY(cluster_.take_incremental(opened, kPackMemory));
+      const auto taken = TRY(cluster_.take(opened, kPackMemory));
       if (taken.type != repository::BackupType::Incremental) return Error(Errc::Internal, taken.method);
       fmt::print(stderr, "{}, {} of the pages: {} stored, {} bytes read, {} stored\n", what, change, taken.changed_pages, taken.read_bytes, taken.stored_bytes);
       return ok();
@@ -198,6 +207,7 @@ int main(int argc, char** argv) {
     const std::string name = argv[i], value = argv[i + 1];
     if (name == "--tb") options.tb = std::stod(value);
     else if (name == "--file-kib") options.file_kib = std::stoull(value);
+    else if (name == "--full") options.full = value == "yes";
     else if (name == "--backups") options.backups = std::stoull(value);
     else if (name == "--pgmint") options.pgmint = value;
     else if (name == "--change") {

@@ -44,10 +44,11 @@ unsigned worker_count(const BackupRequest& request) {
   return std::clamp(wanted, 1U, kWorkersMax);
 }
 
-/// Packs being filled (workers, maps, the rest), queued and put share the memory.
-std::size_t pack_target(const BackupRequest& request, unsigned workers) {
+/// Packs being filled (workers, maps, the rest), queued and put share the memory with `lists`: bytes that are kept of the files.
+std::size_t pack_target(const BackupRequest& request, unsigned workers, std::uint64_t lists) {
   const auto held = workers + kUploaders + kQueuedPacks + 2;
-  return std::clamp<std::size_t>(request.memory_max.value() / held, kPackMin, repository::kPackTarget);
+  const auto left = request.memory_max.value() - std::min(request.memory_max.value(), lists);
+  return std::clamp<std::size_t>(left / held, kPackMin, repository::kPackTarget);
 }
 
 /// The steps of one backup, and what they hand to each other.
@@ -90,7 +91,7 @@ class Run {
     report_.name = std::move(begun.name);
     packs_.emplace(repository::PackSettings{request_.cluster.context(), request_.cluster.keys(), request_.codec,
                                 environment_.random, [this] { return session_->next_pack(); },
-                                buffers_, pack_target(request_, workers_)});
+                                buffers_, pack_target(request_, workers_, 0)});
     const repository::PackSink put = [this](repository::FinishedPack pack) { return upload(std::move(pack)); };
     maps_.emplace(*packs_, repository::PackKind::Map, put);
     rest_.emplace(*packs_, repository::PackKind::Base, put);
@@ -172,7 +173,7 @@ class Run {
 
   void make_plan() {
     const std::uint64_t extent = extent_size_;
-    files_.clear();
+    std::vector<FilePlan>().swap(files_);
     if (incremental_.active()) files_ = incremental_.plan(scan_, control_, report_.started);
     plan_ = plan_copy(scan_,
                       {.extent_size = extent,
@@ -181,6 +182,14 @@ class Run {
                        .block_size = control_.block_size},
                       files_);
     progress_.expect(plan_.total_bytes, plan_.files);
+    packs_->target = pack_target(request_, workers_, bytes_of_lists());
+  }
+
+  /// What grows with the number of files, and stays until the manifest is written.
+  std::uint64_t bytes_of_lists() const {
+    constexpr std::uint64_t kPathOnTheHeap = 32;
+    return scan_.entries.size() * (sizeof(postgres::DirectoryEntry) + kPathOnTheHeap + sizeof(CopiedFile)) + files_.size() * sizeof(FilePlan) +
+           plan_.tasks.size() * sizeof(CopyTask) + (incremental_.active() ? incremental_.files().bytes() : 0);
   }
 
   /// This backup does not suffer from it; the one that it should have been built on does.
@@ -213,11 +222,14 @@ class Run {
       warn(fmt::format("{}: everything is read again, as a full backup", *copied_.refuted));
       incremental_.give_up(*copied_.refuted);
       become_full();
+      copied_ = {};
       findings_.clear();
       counters_.reset();
       make_plan();
       TRY(copy_planned());
     }
+    std::vector<FilePlan>().swap(files_);
+    plan_ = {};
     TRY(judge_vanished());
     report_bad_pages();
     return ok();
@@ -289,18 +301,18 @@ class Run {
   }
 
   Status move_file(CopiedFile& file) {
-    if (auto* member = std::get_if<repository::BundleMember>(&file.content)) {
-      member->bundle = TRY(forward_->move(member->bundle));
+    if (const auto* bundle = file.content.bundle()) {
+      if (forward_->leaves(*bundle)) file.content.move_bundle(moved_bundles_.share(TRY(forward_->move(*bundle))));
       return ok();
     }
-    auto* where = std::get_if<repository::RecordLocation>(&file.content);
+    const auto* where = file.content.map();
     if (where == nullptr || where->pack.session == session_->id()) return ok();
     auto map = TRY(incremental_.read_map(*where));
     const auto before = map;
     if (!TRY(forward_->move(map)) && !forward_->leaves(*where)) return ok();
     ledger_->dropped(*where, before);
-    file.content = TRY(maps_->append(repository::RecordType::SegmentMap, repository::encode_segment_map(map)));
-    ledger_->stored(std::get<repository::RecordLocation>(file.content), map);
+    file.content = StoredContent(TRY(maps_->append(repository::RecordType::SegmentMap, repository::encode_segment_map(map))));
+    ledger_->stored(*file.content.map(), map);
     return ok();
   }
 
@@ -530,6 +542,7 @@ class Run {
   CopyOutcome copied_;
   std::optional<PackLedger> ledger_;
   std::optional<Forward> forward_;
+  SharedRecords moved_bundles_;
   repository::PackUse pack_use_;
   std::vector<repository::RecordLocation> account_;
   std::vector<repository::FileEntry> extras_;

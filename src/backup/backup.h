@@ -68,7 +68,8 @@ struct BackupRequest {
   unsigned workers = 0;
   /// A power of two from 64 KiB to 1 MiB and a multiple of the block size.
   ByteCount extent_size{256U << 10};
-  /// Of packs that are being filled, queued and put. Packs become smaller than 32 MiB when many workers need it.
+  /// Of packs that are being filled, queued and put, and of what is kept of each file. Packs become smaller than 32 MiB, down to 4,
+  /// when many workers or a million files need it.
   ByteCount memory_max{320U << 20};
   /// Bytes read from the data directory per second.
   std::optional<ByteCount> max_rate{};

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <functional>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "backup/copy_plan.h"
@@ -14,6 +13,7 @@
 #include "backup/pack_ledger.h"
 #include "backup/page_inspector.h"
 #include "backup/source.h"
+#include "backup/stored_content.h"
 #include "base/cancel.h"
 #include "repository/manifest.h"
 #include "repository/pack_stream.h"
@@ -25,7 +25,7 @@ namespace pgmint::backup {
 struct CopiedFile {
   enum class State : std::uint8_t { Absent, Empty, Bundled, Mapped } state = State::Absent;
   std::uint64_t length = 0;
-  std::variant<std::monostate, repository::BundleMember, repository::RecordLocation> content;  ///< bundle, or map
+  StoredContent content;  ///< bundle, or map
 };
 
 /// Watched by the owner while workers count.

@@ -11,8 +11,8 @@ namespace {
 /// Bytes of [first, end) that will be read of a file.
 std::uint64_t bytes_of(const FilePlan& plan, std::uint64_t first, std::uint64_t end, std::uint32_t block_size) {
   if (plan.reading != Reading::Listed) return end - first;
-  const auto begin = std::ranges::lower_bound(plan.blocks, first / block_size);
-  const auto stop = std::ranges::lower_bound(plan.blocks, end / block_size);
+  const auto begin = std::ranges::lower_bound(plan.blocks(), first / block_size);
+  const auto stop = std::ranges::lower_bound(plan.blocks(), end / block_size);
   const auto own = std::uint64_t{plan.own_from} * block_size;
   return static_cast<std::uint64_t>(stop - begin) * block_size + (own < end ? end - std::max(own, first) : 0);
 }

@@ -67,8 +67,8 @@ TEST_F(CopyTest, AStretchStandsInOnePackInOrder) {
 TEST_F(CopyTest, SmallFilesShareABundle) {
   for (int i = 0; i < 50; ++i) relation(fmt::format("base/5/{}", 30000 + i), 1);
   look_and_copy();
-  const auto& first = std::get<repository::BundleMember>(copied("base/5/30000").content);
-  const auto& second = std::get<repository::BundleMember>(copied("base/5/30001").content);
+  const auto first = copied("base/5/30000").content.member().value();
+  const auto second = copied("base/5/30001").content.member().value();
   EXPECT_EQ(first.bundle, second.bundle);
   EXPECT_NE(first.offset, second.offset);
 }

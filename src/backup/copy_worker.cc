@@ -76,7 +76,7 @@ class Worker {
     if (!described) return note_absent(file.entry());
     note_inherited(file);
     const auto* before = file.parent_map();
-    const auto* where = before != nullptr ? &std::get<repository::RecordLocation>(file.plan().parent->content) : nullptr;
+    const auto* where = before != nullptr ? file.plan().parent->content.map() : nullptr;
     auto& map = described->map;
     const bool moved = in_.forward != nullptr && TRY(forwarded(in_.forward->move(map)));
     if (described->is_parents && !moved) {
@@ -249,7 +249,7 @@ class Worker {
       return in_.maps.append(RecordType::SegmentMap, encoded);
     }());
     in_.ledger.stored(where, map);
-    copied.content = where;
+    copied.content = StoredContent(where);
     copied.state = CopiedFile::State::Mapped;
     return ok();
   }
@@ -308,14 +308,13 @@ class Worker {
   Status flush_bundle() {
     if (members_.empty()) return ok();
     const auto data = ByteView(buffer_).first(filled_);
-    const auto location = TRY(packs_.append(RecordType::Bundle, data));
+    const auto bundle = std::make_shared<const repository::RecordLocation>(TRY(packs_.append(RecordType::Bundle, data)));
     for (const auto& member : members_) {
       auto& copied = s_.files[member.index];
       copied.state = CopiedFile::State::Bundled;
-      copied.content =
-          repository::BundleMember{location, static_cast<std::uint32_t>(member.offset),
-                                   packs_.fingerprint(repository::bundle_member_nonce(location.nonce, member.offset),
-                                                      data.subspan(member.offset, member.length))};
+      copied.content = StoredContent(bundle, static_cast<std::uint32_t>(member.offset),
+                                     packs_.fingerprint(repository::bundle_member_nonce(bundle->nonce, member.offset),
+                                                        data.subspan(member.offset, member.length)));
     }
     members_.clear();
     filled_ = 0;
@@ -385,17 +384,10 @@ class Worker {
 
 }  // namespace
 
-CopiedFile kept(const repository::FileEntry& parent) {
-  CopiedFile copied;
-  copied.length = parent.size;
-  if (const auto* member = std::get_if<repository::BundleMember>(&parent.content)) {
-    copied.state = CopiedFile::State::Bundled;
-    copied.content = *member;
-  } else {
-    copied.state = CopiedFile::State::Mapped;
-    copied.content = std::get<repository::RecordLocation>(parent.content);
-  }
-  return copied;
+CopiedFile kept(const ParentFile& parent) {
+  const auto bundled = parent.content.bundle() != nullptr;
+  PGMINT_ASSERT(bundled || parent.content.map() != nullptr);
+  return {.state = bundled ? CopiedFile::State::Bundled : CopiedFile::State::Mapped, .length = parent.size, .content = parent.content};
 }
 
 Status run_copy_worker(CopyShared& shared) {

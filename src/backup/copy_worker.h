@@ -45,7 +45,7 @@ struct CopyShared {
 };
 
 /// A file that stays what it is in the parent.
-CopiedFile kept(const repository::FileEntry& parent);
+CopiedFile kept(const ParentFile& parent);
 
 /// Takes tasks until there are none. @errors as copy_files()
 Status run_copy_worker(CopyShared& shared);

@@ -63,7 +63,7 @@ FileEntry entry_of(const postgres::DirectoryEntry& scanned) {
 }
 
 /// nullopt: the file was gone.
-std::optional<FileEntry> entry_of(const postgres::DirectoryEntry& scanned, const CopiedFile& copied) {
+std::optional<FileEntry> entry_of(const postgres::DirectoryScan& scan, const postgres::DirectoryEntry& scanned, const CopiedFile& copied) {
   auto entry = entry_of(scanned);
   switch (scanned.kind) {
     case EntryKind::Directory:
@@ -71,11 +71,11 @@ std::optional<FileEntry> entry_of(const postgres::DirectoryEntry& scanned, const
       return entry;
     case EntryKind::Symlink:
       entry.kind = FileKind::Symlink;
-      entry.content = scanned.link_target;
+      entry.content = scan.link_targets.at(scanned.path);
       return entry;
     case EntryKind::TablespaceLink:
       entry.kind = FileKind::TablespaceLink;
-      entry.content = scanned.link_target;
+      entry.content = scan.link_targets.at(scanned.path);
       return entry;
     case EntryKind::RelationSegment:
     case EntryKind::Slru:
@@ -97,11 +97,11 @@ std::optional<FileEntry> entry_of(const postgres::DirectoryEntry& scanned, const
       break;
     case CopiedFile::State::Bundled:
       entry.kind = FileKind::Bundled;
-      entry.content = std::get<repository::BundleMember>(copied.content);
+      entry.content = copied.content.member().value();
       break;
     case CopiedFile::State::Mapped:
       entry.kind = FileKind::Mapped;
-      entry.content = std::get<repository::RecordLocation>(copied.content);
+      entry.content = *copied.content.map();
       break;
   }
   return entry;
@@ -150,7 +150,7 @@ Result<Described> describe(repository::PackStream& maps, const postgres::Directo
       entry.size = control.size;
       entry.content = std::move(control.content);
       TRY(add(std::move(entry)));
-    } else if (auto entry = entry_of(scanned, files[i])) {
+    } else if (auto entry = entry_of(scan, scanned, files[i])) {
       TRY(add(std::move(*entry)));
     }
   }

@@ -143,14 +143,15 @@ std::vector<ExtraFile> read_outside_configuration(const postgres::ServerFacts& f
 
 namespace {
 
-/// What the parent has of a file, if that is the same; null: it has not.
-const repository::BundleMember* same_in(const ParentFiles& parent, repository::PackStream& packs, const ExtraFile& file) {
+/// What the parent has of a file, if that is the same.
+std::optional<repository::BundleMember> same_in(const ParentFiles& parent, repository::PackStream& packs, const ExtraFile& file) {
   const auto* before = parent.find(file.entry.area, file.entry.path);
-  if (before == nullptr || before->size != file.bytes.size()) return nullptr;
-  const auto* member = std::get_if<repository::BundleMember>(&before->content);
-  if (member == nullptr) return nullptr;
+  if (before == nullptr || before->size != file.bytes.size()) return std::nullopt;
+  auto member = before->content.member();
+  if (!member) return std::nullopt;
   const auto nonce = repository::bundle_member_nonce(member->bundle.nonce, member->offset);
-  return packs.fingerprint(nonce, file.bytes) == member->fingerprint ? member : nullptr;
+  if (packs.fingerprint(nonce, file.bytes) != member->fingerprint) return std::nullopt;
+  return member;
 }
 
 /// Seals the files from `first` on that fit one bundle. @return the first that did not
@@ -184,8 +185,8 @@ Result<std::vector<repository::FileEntry>> store_extra_files(repository::PackStr
   std::vector<repository::FileEntry> entries;
   for (auto& file : files) {
     file.entry.size = file.bytes.size();
-    const auto* same = parent != nullptr ? same_in(*parent, packs, file) : nullptr;
-    if (same == nullptr || (forward != nullptr && forward->leaves(same->bundle))) continue;
+    const auto same = parent != nullptr ? same_in(*parent, packs, file) : std::nullopt;
+    if (!same || (forward != nullptr && forward->leaves(same->bundle))) continue;
     file.entry.kind = repository::FileKind::Bundled;
     file.entry.content = *same;
     entries.push_back(file.entry);

@@ -8,11 +8,10 @@ namespace pgmint::backup {
 namespace {
 
 using repository::FileArea;
-using repository::FileEntry;
 using repository::FileKind;
 
 /// What a file's plan is when the WAL tells what changed in it.
-FilePlan plan_listed(const postgres::DirectoryEntry& entry, const FileEntry& parent, const IncrementalOptions& options) {
+FilePlan plan_listed(const postgres::DirectoryEntry& entry, const ParentFile& parent, const IncrementalOptions& options) {
   FilePlan plan;
   plan.parent = &parent;
   plan.has_list = true;
@@ -20,10 +19,10 @@ FilePlan plan_listed(const postgres::DirectoryEntry& entry, const FileEntry& par
   const auto blocks = [&](std::uint64_t bytes) { return static_cast<postgres::BlockNumber>(bytes / options.block_size); };
   const auto length = blocks(entry.size);
   plan.own_from = std::min(changes.limit, blocks(parent.size));
-  plan.blocks = std::move(changes.blocks);
-  std::erase_if(plan.blocks, [&](auto block) { return block >= std::min(plan.own_from, length); });
+  std::erase_if(changes.blocks, [&](auto block) { return block >= std::min(plan.own_from, length); });
+  if (!changes.blocks.empty()) plan.listed = std::make_shared<const std::vector<postgres::BlockNumber>>(std::move(changes.blocks));
 
-  const bool touched = !plan.blocks.empty() || plan.own_from < length;
+  const bool touched = plan.listed != nullptr || plan.own_from < length;
   // A tail that is no whole page is being extended, or is left over from that.
   const bool same_length = entry.size == parent.size;
   const bool due = refresh_is_due(entry.path, options.parent_day, options.day);
@@ -58,8 +57,13 @@ bool has_content(const postgres::DirectoryEntry& entry) {
   return false;
 }
 
+const std::vector<postgres::BlockNumber>& FilePlan::blocks() const {
+  static const std::vector<postgres::BlockNumber> kNone;
+  return listed != nullptr ? *listed : kNone;
+}
+
 bool FilePlan::lists(postgres::BlockNumber block) const {
-  return block >= own_from || std::ranges::binary_search(blocks, block);
+  return block >= own_from || std::ranges::binary_search(blocks(), block);
 }
 
 bool refresh_is_due(std::string_view path, std::int64_t parent_day, std::int64_t day) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "backup/parent.h"
@@ -22,14 +23,16 @@ enum class Reading : std::uint8_t {
 };
 
 struct FilePlan {
+  const ParentFile* parent = nullptr;  ///< unless Whole
   Reading reading = Reading::Whole;
-  const repository::FileEntry* parent = nullptr;  ///< unless Whole
   /// Whether the WAL was asked what changed: then a page that it does not name must not have changed since the parent.
   bool has_list = false;
-  std::vector<postgres::BlockNumber> blocks;  ///< of this file, ascending
+  /// Of this file, ascending; null: none. Few files of very many have some.
+  std::shared_ptr<const std::vector<postgres::BlockNumber>> listed;
   /// Blocks from here on are not the parent's: limits, or behind its end.
   postgres::BlockNumber own_from = std::numeric_limits<postgres::BlockNumber>::max();
 
+  const std::vector<postgres::BlockNumber>& blocks() const;
   /// Whether `block` of the file may differ from the parent's. Only with has_list.
   bool lists(postgres::BlockNumber block) const;
 };

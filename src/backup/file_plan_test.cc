@@ -15,6 +15,7 @@ constexpr std::uint32_t kBlock = 8192, kExtent = 256U << 10, kPerSegment = 13107
 struct FilePlanTest : ::testing::Test {
   postgres::DirectoryScan scan;
   ParentFiles parent;
+  SharedRecords records;
   postgres::ChangeSet changes;
   bool know = true;
   std::int64_t parent_day = 20'000, day = 20'000;
@@ -35,7 +36,7 @@ struct FilePlanTest : ::testing::Test {
     entry.path = path;
     entry.size = size;
     entry.kind = size == 0 ? FileKind::Empty : size < kExtent ? FileKind::Bundled : FileKind::Mapped;
-    parent.entries.push_back(entry);
+    parent.add(entry, records);
   }
   void changed(std::uint32_t oid, std::vector<postgres::BlockNumber> blocks) {
     changes.blocks.push_back({{relation(oid).locator, Fork::Main}, std::move(blocks)});
@@ -71,7 +72,7 @@ TEST_F(FilePlanTest, ListedBlocksAreReadAndWhatLiesBehindTheParentsEnd) {
   changed(100, {3, 9, 64, 65, 69, 200});
   const auto plan = only();
   EXPECT_EQ(plan.reading, Reading::Listed);
-  EXPECT_EQ(plan.blocks, (std::vector<postgres::BlockNumber>{3, 9}));
+  EXPECT_EQ(plan.blocks(), (std::vector<postgres::BlockNumber>{3, 9}));
   EXPECT_EQ(plan.own_from, 64U);
   EXPECT_TRUE(plan.lists(3));
   EXPECT_TRUE(plan.lists(66)) << "extension writes no WAL about pages that stay empty";
@@ -85,7 +86,7 @@ TEST_F(FilePlanTest, ALimitMakesEverythingBehindItTheFilesOwn) {
   limited(100, 10);
   const auto plan = only();
   EXPECT_EQ(plan.own_from, 10U);
-  EXPECT_EQ(plan.blocks, (std::vector<postgres::BlockNumber>{3}));
+  EXPECT_EQ(plan.blocks(), (std::vector<postgres::BlockNumber>{3}));
 }
 
 TEST_F(FilePlanTest, ALimitOnTheDatabaseHoldsForItsRelations) {
@@ -101,7 +102,7 @@ TEST_F(FilePlanTest, LimitsAndBlocksCountFromTheSegmentFile) {
   changed(100, {3, 2 * kPerSegment + 7, 3 * kPerSegment});
   limited(100, 2 * kPerSegment + 20);
   auto plan = only();
-  EXPECT_EQ(plan.blocks, (std::vector<postgres::BlockNumber>{7}));
+  EXPECT_EQ(plan.blocks(), (std::vector<postgres::BlockNumber>{7}));
   EXPECT_EQ(plan.own_from, 20U);
   changes.limits.front().limit = kPerSegment;  // the segments behind it went as a whole
   EXPECT_EQ(only().own_from, 0U);
@@ -132,7 +133,6 @@ TEST_F(FilePlanTest, WhatTheWalDoesNotTellIsComparedByContent) {
   scan.entries.clear();
   scanned("pg_xact/0000", 64 * kBlock);
   had("pg_xact/0000", 64 * kBlock);
-  std::ranges::sort(parent.entries, repository::entry_before);
   EXPECT_EQ(only().reading, Reading::Compared);
 }
 

@@ -245,7 +245,10 @@ TEST_F(IncrementalCopyTest, AParentThatCannotBeReadRefutesIt) {
   advance();
   change("base/5/20000", 60, before_start());
   for (auto& entry : parent.entries)
-    if (auto* map = std::get_if<repository::RecordLocation>(&entry.content)) map->nonce[0] ^= std::byte{1};
+    if (auto map = entry.content.map() != nullptr ? std::optional(*entry.content.map()) : std::nullopt) {
+      map->nonce[0] ^= std::byte{1};
+      entry.content = StoredContent(*map);
+    }
   copy_on_parent();
   ASSERT_TRUE(outcome.refuted);
   EXPECT_NE(outcome.refuted->find("the parent cannot be read"), std::string::npos) << *outcome.refuted;

@@ -50,7 +50,7 @@ Result<SourceFile*> MappedFile::open(Source& source, const ReadMap& read_map) {
 
 Status MappedFile::take_parent(const ReadMap& read_map) {
   if (plan_.parent == nullptr || plan_.parent->kind != repository::FileKind::Mapped) return ok();
-  auto map = TRY(read_map(std::get<repository::RecordLocation>(plan_.parent->content)));
+  auto map = TRY(read_map(*plan_.parent->content.map()));
   if (map.file_length != plan_.parent->size) return Error(Errc::Corruption, "the parent's map has another length than its entry");
   // Of another shape (a relation was another kind of file then): as if there were none.
   if (map.extent_size != shape_.extent_size || map.page_size != shape_.page_size) return ok();

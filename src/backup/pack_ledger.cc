@@ -32,42 +32,54 @@ void PackLedger::dropped(const RecordLocation& where, const SegmentMap& map) {
 Result<PackUse> PackLedger::settle(const ParentFiles* parent, const std::vector<RecordLocation>& bundles,
                                    const std::vector<RecordLocation>& maps, const std::vector<RecordLocation>& nodes,
                                    const std::function<Result<SegmentMap>(const RecordLocation&)>& read_map) {
-  using Records = std::map<Place, RecordLocation>;
-  const auto by_place = [](const std::vector<RecordLocation>& records) {
-    Records sorted;
-    for (const auto& record : records) sorted.emplace(place_of(record), record);
-    return sorted;
+  // Each record once, by place: of the lists, which live on, since a set of a million locations takes 130 MB.
+  using Records = std::vector<const RecordLocation*>;
+  const auto place = [](const RecordLocation* record) { return place_of(*record); };
+  const auto once = [&](Records records) {
+    std::ranges::sort(records, {}, place);
+    const auto same = std::ranges::unique(records, {}, place);
+    records.erase(same.begin(), same.end());
+    return records;
   };
+  const auto all_of = [&](const std::vector<RecordLocation>& list) {
+    Records records;
+    for (const auto& record : list) records.push_back(&record);
+    return once(std::move(records));
+  };
+  const auto has = [&](const Records& records, const RecordLocation* record) { return std::ranges::binary_search(records, place_of(*record), {}, place); };
   Records old_bundles, old_maps, old_nodes;
   if (parent != nullptr) {
     for (const auto& entry : parent->entries) {
-      if (const auto* member = std::get_if<repository::BundleMember>(&entry.content))
-        old_bundles.emplace(place_of(member->bundle), member->bundle);
-      if (const auto* map = std::get_if<RecordLocation>(&entry.content)) old_maps.emplace(place_of(*map), *map);
+      const auto* bundle = entry.content.bundle();
+      if (bundle != nullptr && (old_bundles.empty() || old_bundles.back() != bundle)) old_bundles.push_back(bundle);
+      if (const auto* map = entry.content.map()) old_maps.push_back(map);
     }
-    for (const auto& [digest, node] : parent->nodes) old_nodes.emplace(place_of(node), node);
+    for (const auto& [digest, node] : parent->nodes) old_nodes.push_back(&node);
   }
+  old_bundles = once(std::move(old_bundles));
+  old_maps = once(std::move(old_maps));
+  old_nodes = once(std::move(old_nodes));
 
-  const auto new_maps = by_place(maps);
-  for (const auto& [place, map] : old_maps) {
-    if (new_maps.contains(place)) continue;
-    if (state_.with([&](State& state) { return state.dropped.contains(place); })) continue;
-    auto content = read_map(map);
+  const auto new_maps = all_of(maps);
+  for (const auto* map : old_maps) {
+    if (has(new_maps, map)) continue;
+    if (state_.with([&](State& state) { return state.dropped.contains(place_of(*map)); })) continue;
+    auto content = read_map(*map);
     if (content) {
-      dropped(map, *content);
+      dropped(*map, *content);
     } else if (!repository::is_damage(content.failure())) {
       return std::move(content).failure();
     }  // else what it referred to counts as in use: no pack goes because of what cannot be read
   }
   auto use = state_.with([](State& state) { return state.use; });
   const auto exchange = [&](const Records& before, const Records& now) {
-    for (const auto& [place, record] : before)
-      if (!now.contains(place)) use.remove(record);
-    for (const auto& [place, record] : now)
-      if (!before.contains(place)) use.add(record);
+    for (const auto* record : before)
+      if (!has(now, record)) use.remove(*record);
+    for (const auto* record : now)
+      if (!has(before, record)) use.add(*record);
   };
-  exchange(old_bundles, by_place(bundles));
-  exchange(old_nodes, by_place(nodes));
+  exchange(old_bundles, all_of(bundles));
+  exchange(old_nodes, all_of(nodes));
   return use;
 }
 

@@ -82,19 +82,47 @@ std::optional<std::string> history_problem(const ManifestRoot& parent, const pos
   return std::nullopt;
 }
 
-const FileEntry* ParentFiles::find(FileArea area, std::string_view path) const {
-  const auto key = [](const FileEntry& entry) { return std::tuple(entry.area, std::string_view(entry.path)); };
+const char* TextPool::add(std::string_view text) {
+  PGMINT_ASSERT(text.size() <= kBlock);
+  if (kBlock - used_ < text.size()) {
+    blocks_.push_back(std::make_unique_for_overwrite<char[]>(kBlock));
+    used_ = 0;
+  }
+  if (text.empty()) return "";
+  auto* at = blocks_.back().get() + used_;
+  std::ranges::copy(text, at);
+  used_ += text.size();
+  return at;
+}
+
+void ParentFiles::add(const FileEntry& entry, SharedRecords& records) {
+  ParentFile file;
+  file.size = entry.size;
+  file.area = entry.area;
+  file.kind = entry.kind;
+  file.path_length = static_cast<std::uint16_t>(entry.path.size());
+  file.path_text = paths.add(entry.path);
+  if (const auto* member = std::get_if<repository::BundleMember>(&entry.content))
+    file.content = StoredContent(records.share(member->bundle), member->offset, member->fingerprint);
+  else if (const auto* map = std::get_if<repository::RecordLocation>(&entry.content))
+    file.content = StoredContent(*map);
+  entries.push_back(std::move(file));
+}
+
+const ParentFile* ParentFiles::find(FileArea area, std::string_view path) const {
+  const auto key = [](const ParentFile& entry) { return std::tuple(entry.area, entry.path()); };
   const auto found = std::ranges::lower_bound(entries, std::tuple(area, path), {}, key);
   return found != entries.end() && key(*found) == std::tuple(area, path) ? &*found : nullptr;
 }
 
 Result<ParentFiles> read_parent_files(repository::Cluster& cluster, const ManifestRoot& root) {
   ParentFiles files;
+  SharedRecords records;
   repository::RecordOpener opener(cluster.context(), cluster.keys());
   TRY(repository::walk_manifest(
       cluster.store(), cluster.context(), opener, root,
       [&](const FileEntry& entry) -> Status {
-        files.entries.push_back(entry);
+        files.add(entry, records);
         return ok();
       },
       nullptr,

@@ -3,9 +3,11 @@
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "backup/stored_content.h"
 #include "postgres/control_file.h"
 #include "postgres/history.h"
 #include "repository/manifest.h"
@@ -27,16 +29,45 @@ Result<ParentChoice> choose_parent(repository::Cluster& cluster, const postgres:
 std::optional<std::string> history_problem(const repository::ManifestRoot& parent, const postgres::TimelineHistory& history,
                                            postgres::Lsn start);
 
+/// What is kept of an entry of the parent's manifest; borrows its path.
+struct ParentFile {
+  StoredContent content;
+  std::uint64_t size = 0;
+  repository::FileArea area = repository::FileArea::Data;
+  repository::FileKind kind = repository::FileKind::Empty;
+  std::uint16_t path_length = 0;
+  const char* path_text = nullptr;
+
+  std::string_view path() const { return {path_text, path_length}; }
+};
+
+/// Texts that stay where they are, one behind the other.
+class TextPool {
+ public:
+  const char* add(std::string_view text);
+  std::uint64_t bytes() const { return blocks_.size() * kBlock; }
+
+ private:
+  static constexpr std::size_t kBlock = 64U << 10;
+  std::vector<std::unique_ptr<char[]>> blocks_;
+  std::size_t used_ = kBlock;  ///< of the last one
+};
+
 /// What the parent's manifest lists.
 struct ParentFiles {
-  std::deque<repository::FileEntry> entries;  ///< in the order of the tree; millions, which a vector would hold twice while it grows
+  std::deque<ParentFile> entries;  ///< in the order of the tree; millions, which a vector would hold twice while it grows
+  TextPool paths;
   /// Every node of its tree by the SHA-256 of its plaintext: one that comes out the same again is not stored again.
   std::map<crypto::Digest, repository::RecordLocation> nodes;
   /// Likewise the pieces of its account of packs.
   std::map<crypto::Digest, repository::RecordLocation> account;
 
+  /// The next one, in order. @param records  the same for all
+  void add(const repository::FileEntry& entry, SharedRecords& records);
   /// nullptr: the parent has no such file.
-  const repository::FileEntry* find(repository::FileArea area, std::string_view path) const;
+  const ParentFile* find(repository::FileArea area, std::string_view path) const;
+  /// Of memory that grows with the number of files.
+  std::uint64_t bytes() const { return entries.size() * sizeof(ParentFile) + paths.bytes(); }
 };
 /// @errors NotFound (a pack is missing), Corruption, Storage, Key
 Result<ParentFiles> read_parent_files(repository::Cluster& cluster, const repository::ManifestRoot& root);

@@ -11,7 +11,6 @@
 namespace pgmint::backup {
 
 using postgres::Lsn;
-using repository::BundleMember;
 using repository::RecordLocation;
 
 ParentCompare::ParentCompare(const CopyInput& input, PageFindings& findings)
@@ -43,7 +42,7 @@ Result<repository::SegmentMap> ParentCompare::read_map(const RecordLocation& loc
 std::vector<std::uint32_t> ParentCompare::listed(const FilePlan& plan, std::uint64_t from, std::uint64_t to) const {
   const auto wide = [](std::uint32_t block) { return std::uint64_t{block}; };
   std::vector<std::uint32_t> blocks;
-  for (auto at = std::ranges::lower_bound(plan.blocks, from, {}, wide); at != plan.blocks.end() && *at < to; ++at)
+  for (auto at = std::ranges::lower_bound(plan.blocks(), from, {}, wide); at != plan.blocks().end() && *at < to; ++at)
     blocks.push_back(*at);
   for (auto block = std::max<std::uint64_t>(from, plan.own_from); block < to; ++block)
     blocks.push_back(static_cast<std::uint32_t>(block));
@@ -146,8 +145,8 @@ Status ParentCompare::judge(const postgres::DirectoryEntry& entry, std::uint64_t
 Result<bool> ParentCompare::is_same(const postgres::DirectoryEntry& entry, const FilePlan& plan, ByteView data,
                                     SourceRange& source) {
   if (plan.has_list) TRY(guard(entry, plan, 0, data));
-  const auto* member = std::get_if<BundleMember>(&plan.parent->content);
-  if (member == nullptr || plan.parent->size != data.size()) return false;
+  const auto member = plan.parent->content.member();
+  if (!member || plan.parent->size != data.size()) return false;
   const auto nonce = repository::bundle_member_nonce(member->bundle.nonce, member->offset);
   if (opener_.fingerprint(nonce, data) == member->fingerprint) return true;
   const std::size_t size = in_.check.block_size;

@@ -90,6 +90,7 @@ struct CopyTest : ::testing::Test {
   /// The last copy is what the next one builds on.
   void become_parent() {
     ParentFiles next;
+    SharedRecords records;
     for (std::size_t i = 0; i < scan.entries.size(); ++i) {
       const auto& copied = outcome.files[i];
       if (!has_content(scan.entries[i]) || copied.state == CopiedFile::State::Absent) continue;
@@ -99,9 +100,9 @@ struct CopyTest : ::testing::Test {
       entry.kind = copied.state == CopiedFile::State::Empty     ? repository::FileKind::Empty
                    : copied.state == CopiedFile::State::Bundled ? repository::FileKind::Bundled
                                                                 : repository::FileKind::Mapped;
-      if (const auto* member = std::get_if<repository::BundleMember>(&copied.content)) entry.content = *member;
-      if (const auto* map = std::get_if<repository::RecordLocation>(&copied.content)) entry.content = *map;
-      next.entries.push_back(std::move(entry));
+      if (const auto member = copied.content.member()) entry.content = *member;
+      if (const auto* map = copied.content.map()) entry.content = *map;
+      next.add(entry, records);
     }
     parent = std::move(next);
     parent_bad = findings.named();
@@ -138,8 +139,7 @@ struct CopyTest : ::testing::Test {
   }
   SegmentMap map_of(const std::string& path) {
     repository::RecordOpener opener(context, keys);
-    const auto& location = std::get<repository::RecordLocation>(copied(path).content);
-    return repository::parse_segment_map(repository::read_record(store, context, opener, location).value()).value();
+    return repository::parse_segment_map(repository::read_record(store, context, opener, *copied(path).content.map()).value()).value();
   }
   /// The file as a restore would write it; fingerprints are checked on the way.
   Bytes restored(const std::string& path) {
@@ -152,7 +152,7 @@ struct CopyTest : ::testing::Test {
       case CopiedFile::State::Empty:
         return {};
       case CopiedFile::State::Bundled: {
-        const auto& member = std::get<repository::BundleMember>(file.content);
+        const auto member = file.content.member().value();
         const auto bundle = repository::read_record(store, context, opener, member.bundle).value();
         Bytes bytes(bundle.begin() + member.offset,
                     bundle.begin() + member.offset + static_cast<std::ptrdiff_t>(file.length));

@@ -242,12 +242,12 @@ class ScaledCluster {
     for (std::uint64_t i = 0; i < segments; ++i) TRY(archive(opened, changed_from_ + i - kFirstSegment, changed[i]));
     return count;
   }
-  /// @param memory_max  of packs, as in the configuration
-  Result<BackupReport> take_incremental(Opened& opened, ByteCount memory_max) {
+  /// @param memory_max  of packs and lists, as in the configuration
+  Result<BackupReport> take(Opened& opened, ByteCount memory_max, bool incremental = true) {
     HollowSource source(made_.path());
     server_.on_stop = [&] { return archive(opened, start_segment_ - kFirstSegment, {}); };
     BackupRequest request{.cluster = *opened.cluster, .data_directory = made_.path()};
-    request.incremental = true;
+    request.incremental = incremental;
     request.codec = {codec::CodecId::None, 1};
     request.workers = 2;
     request.memory_max = memory_max;
@@ -261,7 +261,8 @@ class ScaledCluster {
 
   std::string path_of(std::uint64_t file) const {
     const auto part = file % shape_.files_per_relation;
-    return fmt::format("base/5/{}{}", 20'000 + file / shape_.files_per_relation, part == 0 ? "" : fmt::format(".{}", part));
+    // As long as paths are: longer than what a string holds without memory of its own.
+    return fmt::format("base/16384/{}{}", 1'000'000 + file / shape_.files_per_relation, part == 0 ? "" : fmt::format(".{}", part));
   }
   static postgres::Lsn in_segment(std::uint64_t segment, std::uint64_t offset) { return postgres::Lsn(segment * kWalSize + offset); }
 
@@ -272,6 +273,7 @@ class ScaledCluster {
                                                 PackLedger& ledger) {
     std::vector<CopiedFile> files(scan.entries.size());
     std::optional<repository::BundleMember> bundle;
+    SharedRecords shared;
     std::uint64_t bundled = 0;
     for (std::size_t i = 0; i < files.size(); ++i) {
       const auto& entry = scan.entries[i];
@@ -279,7 +281,7 @@ class ScaledCluster {
       files[i].length = entry.size;
       if (!entry.relation) {
         files[i].state = CopiedFile::State::Bundled;
-        files[i].content = TRY(store_small(rest, entry));
+        files[i].content = StoredContent(TRY(store_small(rest, entry)));
         continue;
       }
       if (entry.size < kExtent) {
@@ -290,7 +292,7 @@ class ScaledCluster {
         files[i].state = CopiedFile::State::Bundled;
         bundle->offset = static_cast<std::uint32_t>(bundled);
         random_.fill(bundle->fingerprint);
-        files[i].content = *bundle;
+        files[i].content = StoredContent(shared.share(bundle->bundle), bundle->offset, bundle->fingerprint);
         bundled += entry.size;
         continue;
       }
@@ -303,7 +305,7 @@ class ScaledCluster {
       const auto where = TRY(maps.append(repository::RecordType::SegmentMap, repository::encode_segment_map(map)));
       ledger.stored(where, map);
       files[i].state = CopiedFile::State::Mapped;
-      files[i].content = where;
+      files[i].content = StoredContent(where);
     }
     return files;
   }

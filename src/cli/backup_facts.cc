@@ -95,6 +95,11 @@ Result<BackupFacts> facts_of(repository::Cluster& cluster, const repository::Liv
   return std::move(one.front());
 }
 
+Status for_each_backup(repository::Cluster& cluster, const std::function<void(const BackupFacts&)>& visit) {
+  for (const auto& [session, snapshot] : cluster.state().snapshots()) visit(TRY(read_facts(cluster, snapshot)));
+  return ok();
+}
+
 Result<std::vector<BackupFacts>> backups_of(repository::Cluster& cluster) {
   std::vector<BackupFacts> backups;
   for (const auto& [session, snapshot] : cluster.state().snapshots())

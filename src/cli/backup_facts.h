@@ -1,6 +1,7 @@
 // What there is to say about a backup, from its log entry and its manifest root: for list, show, backup and status.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +28,8 @@ struct BackupFacts {
 
 /// All live backups of a cluster, oldest first. @errors Storage (unreachable); a damaged manifest is not an error
 Result<std::vector<BackupFacts>> backups_of(repository::Cluster& cluster);
+/// One after the other, in no order, without `held_since`: the roots of thousands need not be in memory at once. @errors as above
+Status for_each_backup(repository::Cluster& cluster, const std::function<void(const BackupFacts&)>& visit);
 /// @errors as above
 Result<BackupFacts> facts_of(repository::Cluster& cluster, const repository::LiveSnapshot& snapshot);
 

@@ -40,7 +40,7 @@ class Expiry {
 
   Status run() {
     now_ = TRY(repository::expire_time(cluster_));
-    for (auto& backup : TRY(backups_of(cluster_))) manifests_.read.emplace(backup.snap.session, std::move(backup));
+    TRY(for_each_backup(cluster_, [&](const BackupFacts& backup) { manifests_.note(backup); }));
     decided_ = decide(cluster_.state());
     TRY(list_wal());
     TRY(context_.cancel().check());
@@ -61,8 +61,8 @@ class Expiry {
     for (const auto& line : floors_.window_lines)
       out.line(fmt::format("WAL before {} {}, but for what backups need to become consistent", segment_at(line), go));
     if (dry_run)
-      out.line(fmt::format("collect would then remove {}, {} (WAL: {}, {})", counted(freed_.remove.size(), "object"),
-                           human(ByteCount(freed_.remove_bytes)), counted(freed_.remove_wal, "object"), human(ByteCount(freed_.remove_wal_bytes))));
+      out.line(fmt::format("collect would then remove {}, {} (WAL: {}, {})", counted(freed_.objects, "object"),
+                           human(ByteCount(freed_.bytes)), counted(freed_.wal_objects, "object"), human(ByteCount(freed_.wal_bytes))));
     else if (!forgotten_.empty() || !floors_.lines.empty() || !floors_.window_lines.empty())
       out.line("next: pgmint collect removes what nothing needs any more");
   }
@@ -83,10 +83,10 @@ class Expiry {
     add(floors_.window_lines, "window");
     Json answer = {{"name", name()}, {"time", format_rfc3339(now_)}, {"timezone", zone_.name()}, {"backups", std::move(backups)}, {"floors", std::move(floors)}};
     if (dry_run)
-      answer["collect"] = {{"objects", freed_.remove.size()},
-                           {"size_bytes", freed_.remove_bytes},
-                           {"wal_objects", freed_.remove_wal},
-                           {"wal_size_bytes", freed_.remove_wal_bytes}};
+      answer["collect"] = {{"objects", freed_.objects},
+                           {"size_bytes", freed_.bytes},
+                           {"wal_objects", freed_.wal_objects},
+                           {"wal_size_bytes", freed_.wal_bytes}};
     return answer;
   }
 
@@ -139,9 +139,10 @@ class Expiry {
       entries.emplace_back(repository::ForgetEntry{id});
       forgotten_.insert(id);
     }
-    floors_ = floors(TRY(repository::as_if(cluster_, entries)));
-    entries.emplace_back(floors_);
-    freed_ = TRY(repository::plan_collection(cluster_, TRY(repository::as_if(cluster_, entries))));
+    auto after = TRY(repository::as_if(cluster_, cluster_.state(), entries));
+    floors_ = floors(after);
+    after = TRY(repository::as_if(cluster_, std::move(after), {floors_}));
+    freed_ = TRY(repository::count_collection(cluster_, after));
     return ok();
   }
 
@@ -179,7 +180,7 @@ class Expiry {
   std::vector<policy::WalOfIdentity> wal_;
   std::set<SessionId> forgotten_;  ///< with --dry-run those that would be
   repository::FloorEntry floors_;
-  repository::CollectPlan freed_;
+  repository::CollectCount freed_;
 };
 
 /// The configured clusters that it is about: rules of a cluster that is not configured are nowhere.

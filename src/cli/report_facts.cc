@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "cli/audit_text.h"
 #include "cli/opened_slots.h"
@@ -37,7 +38,11 @@ Result<std::vector<MadeRestore>> restores_of(repository::Cluster& cluster) {
 
 Result<std::vector<KeptBackup>> kept_backups(const ClusterHealth& health, repository::Cluster& cluster, TimePoint now) {
   ManifestFacts manifests;
-  for (const auto& backup : health.backups) manifests.read.emplace(backup.snap.session, backup);
+  std::map<repository::SessionId, const BackupFacts*> by_session;
+  for (const auto& backup : health.backups) {
+    manifests.note(backup);
+    by_session.emplace(backup.snap.session, &backup);
+  }
   const auto facts = retention_facts(cluster.state(), manifests);
   std::vector<KeptBackup> kept;
   std::vector<policy::Verdict> verdicts;
@@ -49,9 +54,9 @@ Result<std::vector<KeptBackup>> kept_backups(const ClusterHealth& health, reposi
     until = policy::kept_until(facts.backups, settings.rules, now, zone, kHorizon);
   }
   for (std::size_t i = 0; i < facts.sessions.size(); ++i) {
-    const auto read = manifests.read.find(facts.sessions[i]);
-    if (read == manifests.read.end()) continue;  // published while this ran
-    KeptBackup one{read->second, true, {}, until[i]};
+    const auto read = by_session.find(facts.sessions[i]);
+    if (read == by_session.end()) continue;  // published while this ran
+    KeptBackup one{*read->second, true, {}, until[i]};
     if (!verdicts.empty()) {
       one.stays = verdicts[i].keep;
       one.reasons = verdicts[i].reasons;

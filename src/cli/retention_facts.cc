@@ -21,16 +21,19 @@ policy::BackupKind kind_of(repository::BackupType type) {
 
 bool ManifestFacts::sound(const repository::SessionId& id) const {
   const auto found = read.find(id);
-  if (found == read.end()) return true;
-  return found->second.problem.empty() && (!found->second.root || found->second.root->bad_pages.empty());
+  return found == read.end() || found->second.sound;
+}
+
+void ManifestFacts::note(const BackupFacts& backup) {
+  const bool sound = backup.problem.empty() && (!backup.root || backup.root->bad_pages.empty());
+  read.emplace(backup.snap.session, Fact{sound, backup.root ? backup.root->finished : backup.started()});
 }
 
 TimePoint ManifestFacts::published(const repository::LiveSnapshot& snapshot) const {
   if (snapshot.seq != 0) return snapshot.committed;
   // A rebuilt log brought it along and does not know when it was.
   const auto found = read.find(snapshot.snap.session);
-  if (found == read.end()) return snapshot.committed;
-  return found->second.root ? found->second.root->finished : found->second.started();
+  return found == read.end() ? snapshot.committed : found->second.published;
 }
 
 RetentionFacts retention_facts(const repository::LogState& state, const ManifestFacts& manifests) {

@@ -11,8 +11,13 @@ namespace pgmint::cli {
 
 /// What manifests say. A backup that appears later has none yet, and is taken for sound.
 struct ManifestFacts {
-  std::map<repository::SessionId, BackupFacts> read;
+  struct Fact {
+    bool sound = true;
+    TimePoint published{};  ///< by the manifest, or by the backup's name
+  };
+  std::map<repository::SessionId, Fact> read;
 
+  void note(const BackupFacts& backup);
   bool sound(const repository::SessionId& id) const;
   TimePoint published(const repository::LiveSnapshot& snapshot) const;
 };

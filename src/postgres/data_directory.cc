@@ -116,6 +116,12 @@ class Scanner {
     return std::optional<Names>(std::move(names));
   }
 
+  /// For a directory of a million files at once: a vector that grows by doubling would hold them twice meanwhile.
+  void make_room(std::size_t more) {
+    auto& entries = scan_.entries;
+    if (entries.size() + more > entries.capacity()) entries.reserve(std::max(entries.size() + more, entries.capacity() * 2));
+  }
+
   Status check_cancelled() const { return options_.cancel == nullptr ? ok() : options_.cancel->check(); }
 
   Status add(DirectoryEntry entry, const struct stat& status) {
@@ -126,13 +132,17 @@ class Scanner {
     entry.uid = status.st_uid;
     entry.gid = status.st_gid;
     entry.mtime_ns = std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
-    entry.inode = status.st_ino;
     if (S_ISREG(status.st_mode)) {
       entry.size = static_cast<std::uint64_t>(status.st_size);
       scan_.total_bytes += entry.size;
     }
     scan_.entries.push_back(std::move(entry));
     return ok();
+  }
+
+  Status add_link(std::string path, EntryKind kind, std::string target, const struct stat& status) {
+    scan_.link_targets.emplace(path, std::move(target));
+    return add({.path = std::move(path), .kind = kind}, status);
   }
 
   Status add_root() {
@@ -161,6 +171,7 @@ class Scanner {
       return ok();
     }
     const Names& names = *listed;
+    make_room(names.size());
     if (place.kind == Place::Kind::Database) note_missing_files(path, names);
     auto fd = TRY(open_if_exists(full(path), O_RDONLY | O_DIRECTORY));
     if (!fd) return ok();
@@ -203,7 +214,7 @@ class Scanner {
         return visit_tablespace_link(std::move(path), enter(place, name), status, depth);
       if (path == "pg_wal") return visit_wal_link(std::move(path), status);
       if (!holds_server_data(place, name))
-        return add({.path = path, .kind = EntryKind::Symlink, .link_target = TRY(read_link(path))}, status);
+        return add_link(path, EntryKind::Symlink, TRY(read_link(path)), status);
       note(fmt::format("{} is a link to {}: followed, a restore will make it a plain file or directory", path,
                        TRY(read_link(path))));
       if (::fstatat(directory.get(), name.c_str(), &status, 0) != 0)
@@ -264,7 +275,7 @@ class Scanner {
 
   Status visit_wal_link(std::string path, const struct stat& status) {
     scan_.wal_link = TRY(read_link(path));
-    return add({.path = std::move(path), .kind = EntryKind::Symlink, .link_target = *scan_.wal_link}, status);
+    return add_link(std::move(path), EntryKind::Symlink, *scan_.wal_link, status);
   }
 
   Status visit_tablespace_link(std::string path, const Place& inside, const struct stat& link, std::size_t depth) {
@@ -277,7 +288,7 @@ class Scanner {
                    Hint{"mount it, or drop the tablespace"});
     }
     std::string version_path = path + "/" + tablespace_version_directory(*version_);
-    TRY(add({.path = path, .kind = EntryKind::TablespaceLink, .link_target = std::move(target)}, link));
+    TRY(add_link(path, EntryKind::TablespaceLink, std::move(target), link));
     if (!TRY(stat_if_exists(full(version_path)))) {
       note(fmt::format("{}: nothing of this major version in the tablespace", path));
       return ok();

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,7 +28,7 @@ enum class EntryKind : std::uint8_t {
 };
 
 /// One thing to be stored. Paths are relative to the data directory and use '/'; tablespace contents appear below
-/// pg_tblspc.
+/// pg_tblspc. There may be millions: what few of them have stands in DirectoryScan.
 struct DirectoryEntry {
   std::string path{};
   EntryKind kind = EntryKind::Other;
@@ -36,8 +37,6 @@ struct DirectoryEntry {
   gid_t gid = 0;
   std::uint64_t size = 0;     ///< bytes when scanned
   std::int64_t mtime_ns = 0;  ///< since the epoch
-  std::uint64_t inode = 0;
-  std::string link_target{};                  ///< links only
   std::optional<RelationSegment> relation{};  ///< RelationSegment only
 };
 
@@ -61,6 +60,7 @@ struct ScannedTablespace {
 
 struct DirectoryScan {
   std::vector<DirectoryEntry> entries;         ///< sorted by path bytes; a directory precedes its contents
+  std::map<std::string, std::string, std::less<>> link_targets;  ///< of Symlink and TablespaceLink, by path
   std::vector<ScannedTablespace> tablespaces;  ///< sorted by oid
   std::optional<std::string> wal_link;         ///< target of pg_wal when it is a symbolic link
   std::uint64_t total_bytes = 0;               ///< of files to be read

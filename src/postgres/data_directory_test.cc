@@ -152,7 +152,7 @@ TEST(Scan, TablespacesAreReadThroughTheirLinksAndOnlyTheirOwnMajor) {
   EXPECT_FALSE(scan.tablespaces[0].in_place);
   EXPECT_TRUE(scan.tablespaces[1].in_place);
   EXPECT_EQ(find(scan, "pg_tblspc/16400")->kind, EntryKind::TablespaceLink);
-  EXPECT_EQ(find(scan, "pg_tblspc/16400")->link_target, made.beside("ts").string());
+  EXPECT_EQ(scan.link_targets.at("pg_tblspc/16400"), made.beside("ts").string());
   EXPECT_EQ(find(scan, "pg_tblspc/16401")->kind, EntryKind::Directory);
   EXPECT_EQ(find(scan, "pg_tblspc/16400/PG_15_202209061/5/16600")->relation,
             (RelationSegment{{Oid(16400), Oid(5), Oid(16600)}, Fork::Main, 0}));

@@ -111,17 +111,19 @@ struct View {
   }
 };
 
-CollectPlan make_plan(const Listing& listing, const LogState& state, std::vector<SessionId> expired) {
+/// @param remove_one  called for each object that goes, with what makes its storage::BlobInfo; `plan.remove` is left to it
+template <class Remove>
+CollectPlan judge(const Listing& listing, const LogState& state, std::vector<SessionId> expired, const Remove& remove_one) {
   const View view(state, expired);
   CollectPlan plan;
   plan.expired = std::move(expired);
-  const auto remove = [&](storage::BlobInfo info) {
-    plan.remove_bytes += info.size;
-    plan.remove.push_back(std::move(info));
+  const auto remove = [&](std::uint64_t size, const auto& info) {
+    plan.remove_bytes += size;
+    remove_one(plan, info);
   };
   // Roots before packs: a root whose packs are gone would look like damage to whoever rebuilds the log.
   for (const auto& [session, info] : listing.roots)
-    if (view.of_root(session) == Fate::Remove) remove(info);
+    if (view.of_root(session) == Fate::Remove) remove(info.size, [&] { return info; });
   for (const auto& listed : listing.packs) {
     const auto info = [&] { return storage::BlobInfo{pack_name(listing.cluster, listed.id), listed.size}; };
     switch (view.of_pack(listed.id)) {
@@ -131,7 +133,7 @@ CollectPlan make_plan(const Listing& listing, const LogState& state, std::vector
         plan.live_bytes += listed.size;
         break;
       case Fate::PurgeFirst: plan.purge.push_back(listed.id); [[fallthrough]];
-      case Fate::Remove: remove(info()); break;
+      case Fate::Remove: remove(listed.size, info); break;
       case Fate::Unknown:
         plan.unknown.push_back(info());
         plan.unknown_bytes += listed.size;
@@ -142,9 +144,13 @@ CollectPlan make_plan(const Listing& listing, const LogState& state, std::vector
     if (!may_go(file, state)) continue;
     ++plan.remove_wal;
     plan.remove_wal_bytes += file.info.size;
-    remove(file.info);
+    remove(file.info.size, [&] { return file.info; });
   }
   return plan;
+}
+
+CollectPlan make_plan(const Listing& listing, const LogState& state, std::vector<SessionId> expired) {
+  return judge(listing, state, std::move(expired), [](CollectPlan& plan, const auto& info) { plan.remove.push_back(info()); });
 }
 
 /// Stops an append whose reason has gone; never leaves this file.
@@ -219,10 +225,15 @@ Result<CollectPlan> plan_collection(Cluster& cluster) {
   return make_plan(listing, cluster.state(), expired_sessions(cluster.state(), cautious_now(cluster)));
 }
 
-Result<CollectPlan> plan_collection(Cluster& cluster, const LogState& state) {
+Result<CollectCount> count_collection(Cluster& cluster, const LogState& state) {
   TRY(check_chain(cluster));
   const auto listing = TRY(list_objects(cluster, state));
-  return make_plan(listing, state, expired_sessions(state, cautious_now(cluster)));
+  CollectCount count;
+  const auto plan = judge(listing, state, expired_sessions(state, cautious_now(cluster)), [&](CollectPlan&, const auto&) { ++count.objects; });
+  count.wal_objects = plan.remove_wal;
+  count.bytes = plan.remove_bytes;
+  count.wal_bytes = plan.remove_wal_bytes;
+  return count;
 }
 
 Result<CollectPlan> collect(Cluster& cluster) {

@@ -19,8 +19,14 @@ struct CollectPlan {
 };
 /// What collect would do; reads the whole log (chain and signatures checked) and lists packs, manifests and WAL.
 Result<CollectPlan> plan_collection(Cluster& cluster);
-/// The same as if the log stood as `state` says, such as after entries that have not been written.
-Result<CollectPlan> plan_collection(Cluster& cluster, const LogState& state);
+/// How much goes.
+struct CollectCount {
+  std::size_t objects = 0, wal_objects = 0;
+  std::uint64_t bytes = 0, wal_bytes = 0;
+};
+/// What plan_collection() would find to remove if the log stood as `state` says, such as after entries that have not been written.
+/// Counted, since the names of hundreds of thousands of objects take tens of megabytes.
+Result<CollectCount> count_collection(Cluster& cluster, const LogState& state);
 /// Does it, revalidating each PURGE and ABORT against the newest fold. Returns what was removed. @errors as Log::append
 Result<CollectPlan> collect(Cluster& cluster);
 

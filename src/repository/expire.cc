@@ -81,8 +81,7 @@ Result<FloorEntry> raise_floors(Cluster& cluster, const std::function<FloorEntry
   return entry;
 }
 
-Result<LogState> as_if(Cluster& cluster, const std::vector<EntryContent>& entries) {
-  LogState state = cluster.state();
+Result<LogState> as_if(Cluster& cluster, LogState state, const std::vector<EntryContent>& entries) {
   for (const auto& content : entries) {
     LogEntry entry;
     entry.generation = state.generation();

@@ -26,7 +26,7 @@ Result<std::vector<SessionId>> forget(Cluster& cluster, const std::vector<Sessio
 /// Writes what `make` says of the newest log, unless that is nothing. @return the lines written @errors as Log::append
 Result<FloorEntry> raise_floors(Cluster& cluster, const std::function<FloorEntry(const LogState& state)>& make);
 
-/// The log as it would stand after these entries. @errors Precondition: a rule forbids one
-Result<LogState> as_if(Cluster& cluster, const std::vector<EntryContent>& entries);
+/// How `state`, such as that of the cluster, would stand after these entries. @errors Precondition: a rule forbids one
+Result<LogState> as_if(Cluster& cluster, LogState state, const std::vector<EntryContent>& entries);
 
 }  // namespace pgmint::repository

@@ -195,15 +195,19 @@ TEST_F(ExpireTest, WhatWouldBeIsAsWhatIs) {
   ASSERT_TRUE(backup("b"));
   const std::vector<EntryContent> entries = {ForgetEntry{a}, FloorEntry{{{kSystemId, Incarnation(1), 1, 900}}}};
   const auto before = memory->snapshot();
-  const auto state = as_if(*cluster, entries);
+  const auto state = as_if(*cluster, cluster->state(), entries);
   ASSERT_TRUE(state) << state.failure().describe();
-  const auto plan = plan_collection(*cluster, *state);
-  ASSERT_TRUE(plan);
+  const auto count = count_collection(*cluster, *state);
+  ASSERT_TRUE(count);
   EXPECT_EQ(memory->snapshot(), before);
   for (const auto& entry : entries) ASSERT_TRUE(write(entry));
-  EXPECT_EQ(plan->remove_bytes, collect(*cluster)->remove_bytes);
-  EXPECT_GT(plan->remove_bytes, 0u);
-  EXPECT_FALSE(as_if(*cluster, {ForgetEntry{a}}));
+  const auto done = *collect(*cluster);
+  EXPECT_EQ(count->bytes, done.remove_bytes);
+  EXPECT_EQ(count->objects, done.remove.size());
+  EXPECT_EQ(count->wal_objects, done.remove_wal);
+  EXPECT_EQ(count->wal_bytes, done.remove_wal_bytes);
+  EXPECT_GT(count->bytes, 0u);
+  EXPECT_FALSE(as_if(*cluster, cluster->state(), {ForgetEntry{a}}));
 }
 
 }  // namespace

@@ -414,9 +414,9 @@ std::uint32_t LogState::number_of(const PackSummary& pack) {
 }
 
 void LogState::publish(SnapEntry snap, SharedBits packs, std::optional<SessionId> parent, const LogEntry& entry) {
-  // The fold has them now; of a large full they are many.
-  snap.added = {};
-  snap.removed = {};
+  // The fold has them now; of a large full they are many. `= {}` would keep their memory: it assigns an empty list.
+  std::vector<PackSummary>().swap(snap.added);
+  std::vector<PackId>().swap(snap.removed);
   const auto session = snap.session;
   snapshots_[session] = {std::move(snap), entry.time, parent, std::move(packs), std::nullopt, entry.seq, time_};
 }

@@ -13,7 +13,11 @@ std::uint64_t bit_of(std::uint32_t number) { return std::uint64_t{1} << number %
 }  // namespace
 
 SharedBits::Part& SharedBits::own(std::size_t part) {
-  if (part >= parts_.size()) parts_.resize(part + 1);
+  if (part >= parts_.size()) {
+    // No further: there is a set for each of thousands of backups, and the next one is a copy.
+    parts_.reserve(part + 1);
+    parts_.resize(part + 1);
+  }
   auto& shared = parts_[part];
   if (!shared) shared = std::make_shared<Part>();
   else if (shared.use_count() > 1) shared = std::make_shared<Part>(*shared);

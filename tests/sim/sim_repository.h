@@ -1,0 +1,120 @@
+// The repository's own code in a simulated world: what its tests share.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <set>
+
+#include "policy/retention.h"
+#include "repository/collect.h"
+#include "repository/repository.h"
+#include "sim/scenario.h"
+#include "storage/retry_store.h"
+
+namespace pgmint::sim {
+
+using namespace repository;
+using storage::BlobStore;
+
+inline constexpr std::uint64_t kSystemId = 7123456789012345678ull;
+
+/// Passes on what the simulation gives, repeated as the program does.
+class Passing final : public storage::BlobStore {
+ public:
+  explicit Passing(BlobStore& to) : to_(to) {}
+  Result<storage::Created> create(const std::string& name, ByteView data) override { return to_.create(name, data); }
+  Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override { return to_.read(name, limit); }
+  Status read_range(const std::string& name, std::uint64_t offset, MutableByteView out) override { return to_.read_range(name, offset, out); }
+  Result<std::optional<storage::BlobInfo>> stat(const std::string& name) override { return to_.stat(name); }
+  Status list(const std::string& prefix, const std::string& after, const std::function<Status(const storage::BlobInfo&)>& visit) override {
+    return to_.list(prefix, after, visit);
+  }
+  Result<std::vector<std::string>> list_parts(const std::string& prefix) override { return to_.list_parts(prefix); }
+  Status remove(const std::string& name) override { return to_.remove(name); }
+  std::string describe() const override { return to_.describe(); }
+
+ private:
+  BlobStore& to_;
+};
+
+/// One process: what a Repository borrows.
+struct Process {
+  Process(SimWorld& world, BlobStore& raw)
+      : store(storage::make_retry_store(std::make_unique<Passing>(raw), {}, world.clock(), world.random())),
+        environment{*store, world.clock(), world.random(), *seen, "sim@host", "sim"} {}
+  std::unique_ptr<BlobStore> store;
+  std::unique_ptr<SeenMemory> seen = make_no_memory();
+  Environment environment;
+};
+
+// ---------------------------------------------------------------- secrets
+
+enum class Secret : std::uint8_t { File = 1, Recovery, Added };
+
+inline Unlock unlock(Secret secret) {
+  Bytes raw(32, static_cast<std::byte>(secret));
+  Unlock result;
+  result.provider = secret == Secret::Recovery ? KeyProvider::Recovery : KeyProvider::KeyFile;
+  result.key = *crypto::Key256::from_bytes(raw);
+  return result;
+}
+inline std::vector<Repository::Slot> slots_for(std::initializer_list<Secret> secrets) {
+  std::vector<Repository::Slot> slots;
+  for (auto secret : secrets) slots.push_back({unlock(secret), ""});
+  return slots;
+}
+inline Result<std::unique_ptr<Repository>> open_with(Process& process, Secret secret) {
+  std::vector<Unlock> unlocks;
+  unlocks.push_back(unlock(secret));
+  return Repository::open(process.environment, std::move(unlocks));
+}
+
+/// What goes by the rule that the newest `stay` backups do not.
+inline std::set<SessionId> but_the_newest(std::uint32_t stay, const LogState& state, TimePoint now) {
+  std::vector<policy::BackupFact> facts;
+  std::vector<SessionId> ids;
+  for (const auto& [id, snapshot] : state.snapshots()) {
+    policy::BackupFact fact;
+    fact.name = snapshot.snap.name;
+    fact.time = snapshot.committed;
+    fact.order = snapshot.seq;
+    facts.push_back(fact);
+    ids.push_back(id);
+  }
+  std::set<SessionId> going;
+  const auto verdicts = policy::decide(facts, {{}, {}, {}, {}, {}, stay, 1}, now, TimeZone::utc());
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    if (!verdicts[i].keep) going.insert(ids[i]);
+  return going;
+}
+
+/// Long after: leases have ended, so that what was cut off may go.
+inline Scenario::Process collection() {
+  return [](SimWorld& world, BlobStore& raw) -> Status {
+    Process process(world, raw);
+    auto repository = TRY(open_with(process, Secret::File));
+    auto cluster = TRY(repository->find_cluster("main", kSystemId));
+    TRY(collect(*cluster));
+    return ok();
+  };
+}
+/// Of the cuts each run takes every stride-th, beginning with a random one; PGMINT_TEST_STRIDE is the most for all (nightly: 3).
+inline void expect_survives_cuts(const Scenario& scenario, std::uint64_t stride) {
+  if (const char* asked = std::getenv("PGMINT_TEST_STRIDE"))
+    stride = std::min<std::uint64_t>(stride, std::strtoull(asked, nullptr, 10));
+  for (auto seed : test_seeds(1)) {
+    const auto counts = cut_power_everywhere(scenario, seed, stride);
+    ASSERT_TRUE(counts) << counts.failure().describe();
+    ::testing::Test::RecordProperty("runs", std::to_string(counts->runs));
+    EXPECT_GT(counts->runs, 10U);
+  }
+}
+inline void expect_survives_days(const Scenario& scenario, std::size_t seeds) {
+  const auto counts = survive_bad_days(scenario, test_seeds(seeds), SimFaults::rough());
+  ASSERT_TRUE(counts) << counts.failure().describe();
+  EXPECT_GT(counts->finished, 0U);
+}
+
+}  // namespace pgmint::sim
