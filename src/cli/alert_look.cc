@@ -59,7 +59,7 @@ std::string command_of(const service::RunKey& key) {
   const auto blank = verb.find(' ');
   const auto name = verb.substr(0, blank);
   std::string option = blank == std::string::npos ? "" : verb.substr(blank);
-  if (option == " logical" || option == " config") option = " --type" + option;
+  if (option.starts_with(" logical") || option == " config") option = " --type" + option;
   return fmt::format("pgmint {}{}{}{}", name, cluster.empty() ? "" : " ", cluster, option);
 }
 
