@@ -11,6 +11,7 @@
 
 #include "base/units.h"
 #include "cli/health.h"
+#include "cli/recall_command.h"
 #include "cli/run_key.h"
 #include "cli/service_user.h"
 #include "service/deadline.h"
@@ -77,6 +78,7 @@ Finding finding_of(const service::RunNote& note, const std::optional<TimePoint>&
   } else {
     finding.message = fmt::format("{} failed {} (exit status {}): {}{}", note.key.describe(), ago(*note.ended), note.exit, note.message, good);
   }
+  finding.hint += fmt::format("{}if it is not to be repeated: pgmint alert dismiss {}", finding.hint.empty() ? "" : "; ", shell_quoted(note.key.describe()));
   return finding;
 }
 
