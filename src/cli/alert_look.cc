@@ -11,6 +11,7 @@
 
 #include "base/units.h"
 #include "cli/health.h"
+#include "cli/recall_command.h"
 #include "cli/run_key.h"
 #include "cli/service_user.h"
 #include "service/deadline.h"
@@ -59,7 +60,7 @@ std::string command_of(const service::RunKey& key) {
   const auto blank = verb.find(' ');
   const auto name = verb.substr(0, blank);
   std::string option = blank == std::string::npos ? "" : verb.substr(blank);
-  if (option == " logical" || option == " config") option = " --type" + option;
+  if (option.starts_with(" logical") || option == " config") option = " --type" + option;
   return fmt::format("pgmint {}{}{}{}", name, cluster.empty() ? "" : " ", cluster, option);
 }
 
@@ -77,6 +78,7 @@ Finding finding_of(const service::RunNote& note, const std::optional<TimePoint>&
   } else {
     finding.message = fmt::format("{} failed {} (exit status {}): {}{}", note.key.describe(), ago(*note.ended), note.exit, note.message, good);
   }
+  finding.hint += fmt::format("{}if it is not to be repeated: pgmint alert dismiss {}", finding.hint.empty() ? "" : "; ", shell_quoted(note.key.describe()));
   return finding;
 }
 

@@ -115,6 +115,7 @@ Status note(Context& context, repository::Repository& repository, const Result<i
 }  // namespace
 
 bool is_audited(const CommandSpec& command) {
+  if (command.verb == "alert dismiss") return true;  // a person's judgement, which others must be able to see
   for (const std::string_view quiet : {"wal ", "alert ", "schedule "})
     if (command.verb.starts_with(quiet)) return false;
   for (const std::string_view quiet : {"init", "status", "doctor", "metrics", "daemon", "roles", "policy aws"})

@@ -10,6 +10,8 @@
 #include "cli/backup_facts.h"
 #include "cli/commands.h"
 #include "cli/proofs.h"
+#include "cli/recall_command.h"
+#include "cli/run_key.h"
 #include "cli/secrets.h"
 #include "service/notify.h"
 
@@ -109,10 +111,34 @@ Result<int> run_list(Context& context) {
   out.line(!was_checked   ? std::string("no alert check has run here, so that nothing is known")
            : rows.empty() ? fmt::format("nothing is open, as of the last alert check, {}", ago(book.saved()))
                           : text_table({"SEVERITY", "CLUSTER", "CODE", "SINCE", "TOLD", "MESSAGE"}, rows));
+  for (const auto& problem : book.open())
+    if (problem.finding.code == "run-failed" && !rows.empty()) out.line(fmt::format("next for {}: {}", problem.finding.subject, problem.finding.hint));
   for (const auto& channel : channels)
     if (channel["failing_since"].is_string())
       out.line(fmt::format("channel {} FAILS since {}: {}", channel["name"].get<std::string>(), channel["failing_since"].get<std::string>(), channel["error"].is_string() ? channel["error"].get<std::string>() : ""));
   out.document({{"checked", was_checked ? Json(format_rfc3339(book.saved())) : Json(nullptr)}, {"open", std::move(open)}, {"channels", std::move(channels)}});
+  return 0;
+}
+
+Result<int> run_dismiss(Context& context) {
+  const std::string wanted = *context.arguments().position("RUN");
+  service::RunNotes notes(run_notes_directory(TRY(context.state_directory())), system_clock());
+  std::vector<std::string> names;
+  std::optional<service::RunNote> found;
+  for (auto& note : service::open_failures(TRY(notes.all()), system_clock().now())) {
+    names.push_back(shell_quoted(note.key.describe()));
+    if (note.key.describe() == wanted) found = std::move(note);
+  }
+  if (!found)
+    return Error(Errc::NotFound, fmt::format("there is no failed run \"{}\" on this host, of this user", wanted),
+                 Hint{names.empty() ? std::string("there is none at all; those of the service belong to its user: sudo -u postgres pgmint alert dismiss ...")
+                                    : fmt::format("there are: {}", fmt::join(names, ", "))});
+  // Before anything changes: who says so stands in the log of the repository.
+  TRY(context.repository());
+  if (!TRY(notes.dismiss(found->key))) return Error(Errc::Busy, fmt::format("{} has ended anew meanwhile", wanted), Hint{"pgmint alert check looks again"});
+  context.output().line(fmt::format("dismissed: {} failed {} (exit status {}): {}", wanted, found->failed_at() ? ago(*found->failed_at()) : "at some time", found->exit, found->message));
+  context.output().line("the next alert check tells that it is over; the next failure is told again");
+  context.output().document({{"run", wanted}, {"exit_code", found->lost ? Json(nullptr) : Json(found->exit)}, {"failed", time_or_null(found->failed_at())}, {"message", found->message}});
   return 0;
 }
 
@@ -166,9 +192,27 @@ const CommandSpec& alert_list_command() {
       .options = {},
       .exits = {{6, "What the last check found cannot be read."}},
       .examples = {{"pgmint alert list --json", "For a program."}},
-      .see_also = {"alert check", "alert test", "status"},
+      .see_also = {"alert check", "alert dismiss", "alert test", "status"},
       .only_reads = true,
       .run = run_list,
+  };
+  return command;
+}
+
+const CommandSpec& alert_dismiss_command() {
+  static const CommandSpec command = {
+      .verb = "alert dismiss",
+      .summary = "say that a failed run is not to be repeated",
+      .description = {"A command that failed on this host is a problem until the same command, or one that does more, goes well. What was typed by hand, and will not be "
+                      "run again, never does: this ends it. The next alert check tells the channels that it is over.",
+                      "It is about that one failure. The next run of the same command that fails is told as any other; what status knows of backups that are too old or of "
+                      "missing WAL is not touched. Who dismissed what stands in the repository's log (audit list); without a repository that can be opened nothing is dismissed."},
+      .positionals = {{.name = "RUN", .text = "The run as the alert names it before \"failed\", such as \"backup logical of main (typo)\"; quote it."}},
+      .options = {},
+      .exits = {{1, "There is no such failed run; those that there are, are named."}, {6, "The repository or the state directory could not be read or written."}},
+      .examples = {{"pgmint alert dismiss \"backup logical of main (typo)\"", "A dump of a database that there never was."}},
+      .see_also = {"alert list", "alert check", "audit list"},
+      .run = run_dismiss,
   };
   return command;
 }

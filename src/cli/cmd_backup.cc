@@ -23,9 +23,9 @@ constexpr std::size_t kNoteMax = 4096;
 /// What the kinds of backup take.
 Status check_type(const Arguments& arguments) {
   const auto type = arguments.get("--type").value_or("auto");
-  for (const auto* option : {"--database", "--schema", "--table"})
+  for (const auto* option : {"--database", "--schema", "--table", "--consistent"})
     if (type != "logical" && arguments.has(option))
-      return Error(Errc::Usage, fmt::format("{} chooses what is dumped", option), Hint{"add --type logical, or leave it out: other backups have everything"});
+      return Error(Errc::Usage, fmt::format("{} is for dumps", option), Hint{"add --type logical, or leave it out: other backups have everything"});
   return ok();
 }
 
@@ -37,6 +37,7 @@ Result<int> run_logical(Context& context, const std::string& note) {
   choice.databases = arguments.all("--database");
   choice.schemas = arguments.all("--schema");
   choice.tables = arguments.all("--table");
+  choice.consistent = arguments.has("--consistent") || settings->consistent_dumps;
   choice.note = note;
   choice.bin_directory = settings->bin_directory.value_or("");
   return run_dump(context, settings->name, choice);
@@ -186,6 +187,10 @@ const CommandSpec& backup_command() {
                       "A logical backup (--type logical) is what pg_dump and pg_dumpall --globals-only write, one database after the other, each "
                       "consistent in itself. It needs no WAL and no access to the data directory, restores into other versions (restore-db), table by "
                       "table if need be, and is streamed into the repository: no plaintext touches a disk. What the dump before has is not stored again.",
+                      "With --consistent all databases of a logical backup show one moment: no transaction, in whatever database, is in one dump and missing in another "
+                      "that came before it. Their snapshots are taken at the same time, again and again until no transaction has ended in between, for a minute at most (then "
+                      "exit status 4). On a standby (PostgreSQL 14 or later) replay is stopped for that instant. Every pg_dump is started at once and holds its locks until its "
+                      "turn is over; it takes two connections a database. Roles and tablespaces are read just before and are not part of the moment; sequences, as in every dump, are read later and may be ahead.",
                       "A configuration backup (--type config) has the server's configuration files with all that they include, its settings, extensions, roles "
                       "and tablespaces, and the files that config_paths names, with owner, mode and links. pgmint diff compares two of them. What cannot be "
                       "had is named; the backup is kept without it, and the exit status is 6 for a file, 9 for what the server did not say.",
@@ -204,6 +209,9 @@ const CommandSpec& backup_command() {
               {.name = "--database", .value = "DB", .text = "With --type logical: this database. Default: all of them.", .repeatable = true},
               {.name = "--schema", .value = "PATTERN", .text = "With --type logical: these schemas, as pg_dump takes them.", .repeatable = true},
               {.name = "--table", .value = "PATTERN", .text = "With --type logical: these tables, as pg_dump takes them.", .repeatable = true},
+              {.name = "--consistent",
+               .value = "",
+               .text = "With --type logical: all databases as of one moment. Default: consistent_dumps in the configuration, else each as of its own."},
               {.name = "--note", .value = "TEXT", .text = "Stands beside the backup in list and show."},
               {.name = "--jobs",
                .value = "N",
@@ -220,6 +228,7 @@ const CommandSpec& backup_command() {
       .examples = {{"pgmint backup", "The only cluster; incremental from the second time on."},
                    {"pgmint backup main --type full", "Everything once more."},
                    {"pgmint backup --type logical --database shop", "A dump of one database."},
+                   {"pgmint backup --type logical --consistent", "All databases as of one moment."},
                    {"pgmint backup main --note \"before the upgrade\" --max-rate 50MiB", "With a note, and gently."}},
       .see_also = {"list", "restore", "restore-db", "wal push", "verify"},
       .leaves_note = true,

@@ -89,7 +89,7 @@ const CommandSpec& plan_command() {
                       "looked at: what restore would refuse, plan refuses in the same words.",
                       "How long it would take follows from what earlier restores took, as the log tells it, so that every host knows; of another size only "
                       "where they were long enough to tell. How fast WAL is replayed is known once a restored server was validated. What was not measured is "
-                      "said to be not known.",
+                      "said to be not known. The rates are told beside the times: each is the median of the newest five restores, or validations, that say something of this size.",
                       "Where the target is a time or a transaction, the WAL is what recovery reads at most."},
       .positionals = {{.name = "CLUSTER",
                        .text = "May be left out when one is configured, or the repository holds one.",

@@ -100,6 +100,14 @@ void print_cluster_facts(const repository::ManifestRoot& root, const BackupFacts
   field("WAL segment size", human(ByteCount(root.wal_segment_size)));
 }
 
+void print_consistency(const repository::ManifestRoot& root, const std::function<void(std::string_view, std::string_view)>& field) {
+  const auto names = dumped_databases(root);
+  if (const auto consistent = consistency_json(root); !consistent.is_null())
+    field("consistent", fmt::format("as of {}: {}; not part of it: roles and tablespaces", consistent["at"].get<std::string>(), fmt::join(names, ", ")));
+  else if (names.size() > 1)
+    field("consistent", "each database in itself: they were dumped one after the other");
+}
+
 void print(Output& out, const BackupFacts& backup, const std::vector<std::string>& config_files,
            const repository::EarlierProofs& proofs) {
   const auto& root = *backup.root;
@@ -122,6 +130,7 @@ void print(Output& out, const BackupFacts& backup, const std::vector<std::string
   field("size", fmt::format("{} in {} files", human(ByteCount(root.total_bytes)), root.file_count));
   field("stored", human(ByteCount(root.stored_bytes)));
   if (is_physical) print_cluster_facts(root, backup, field);
+  if (backup.snap.type == repository::BackupType::Logical) print_consistency(root, field);
   if (const auto all = databases(root); !all.empty()) field("databases", fmt::format("{}", fmt::join(all, ", ")));
   for (const auto& space : root.tablespaces) field("tablespace", fmt::format("{} {}", space.oid, space.location));
   for (const auto& path : config_files) field("configuration", path);
@@ -151,6 +160,7 @@ Result<int> run(Context& context) {
   json.update(details_json(*backup.root, files));
   json["verified"] = proofs_json(proofs);
   json["dumps"] = dumps_json(backup, dumps);
+  json["consistent"] = consistency_json(*backup.root);
   context.output().document(json);
   print(context.output(), backup, files, proofs);
   for (const auto& dump : dumps) print_dump(context.output(), backup, dump);

@@ -51,5 +51,6 @@ const CommandSpec& metrics_command();
 const CommandSpec& alert_check_command();
 const CommandSpec& alert_test_command();
 const CommandSpec& alert_list_command();
+const CommandSpec& alert_dismiss_command();
 
 }  // namespace pgmint::cli

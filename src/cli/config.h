@@ -66,6 +66,7 @@ struct ClusterSettings {
   std::string name;
   fs::path data_directory;
   std::optional<fs::path> bin_directory;  ///< PostgreSQL's programs; absent: found
+  bool consistent_dumps = false;  ///< all databases as of one moment
   std::string connection;  ///< libpq conninfo; empty: libpq's own defaults
   std::vector<std::string> config_paths;  ///< further files of a configuration backup, with wildcards
   EnvironmentKind environment = EnvironmentKind::Production;

@@ -142,6 +142,8 @@ const std::vector<Key<ClusterSettings>>& cluster_keys() {
          t.bin_directory = TRY(v.absolute_path());
          return ok();
        }},
+      {"consistent_dumps", "boolean", "backup --type logical, also by schedule, dumps all databases as of one moment, as with --consistent. Default: false.",
+       [](T& t, const Value& v) { return assign(t.consistent_dumps, v.boolean()); }},
       {"config_paths", "list of paths",
        "What backup --type config takes beside the server's own files: files and directories, such as \"/etc/mint-replica\" or \"/etc/nginx/*.conf\".",
        [](T& t, const Value& v) -> Status {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <ctime>
+#include <nlohmann/json.hpp>
 
 #include "logical/dump.h"
 
@@ -54,6 +55,12 @@ std::vector<std::string> dumped_databases(const repository::ManifestRoot& root) 
   for (const auto& [name, value] : root.settings)
     if (name == logical::kDumpedDatabaseSetting) names.push_back(value);
   return names;
+}
+
+Json consistency_json(const repository::ManifestRoot& root) {
+  for (const auto& [name, value] : root.settings)
+    if (name == logical::kMomentSetting) return {{"at", value}, {"databases", dumped_databases(root)}};
+  return nullptr;
 }
 
 Result<std::optional<FoundDump>> find_dump(repository::Cluster& cluster, std::string_view name) {

@@ -20,6 +20,8 @@ std::string dump_time(TimePoint started);
 std::string dump_size(std::uint64_t bytes);
 /// The databases of a logical backup.
 std::vector<std::string> dumped_databases(const repository::ManifestRoot& root);
+/// The moment that all of them show, and they: {"at", "databases"}; null where each shows its own.
+Json consistency_json(const repository::ManifestRoot& root);
 
 struct FoundDump {
   repository::SessionId session;

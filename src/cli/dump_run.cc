@@ -37,7 +37,8 @@ void describe(Output& out, const logical::DumpReport& report) {
   for (const auto& database : report.databases)
     out.line(fmt::format("  {}: {}, {}, {}; as {}", database.name, counted(database.tables, "table"), counted(database.rows, "row"),
                          human(ByteCount(database.length)), dump_name(database.name, report.started)));
-  if (report.databases.size() > 1) out.line("  the databases were dumped one after the other: each is consistent in itself");
+  if (!report.moment.empty()) out.line(fmt::format("  all of them show one moment: {}{}; roles and tablespaces are not part of it", report.moment, report.attempts > 1 ? fmt::format(" (in {} attempts)", report.attempts) : ""));
+  else if (report.databases.size() > 1) out.line("  the databases were dumped one after the other: each is consistent in itself");
   out.line(fmt::format("restore it with: restore-db --db DB --backup {}", report.name));
 }
 
@@ -84,6 +85,7 @@ Result<int> run_dump(Context& context, const std::string& name, const DumpChoice
   request.databases = choice.databases;
   request.schemas = choice.schemas;
   request.tables = choice.tables;
+  request.consistent = choice.consistent;
   request.note = choice.note;
   request.bin_directory = choice.bin_directory;
   request.codec = TRY(configured_codec(context));
@@ -98,8 +100,10 @@ Result<int> run_dump(Context& context, const std::string& name, const DumpChoice
   TRY(cluster->log().refresh());
   const auto* snapshot = cluster->state().find(report.name);
   if (snapshot == nullptr) return Error(Errc::Internal, fmt::format("backup {} was committed but is not in the log", report.name));
-  auto json = to_json(TRY(facts_of(*cluster, *snapshot)));
+  const auto facts = TRY(facts_of(*cluster, *snapshot));
+  auto json = to_json(facts);
   json["databases"] = databases_json(report);
+  json["consistent"] = facts.root ? consistency_json(*facts.root) : Json(nullptr);
   json["warnings"] = report.warnings;
   context.output().document(json);
   describe(context.output(), report);

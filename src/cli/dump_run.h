@@ -12,6 +12,7 @@ namespace pgmint::cli {
 struct DumpChoice {
   postgres::ConnectOptions connect;
   std::vector<std::string> databases{}, schemas{}, tables{};
+  bool consistent = false;
   std::string note{};
   fs::path bin_directory{};
 };

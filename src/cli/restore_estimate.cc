@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/units.h"
@@ -13,6 +14,12 @@ namespace {
 
 Json seconds_json(const std::optional<std::chrono::microseconds>& took) {
   return took ? Json(std::chrono::duration<double>(*took).count()) : Json(nullptr);
+}
+
+Json rate_json(const std::optional<double>& rate) { return rate ? Json(std::llround(*rate)) : Json(nullptr); }
+
+std::string rate_text(const std::optional<double>& rate) {
+  return rate ? fmt::format(", at {} a second", human(ByteCount(static_cast<std::uint64_t>(std::llround(*rate))))) : "";
 }
 
 /// Every record of the backup is read once: what its account of packs adds up to.
@@ -41,6 +48,8 @@ Result<RestoreWork> restore_work(const restore::RestoreRequest& request, const r
 Json estimate_json(const policy::Estimate& estimate) {
   return {{"copy_s", seconds_json(estimate.copy)},
           {"replay_s", seconds_json(estimate.replay)},
+          {"copy_bytes_s", rate_json(estimate.copy_rate)},
+          {"replay_bytes_s", rate_json(estimate.replay_rate)},
           {"copies_measured", estimate.copies_measured},
           {"replays_measured", estimate.replays_measured}};
 }
@@ -50,10 +59,10 @@ std::vector<std::string> estimate_lines(const policy::Estimate& estimate) {
   if (!estimate.copy) {
     lines.emplace_back("time: not known: no restore was measured");
   } else {
-    lines.push_back(fmt::format("time: about {} to write the files, by {} measured", human(*estimate.copy), counted(estimate.copies_measured, "restore")));
+    lines.push_back(fmt::format("time: about {} to write the files{}, by {} measured", human(*estimate.copy), rate_text(estimate.copy_rate), counted(estimate.copies_measured, "restore")));
   }
   if (estimate.replay && estimate.replays_measured > 0) {
-    lines.push_back(fmt::format("      about {} to replay the WAL, by {} validated", human(*estimate.replay), counted(estimate.replays_measured, "restore")));
+    lines.push_back(fmt::format("      about {} to replay the WAL{}, by {} validated", human(*estimate.replay), rate_text(estimate.replay_rate), counted(estimate.replays_measured, "restore")));
   } else if (estimate.copy) {
     lines.emplace_back("      how long the replay of WAL takes is not known: no restored server was validated (pgmint validate)");
   }

@@ -33,6 +33,9 @@ std::optional<service::RunKey> run_key(const Arguments& arguments, const Configu
   if (key.verb == "backup") {
     const auto type = arguments.get("--type").value_or("auto");
     if (type == "logical" || type == "config") key.verb += " " + type;
+    // Of its own: a dump of one database after the other is not what was asked for.
+    const auto* cluster = configuration.find_cluster(key.cluster);
+    if (type == "logical" && (arguments.has("--consistent") || (cluster != nullptr && cluster->consistent_dumps))) key.verb += " --consistent";
     // Of its own: the next incremental one that goes well makes no full backup.
     if (type == "full") key.verb += " --type full";
     std::vector<std::string> parts;

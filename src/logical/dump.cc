@@ -3,14 +3,25 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <optional>
 
 #include "base/child_process.h"
 #include "base/log.h"
 #include "logical/client_programs.h"
 #include "logical/stream_backup.h"
+#include "postgres/one_moment.h"
 
 namespace pgmint::logical {
 namespace {
+
+constexpr std::size_t kFirstBytes = 64 << 10;
+
+/// A program that has been started, and what of its output has been read.
+struct Started {
+  std::unique_ptr<ChildProcess> child;
+  Bytes first;
+};
 
 /// The server, its programs, and what they write.
 class Run {
@@ -42,7 +53,11 @@ class Run {
   /// Everything between BEGIN and SNAP. Any failure voids the session.
   Status take() {
     TRY(dump_globals());
-    for (const auto& database : databases_) TRY(dump_database(database).context(fmt::format("database {}", database)));
+    if (request_.consistent) TRY(start_at_one_moment());
+    for (std::size_t i = 0; i < databases_.size(); ++i) {
+      TRY(dump_database(databases_[i]).context(fmt::format("database {}", databases_[i])));
+      if (moment_) TRY(moment_->release(i).context(fmt::format("database {}", databases_[i])));
+    }
     current_.clear();
     return session_->commit(std::move(facts_), session_->begun());
   }
@@ -78,25 +93,35 @@ class Run {
     return ok();
   }
 
-  /// Runs a program on a database and stores what it writes.
-  Result<StreamCounts> run(const std::string& program, std::vector<std::string> options, const std::string& database, const std::string& path,
-                           const StreamBackup::Look& look = nullptr) {
+  Result<Started> start(const std::string& program, std::vector<std::string> options, const std::string& database) {
     auto connect = request_.connect;
     if (!database.empty()) connect.database = database;
     auto client = TRY(postgres::client_connection(connect));
     std::vector<std::string> arguments{programs_.program(program), "--no-password", "--dbname=" + client.conninfo};
     arguments.insert(arguments.end(), options.begin(), options.end());
-    auto child = TRY(ChildProcess::start(
-        {.arguments = std::move(arguments), .environment = std::move(client.environment), .pipe_output = true, .cancel = request_.cancel}));
+    return Started{TRY(ChildProcess::start(
+        {.arguments = std::move(arguments), .environment = std::move(client.environment), .pipe_output = true, .cancel = request_.cancel})), {}};
+  }
+
+  /// Stores what a program writes.
+  Result<StreamCounts> store(Started started, const std::string& program, const std::string& path, const StreamBackup::Look& look = nullptr) {
+    auto& child = *started.child;
+    ByteView first(started.first);
     const auto counts = TRY(session_->store(
         path,
         [&](MutableByteView out) -> Result<std::size_t> {
-          const auto got = TRY(child->read(out));
-          if (got == 0) TRY(succeeded(*child, program));  // before anything counts as whole
+          if (!first.empty()) {
+            const auto piece = std::min(first.size(), out.size());
+            std::ranges::copy(first.first(piece), out.begin());
+            first = first.subspan(piece);
+            return piece;
+          }
+          const auto got = TRY(child.read(out));
+          if (got == 0) TRY(succeeded(child, program));  // before anything counts as whole
           return got;
         },
         look));
-    if (const auto said = one_line(child->errors()); !said.empty()) session_->warn(said);
+    if (const auto said = one_line(child.errors()); !said.empty()) session_->warn(said);
     return counts;
   }
 
@@ -107,27 +132,77 @@ class Run {
                  Hint{"it needs to read everything that it dumps; see also the server's log"});
   }
 
+  Result<StreamCounts> store_globals(std::vector<std::string> options) {
+    return store(TRY(start("pg_dumpall", std::move(options), "")), "pg_dumpall", std::string(kGlobalsFile));
+  }
+
   Status dump_globals() {
-    const std::string path(kGlobalsFile);
-    auto counts = run("pg_dumpall", {"--globals-only"}, "", path);
+    auto counts = store_globals({"--globals-only"});
     if (!counts && counts.failure().code() == Errc::Postgres) {
       // Only superusers may read password hashes.
       const auto first = counts.failure().describe();
-      counts = run("pg_dumpall", {"--globals-only", "--no-role-passwords"}, "", path);
+      counts = store_globals({"--globals-only", "--no-role-passwords"});
       if (counts) session_->warn(fmt::format("the passwords of roles are not in this backup: {}", first));
     }
     if (!counts) return std::move(counts).failure();
     return ok();
   }
 
-  Status dump_database(const std::string& database) {
-    current_ = database;
+  /// @param snapshot  that a session has exported; empty: its own
+  Result<Started> start_dump(const std::string& database, const std::string& snapshot) {
     std::vector<std::string> options{"--format=custom", "--compress=0"};
+    if (!snapshot.empty()) options.push_back("--snapshot=" + snapshot);
     for (const auto& schema : request_.schemas) options.push_back("--schema=" + schema);
     for (const auto& table : request_.tables) options.push_back("--table=" + table);
+    return start("pg_dump", std::move(options), database);
+  }
+
+  /// Starts pg_dump on every database, each by a snapshot of the same moment, and waits until each has locked what it dumps: it writes
+  /// nothing before. From then on nothing of what the snapshots show can be truncated, and they wait, in their pipes, for their turn.
+  Status start_at_one_moment() {
+    auto& moment = moment_.emplace(TRY(postgres::OneMoment::open({.connect = request_.connect, .databases = databases_, .cancel = request_.cancel})));
+    for (;;) {
+      started_.clear();
+      TRY(moment.take());
+      const auto begun = begin_dumps(moment.ids());
+      if (!begun && begun.error().code() == Errc::Cancelled) return begun;
+      const auto lost = TRY(moment.rewritten());
+      if (lost.empty()) {
+        TRY(begun);
+        break;
+      }
+      log_debug("taken again: truncated, rewritten or dropped before pg_dump had locked it: {}", fmt::join(lost, ", "));
+      if (moment.out_of_patience())
+        return Error(Errc::Precondition, fmt::format("tables were truncated, rewritten or dropped before pg_dump had locked them, in every attempt: {}", fmt::join(lost, ", ")),
+                     Hint{"a quieter moment; or leave --consistent away: one database after the other"});
+    }
+    report_.moment = moment.time();
+    report_.attempts = moment.attempts();
+    facts_.settings.emplace_back(std::string(kMomentSetting), moment.time());
+    return ok();
+  }
+
+  Status begin_dumps(const std::vector<std::string>& snapshots) {
+    for (std::size_t i = 0; i < databases_.size(); ++i) started_.emplace(databases_[i], TRY(start_dump(databases_[i], snapshots[i])));
+    for (auto& [database, started] : started_) {
+      started.first.resize(kFirstBytes);
+      const auto got = TRY(started.child->read(started.first));
+      started.first.resize(got);
+      if (got == 0) TRY(succeeded(*started.child, "pg_dump").context(fmt::format("database {}", database)));
+    }
+    return ok();
+  }
+
+  Result<Started> take_dump(const std::string& database) {
+    if (!request_.consistent) return start_dump(database, "");
+    return std::move(started_.extract(database).mapped());
+  }
+
+  Status dump_database(const std::string& database) {
+    current_ = database;
     ArchiveScanner scanner;
     const auto directory = database_directory(database);
-    const auto counts = TRY(run("pg_dump", std::move(options), database, fmt::format("{}/{}", directory, kArchiveFile), [&](ByteView piece) { return scanner.take(piece); }));
+    const auto counts = TRY(store(TRY(take_dump(database)), "pg_dump", fmt::format("{}/{}", directory, kArchiveFile), [&](ByteView piece) { return scanner.take(piece); }));
     const auto contents = TRY(std::move(scanner).finish());
     TRY(session_->store(fmt::format("{}/{}", directory, kContentsFile), encode_contents(contents)));
     report_.databases.push_back({database, counts.length, counts.shared, counts.resembling, contents.rows(), contents.tables()});
@@ -140,6 +215,8 @@ class Run {
   StreamBackupFacts facts_;
   ClientPrograms programs_;
   std::vector<std::string> databases_;
+  std::optional<postgres::OneMoment> moment_;
+  std::map<std::string, Started> started_;  ///< with `consistent`: those whose turn has not come
   std::string current_;
   std::unique_ptr<StreamBackup> session_;
 };

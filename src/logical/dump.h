@@ -24,6 +24,7 @@ struct DumpRequest {
   postgres::ConnectOptions connect;       ///< to any database of the server
   std::vector<std::string> databases{};   ///< none: all that take connections and are no templates
   std::vector<std::string> schemas{}, tables{};  ///< patterns as pg_dump takes them; none: everything
+  bool consistent = false;                ///< all databases as of one moment
   fs::path bin_directory{};               ///< of PostgreSQL's programs; empty: found
   std::string note{};
   codec::CodecChoice codec{};
@@ -46,13 +47,16 @@ struct DumpReport {
   repository::SessionId session{};
   TimePoint started{}, finished{};
   std::vector<DumpedDatabase> databases;
+  std::string moment;  ///< RFC 3339: that all databases show; empty: each shows its own
+  std::size_t attempts = 0;  ///< that it took to see them so
   std::uint64_t total_bytes = 0, stored_bytes = 0;
   std::vector<std::string> warnings;
 };
 
-/// Dumps one database after the other; each is consistent in itself.
-/// @errors Postgres (server, or pg_dump failed: its own words), Precondition (no pg_dump for this server, a database that is not there),
-///         Storage, Key, Cancelled
+/// Dumps one database after the other; each is consistent in itself, and with `consistent` all show one moment (postgres/one_moment.h). Roles
+/// and tablespaces are read apart, a moment earlier.
+/// @errors Postgres (server, or pg_dump failed: its own words), Precondition (no pg_dump for this server, a database that is not there,
+///         no moment that all databases could be seen at), Storage, Key, Cancelled
 Result<DumpReport> dump(const DumpRequest& request);
 
 /// Names in a logical backup's manifest. A database's name may hold any character; in paths, all but letters, digits, '_' and '-' are
@@ -62,6 +66,8 @@ std::string database_of(std::string_view directory);
 inline constexpr std::string_view kArchiveFile = "archive", kContentsFile = "contents.json", kGlobalsFile = "globals.sql";
 /// A setting of the manifest, once for each database.
 inline constexpr std::string_view kDumpedDatabaseSetting = "dumped_database";
+/// A setting of the manifest where all databases show one moment: that moment, RFC 3339.
+inline constexpr std::string_view kMomentSetting = "dumped_moment";
 
 /// The contents list as it stands in the repository. Format: docs/format/logical.md.
 std::string encode_contents(const DumpContents& contents);

@@ -14,6 +14,7 @@ constexpr double kLongest = 1e15;  ///< microseconds: thirty years
 struct Guess {
   std::optional<std::chrono::microseconds> took;
   std::size_t measured = 0;
+  std::optional<double> rate{};  ///< bytes a second
 };
 
 Guess guess(std::uint64_t work, const std::vector<Measure>& measures) {
@@ -23,12 +24,12 @@ Guess guess(std::uint64_t work, const std::vector<Measure>& measures) {
     const bool counts = at->took >= kLongEnough || static_cast<double>(at->bytes) >= kLikeEnough * static_cast<double>(work);
     if (counts) costs.push_back(static_cast<double>(std::max<std::int64_t>(1, at->took.count())) / static_cast<double>(at->bytes));
   }
-  if (work == 0) return {std::chrono::microseconds(0), costs.size()};
-  if (costs.empty()) return {};
+  if (costs.empty()) return work == 0 ? Guess{std::chrono::microseconds(0)} : Guess{};
   std::ranges::sort(costs);
   // Of an even number the slower one of the middle: an objective is better missed on paper than in the night.
-  const auto micros = std::min(kLongest, costs[costs.size() / 2] * static_cast<double>(work));
-  return {std::chrono::microseconds(std::llround(micros)), costs.size()};
+  const auto cost = costs[costs.size() / 2];
+  const auto micros = std::min(kLongest, cost * static_cast<double>(work));
+  return {std::chrono::microseconds(std::llround(micros)), costs.size(), 1e6 / cost};
 }
 
 }  // namespace
@@ -40,7 +41,7 @@ std::optional<std::chrono::microseconds> Estimate::total() const {
 
 Estimate estimate_restore(std::uint64_t file_bytes, std::uint64_t wal_bytes, const Measures& measures) {
   const auto copy = guess(file_bytes, measures.copies), replay = guess(wal_bytes, measures.replays);
-  return {copy.took, replay.took, copy.measured, replay.measured};
+  return {copy.took, replay.took, copy.rate, replay.rate, copy.measured, replay.measured};
 }
 
 }  // namespace pgmint::policy

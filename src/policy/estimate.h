@@ -23,6 +23,7 @@ struct Measures {
 
 struct Estimate {
   std::optional<std::chrono::microseconds> copy, replay;  ///< nullopt: nothing was measured that would tell
+  std::optional<double> copy_rate, replay_rate;           ///< bytes a second, that they rest on
   std::size_t copies_measured = 0, replays_measured = 0;  ///< that it rests on
 
   /// What is known of the whole; nullopt: nothing.

@@ -27,12 +27,15 @@ TEST(Estimate, GrowsWithTheWork) {
   EXPECT_EQ(estimate.replay, 50s);
   EXPECT_EQ(estimate.total(), 80s);
   EXPECT_FALSE(estimate.is_partial());
+  EXPECT_DOUBLE_EQ(*estimate.copy_rate, kGiB / 10.0);
+  EXPECT_DOUBLE_EQ(*estimate.replay_rate, kGiB / 100.0);
 }
 
 TEST(Estimate, CopyAloneIsALowerBound) {
   const auto estimate = estimate_restore(kGiB, kGiB, {{{kGiB, 10s}}, {}});
   EXPECT_EQ(estimate.total(), 10s);
   EXPECT_TRUE(estimate.is_partial());
+  EXPECT_FALSE(estimate.replay_rate);
 }
 
 TEST(Estimate, AShortRestoreOfLittleSaysNothingOfALargeOne) {

@@ -360,6 +360,12 @@ Result<Connection> Connection::open(const ConnectOptions& options, const CancelT
 
 Result<Rows> Connection::query(const std::string& sql, const std::vector<std::optional<std::string>>& parameters) {
   TRY(state_->send(sql, parameters));
+  return finish();
+}
+
+Status Connection::start(const std::string& sql) { return state_->send(sql, {}); }
+
+Result<Rows> Connection::finish() {
   ResultHandle result = TRY(state_->receive());
   const int row_count = libpq().PQntuples(result.get());
   const int column_count = libpq().PQnfields(result.get());

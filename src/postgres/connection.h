@@ -51,6 +51,10 @@ class Connection {
   Result<std::string> value(const std::string& sql, const std::vector<std::optional<std::string>>& parameters = {});
   /// A statement without a result. @errors Postgres, Cancelled
   Status execute(const std::string& sql);
+  /// query() in two halves, for several sessions that are to work at once: sent, and not waited for; nothing else until finish() has its rows.
+  /// @errors Postgres, Cancelled
+  Status start(const std::string& sql);
+  Result<Rows> finish();
 
   int server_version_num() const;  ///< 150018
   const VersionEntry& version() const;

@@ -16,6 +16,11 @@ constexpr const char* kTables =
     "SELECT n.nspname, c.relname, c.reltuples::bigint::text, pg_catalog.count(*) OVER ()::text FROM pg_catalog.pg_class c "
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence = 'p' "
     "AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%' ORDER BY c.relpages DESC, 1, 2";
+/// Since 15 a database itself may sort by ICU. An index has the collations of its columns in pg_attribute, as tables have.
+constexpr const char* kUsesIcu =
+    "SELECT ({} EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation JOIN pg_catalog.pg_class c ON c.oid = a.attrelid "
+    "WHERE l.collprovider = 'i' AND c.relkind IN ('r', 'p', 'm', 'i', 'I') AND NOT a.attisdropped))::text";
+constexpr const char* kDatabaseUsesIcu = "EXISTS (SELECT 1 FROM pg_catalog.pg_database WHERE datname = current_database() AND datlocprovider = 'i') OR";
 constexpr const char* kExtensions = "SELECT extname, extversion FROM pg_catalog.pg_extension ORDER BY 1";
 
 std::optional<std::int64_t> signed_number(std::string_view text) {
@@ -38,12 +43,14 @@ class Reader {
       const auto rows = TRY(connection.query(kDatabases));
       for (const auto& row : rows.rows) contents_.databases.push_back({row.at(0).value_or("")});
     }
+    contents_.icu_databases.emplace();
     for (auto& database : contents_.databases) {
       const auto before = all_.size();
       auto read = read_database(database);
       if (read) continue;
       if (read.failure().code() == Errc::Cancelled) return std::move(read).failure();
       // Half of its tables would look like all of them.
+      std::erase(*contents_.icu_databases, database.name);
       all_.erase(all_.begin() + static_cast<std::ptrdiff_t>(before), all_.end());
       database.tables = 0;
       database.read = false;
@@ -63,6 +70,8 @@ class Reader {
     const auto extensions = TRY(connection.query(kExtensions));
     for (const auto& row : extensions.rows)
       contents_.extensions.push_back(fmt::format("{} {} in {}", row.at(0).value_or(""), row.at(1).value_or(""), database.name));
+    const auto uses_icu = TRY(connection.value(fmt::format(fmt::runtime(kUsesIcu), connection.version().major >= 15 ? kDatabaseUsesIcu : "")));
+    if (uses_icu == "true") contents_.icu_databases->push_back(database.name);
     const auto tables = TRY(connection.query(kTables));
     for (const auto& row : tables.rows) {
       TableFacts table{database.name, row.at(0).value_or(""), row.at(1).value_or(""), signed_number(row.at(2).value_or("")).value_or(-1), {}};
@@ -171,6 +180,10 @@ std::vector<std::pair<std::string, std::string>> contents_settings(const Content
   const auto add = [&](std::string_view name, std::string value) { settings.emplace_back(std::string(name), std::move(value)); };
   add(kContentsSetting, contents.problems.empty() ? "complete" : "incomplete");
   for (const auto& extension : contents.extensions) add(kExtensionSetting, extension);
+  if (contents.icu_databases) {
+    if (contents.icu_databases->empty()) add(kIcuSetting, "none");
+    for (const auto& database : *contents.icu_databases) add(kIcuSetting, quoted_names({database}));
+  }
   for (const auto& database : contents.databases) {
     if (database.read) {
       add(kDatabaseTablesSetting, fmt::format("{} {}", database.tables, quoted_names({database.name})));
@@ -199,6 +212,9 @@ std::optional<Contents> parse_contents_settings(const std::vector<std::pair<std:
       if (value != "complete") contents.problems.emplace_back("not everything could be looked at when the backup was taken");
     } else if (name == kExtensionSetting) {
       contents.extensions.push_back(value);
+    } else if (name == kIcuSetting) {
+      if (!contents.icu_databases) contents.icu_databases.emplace();
+      if (const auto names = parse_quoted_names(value); names && names->size() == 1) contents.icu_databases->push_back(names->front());
     } else if (name == kDatabaseTablesSetting) {
       const auto tables = parse_number<std::uint64_t>(word(), 10);
       const auto names = parse_quoted_names(rest);

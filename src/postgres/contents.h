@@ -30,6 +30,8 @@ struct Contents {
   std::vector<DatabaseContents> databases;  ///< that take connections and are no templates
   std::vector<TableFacts> tables;           ///< the largest, and those that were counted; sorted by name
   std::vector<std::string> extensions;      ///< "pgcrypto 1.3 in shop"
+  /// Databases that sort by ICU, as a whole or in a column or an index; nullopt: nobody looked.
+  std::optional<std::vector<std::string>> icu_databases{};
   std::vector<std::string> problems;        ///< what could not be looked at, and why
 
   const TableFacts* find(std::string_view database, std::string_view schema, std::string_view table) const;
@@ -39,7 +41,7 @@ inline constexpr std::size_t kTablesRecordedMax = 1000;
 
 /// Names of settings of a manifest (docs/format/manifest.md).
 inline constexpr std::string_view kContentsSetting = "contents", kExtensionSetting = "extension", kDatabaseTablesSetting = "database_tables",
-                                  kDatabaseUnreadSetting = "database_unread", kTableSetting = "table";
+                                  kDatabaseUnreadSetting = "database_unread", kTableSetting = "table", kIcuSetting = "icu_collations";
 
 /// @param count  tables whose rows are counted, as "public.transactions", or "shop:public.transactions" in one database alone
 /// @param count_limit  for each of these

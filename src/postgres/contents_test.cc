@@ -32,12 +32,15 @@ TEST(Contents, SettingsAreReadBackWhateverTheNames) {
       contents.tables.push_back(table);
     }
     contents.extensions = {name() + " 1.0 in " + name()};
+    if (random.next() % 4 != 0) contents.icu_databases.emplace();
+    for (auto left = contents.icu_databases ? random.next() % 3 : 0; left > 0; --left) contents.icu_databases->push_back(name());
     std::ranges::sort(contents.tables, {}, [](const TableFacts& t) { return std::tie(t.database, t.schema, t.name); });
     const auto back = parse_contents_settings(contents_settings(contents));
     ASSERT_TRUE(back);
     EXPECT_EQ(back->databases, contents.databases);
     EXPECT_EQ(back->tables, contents.tables);
     EXPECT_EQ(back->extensions, contents.extensions);
+    EXPECT_EQ(back->icu_databases, contents.icu_databases);
     for (const auto& table : contents.tables) EXPECT_NE(back->find(table.database, table.schema, table.name), nullptr);
   }
 }

@@ -10,6 +10,7 @@
 
 #include "base/units.h"
 #include "postgres/contents.h"
+#include "restore/icu.h"
 
 namespace pgmint::restore {
 namespace {
@@ -55,7 +56,35 @@ bool sorts_by_code_points(const repository::ManifestRoot& root) {
   });
 }
 
+/// nullopt: nothing in the backup is sorted by ICU, as far as it says.
+std::optional<Check> check_icu(const repository::ManifestRoot& root, const Host& host) {
+  if (!asks_for_icu(root)) return std::nullopt;
+  const auto recorded = settings_of(root, "icu_version").front();
+  const auto contents = postgres::parse_contents_settings(root.settings);
+  const bool known = contents && contents->icu_databases && !contents->icu_databases->empty();
+  const auto who = known ? fmt::format("of {}", fmt::join(*contents->icu_databases, ", ")) : std::string("of databases that sort by it, if any do: the backup does not say");
+  Check check{"collations of ICU", CheckState::Ok, fmt::format("version {}, as the backup's", recorded)};
+  if (!host.icu_version) {
+    check = {check.name, CheckState::Unknown, fmt::format("the backup's are of version {}, {}; those of this host are not known: pgmint validate tells on the running server", recorded, who)};
+  } else if (host.icu_version->empty()) {
+    check = {check.name, CheckState::Warning, fmt::format("the server programs here are built without ICU, which the backup needs: {}", who)};
+  } else if (*host.icu_version != recorded) {
+    check = {check.name, CheckState::Warning,
+             fmt::format("their version is {} here and was {} in the backup: ICU may sort text in another order, and indexes on such text would be corrupt, {}; where the server runs on "
+                         "this host: REINDEX what uses them, then ALTER COLLATION ... REFRESH VERSION, and for a database that sorts by ICU itself ALTER DATABASE ... REFRESH COLLATION VERSION",
+                         *host.icu_version, recorded, who)};
+  }
+  return check;
+}
+
 }  // namespace
+
+bool asks_for_icu(const repository::ManifestRoot& root) {
+  if (settings_of(root, "icu_version").empty()) return false;
+  const auto contents = postgres::parse_contents_settings(root.settings);
+  if (!contents || !contents->icu_databases || !contents->icu_databases->empty()) return true;
+  return !std::ranges::all_of(contents->databases, &postgres::DatabaseContents::read);
+}
 
 Host this_host(int major, const fs::path& bin_directory) {
   Host host;
@@ -112,22 +141,24 @@ std::vector<Check> check_host(const repository::ManifestRoot& root, const Host& 
   const auto libc = settings_of(root, "libc_version");
   const bool said = std::ranges::any_of(root.settings, [](const auto& setting) { return setting.first == "libc_version"; });
   if (libc.empty() && said && sorts_by_code_points(root)) {
-    checks.push_back({"collations", CheckState::Ok, "the origin had none of the C library's but C; of ICU pgmint validate tells on the running server"});
+    checks.push_back({"collations", CheckState::Ok, "the origin had none of the C library's but C"});
   } else if (libc.empty() || host.libc_version.empty()) {
     checks.push_back({"collations", CheckState::Unknown, "the backup does not say whose C library sorted its text"});
   } else if (libc.front() == host.libc_version) {
-    checks.push_back({"collations", CheckState::Ok, fmt::format("the C library is {}, as the backup's; of ICU pgmint validate tells on the running server", host.libc_version)});
+    checks.push_back({"collations", CheckState::Ok, fmt::format("the C library is {}, as the backup's", host.libc_version)});
   } else {
     checks.push_back({"collations", CheckState::Warning,
-                      fmt::format("the C library is {} here and was {} in the backup: it may sort text in another order, and indexes on text would be corrupt; REINDEX them where the "
-                                  "server runs on this host, unless their collation is C",
+                      fmt::format("the C library is {} here and was {} in the backup: it may sort text in another order, and indexes on text would be corrupt; where the "
+                                  "server runs on this host: REINDEX DATABASE of each, unless it has no collation but C, then ALTER DATABASE ... REFRESH COLLATION VERSION (15 and later)",
                                   host.libc_version, libc.front())});
   }
+  if (auto icu = check_icu(root, host)) checks.push_back(std::move(*icu));
   return checks;
 }
 
 std::vector<Check> check_this_host(const repository::ManifestRoot& root, const fs::path& bin_directory) {
-  const auto host = this_host(static_cast<int>(root.pg_major), bin_directory);
+  auto host = this_host(static_cast<int>(root.pg_major), bin_directory);
+  if (host.programs && asks_for_icu(root)) host.icu_version = icu_version_of(*host.programs / "postgres");
   return check_host(root, host, [&](const std::string& extension) { return ::access((*host.extensions / (extension + ".control")).c_str(), R_OK) == 0; });
 }
 

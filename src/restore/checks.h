@@ -22,8 +22,11 @@ struct Host {
   std::optional<fs::path> programs;    ///< of the backup's major; nullopt: not installed here
   std::optional<fs::path> extensions;  ///< directory of control files; nullopt: not known where
   std::string libc_version;            ///< as PostgreSQL calls it: "2.36"
+  std::optional<std::string> icu_version{};  ///< of the programs' ICU, as PostgreSQL calls it: "153.120"; empty: they have none; nullopt: not known, or not asked
 };
 Host this_host(int major, const fs::path& bin_directory);
+/// Whether it matters which ICU a host has.
+bool asks_for_icu(const repository::ManifestRoot& root);
 /// @param has_control_file  of an extension, on that host
 std::vector<policy::Check> check_host(const repository::ManifestRoot& root, const Host& host, const std::function<bool(const std::string& extension)>& has_control_file);
 

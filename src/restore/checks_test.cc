@@ -67,6 +67,43 @@ TEST(HostChecks, ExtensionsOfADatabaseThatCouldNotBeReadAreNotNone) {
   EXPECT_EQ(named(check_host(root, host(), [](const std::string&) { return false; }), "extensions").state, CheckState::Warning);
 }
 
+/// `icu_collations`: what the backup says of its databases.
+repository::ManifestRoot sorted_by_icu(const std::string& icu_collations) {
+  auto root = backup();
+  root.settings.emplace_back("icu_version", "153.120");
+  if (!icu_collations.empty()) root.settings.emplace_back(std::string(postgres::kIcuSetting), icu_collations);
+  return root;
+}
+
+TEST(HostChecks, AnotherIcuIsAWarningThatNamesTheDatabases) {
+  auto there = host();
+  there.icu_version = "153.14";
+  const auto icu = named(check_host(sorted_by_icu("\"shop\""), there, kAll), "collations of ICU");
+  EXPECT_EQ(icu.state, CheckState::Warning);
+  for (const auto* word : {"REINDEX", "REFRESH VERSION", "REFRESH COLLATION VERSION", "153.14", "153.120", "of shop"}) EXPECT_NE(icu.detail.find(word), std::string::npos) << icu.detail;
+  there.icu_version = "153.120";
+  EXPECT_EQ(named(check_host(sorted_by_icu("\"shop\""), there, kAll), "collations of ICU").state, CheckState::Ok);
+  there.icu_version = "";
+  EXPECT_EQ(named(check_host(sorted_by_icu("\"shop\""), there, kAll), "collations of ICU").state, CheckState::Warning);
+  there.icu_version = std::nullopt;
+  EXPECT_EQ(named(check_host(sorted_by_icu("\"shop\""), there, kAll), "collations of ICU").state, CheckState::Unknown);
+}
+
+TEST(HostChecks, IcuIsOfNoConcernWhereNothingIsSortedByIt) {
+  auto there = host();
+  there.icu_version = "153.14";
+  const auto count = [&](const repository::ManifestRoot& root) {
+    const auto checks = check_host(root, there, kAll);
+    return std::ranges::count(checks, "collations of ICU", &policy::Check::name);
+  };
+  EXPECT_EQ(count(sorted_by_icu("none")), 0);
+  EXPECT_EQ(count(backup()), 0) << "the origin has no ICU";
+  EXPECT_EQ(count(sorted_by_icu("")), 1) << "an earlier build did not say";
+  auto unread = sorted_by_icu("none");
+  unread.settings.emplace_back(std::string(postgres::kDatabaseUnreadSetting), "\"shut\"");
+  EXPECT_EQ(count(unread), 1) << "not every database was looked into";
+}
+
 TEST(HostChecks, AMissingExtensionIsNamedOnce) {
   const auto extensions = named(check_host(backup(), host(), [](const std::string& name) { return name != "pgcrypto"; }), "extensions");
   EXPECT_EQ(extensions.state, CheckState::Warning);

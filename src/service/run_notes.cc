@@ -102,6 +102,7 @@ std::string text_of(const Stored& stored) {
   Json begun = Json::array();
   for (const auto& one : stored.begun)
     begun.push_back({{"boot", one.process.boot}, {"pid", one.process.pid}, {"start", one.process.start}, {"started", time_json(one.started)}});
+  if (note.dismissed) json["dismissed"] = time_json(note.dismissed);
   if (!begun.empty()) json["processes"] = std::move(begun);
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -115,6 +116,7 @@ std::optional<Stored> parse_stored(std::string_view text) {
   note.started = time_of(json, "started");
   note.ended = time_of(json, "ended");
   note.succeeded = time_of(json, "succeeded");
+  note.dismissed = time_of(json, "dismissed");
   note.exit = static_cast<int>(std::min<std::uint64_t>(number_field(json, "exit"), 255));
   note.message = text_field(json, "message");
   note.hint = text_field(json, "hint");
@@ -249,6 +251,16 @@ Result<std::vector<RunNote>> RunNotes::all(std::vector<std::string>* unreadable)
   return notes;
 }
 
+Result<bool> RunNotes::dismiss(const RunKey& key) {
+  const auto lock = this->lock();
+  const auto file = file_of(key);
+  auto stored = TRY(read_stored(file));
+  if (!stored || !stored->note.failed() || !stored->note.failed_at()) return false;
+  stored->note.dismissed = stored->note.failed_at();
+  TRY(write_file_durably(file, as_bytes(text_of(*stored)), 0600));
+  return true;
+}
+
 Result<std::size_t> RunNotes::forget(const RunKey& key) {
   const auto file = file_of(key);
   if (!TRY(stat_if_exists(file))) return std::size_t{0};
@@ -267,8 +279,8 @@ std::optional<TimePoint> last_success(const std::vector<RunNote>& notes, const R
 std::vector<RunNote> open_failures(const std::vector<RunNote>& notes, TimePoint now) {
   std::vector<RunNote> open;
   for (const auto& note : notes) {
-    if (!note.failed()) continue;
-    const auto failed = note.lost ? note.started : note.ended;
+    const auto failed = note.failed_at();
+    if (!note.failed() || (failed && note.dismissed == failed)) continue;
     const bool made_good = std::ranges::any_of(notes, [&](const RunNote& other) {
       return !(other.key == note.key) && covers(other.key, note.key) && other.succeeded && failed && *other.succeeded > *failed && *other.succeeded <= now + kClockSlack;
     });

@@ -33,7 +33,11 @@ struct RunNote {
   /// Begun, not ended, and its process is gone: killed, or the machine went down. Not while another one is there.
   bool lost = false;
 
+  std::optional<TimePoint> dismissed;  ///< the moment of the failure of which nobody needs to hear any more; of another one it says nothing
+
   bool failed() const { return lost || (ended && exit != 0); }
+  /// When the failure was; of a run that was killed, when it began.
+  std::optional<TimePoint> failed_at() const { return lost ? started : ended; }
 };
 
 /// Not thread-safe; processes may write and read at once, and of two runs of one key at the same time the last to end is told.
@@ -51,7 +55,10 @@ class RunNotes {
   bool has_succeeded(const RunKey& key) const;
   /// In the order of their keys. A note that cannot be read is passed over and named in `unreadable`. @errors Key, Io
   Result<std::vector<RunNote>> all(std::vector<std::string>* unreadable = nullptr) const;
-  /// Of these failures nobody needs to hear any more. @return how many notes went
+  /// Of the failure that its newest run ended with nobody needs to hear any more; of the next one they do. @return false: it did not fail
+  /// @errors Key, Io
+  Result<bool> dismiss(const RunKey& key);
+  /// As if it had never run. @return how many notes went
   Result<std::size_t> forget(const RunKey& key);
 
  private:
@@ -64,8 +71,8 @@ class RunNotes {
 /// When it, or a run that covers it (open_failures()), last went well.
 std::optional<TimePoint> last_success(const std::vector<RunNote>& notes, const RunKey& key);
 
-/// The failed ones among `notes` for which nothing succeeded since that covers them: the same key, or the verb for all clusters, or
-/// without a part, or one that does more.
+/// The failed ones among `notes` that were not dismissed, and for which nothing succeeded since that covers them: the same key, or the verb
+/// for all clusters, or without a part, or one that does more.
 std::vector<RunNote> open_failures(const std::vector<RunNote>& notes, TimePoint now);
 
 }  // namespace pgmint::service

@@ -194,6 +194,46 @@ TEST_F(RunNotesTest, NamesFromOutsideStayInTheDirectory) {
   EXPECT_EQ(std::distance(fs::directory_iterator(place.path()), {}), 1);
 }
 
+TEST_F(RunNotesTest, ADismissedFailureIsNoNewsAndTheNextOneIs) {
+  clock.sleep(1234567us);  // a moment that is no whole second
+  ASSERT_TRUE(notes.end(kBackup, 9, "refused", ""));
+  EXPECT_EQ(open_failures({only()}, clock.now()).size(), 1U);
+  EXPECT_TRUE(*notes.dismiss(kBackup));
+  EXPECT_TRUE(open_failures({only()}, clock.now()).empty());
+  EXPECT_EQ(only().exit, 9) << "it did fail";
+  ASSERT_TRUE(notes.begin(kBackup));
+  EXPECT_TRUE(open_failures({only()}, clock.now()).empty()) << "that a new run goes on is no failure";
+  clock.sleep(1min);
+  ASSERT_TRUE(notes.end(kBackup, 9, "refused", ""));
+  EXPECT_EQ(open_failures({only()}, clock.now()).size(), 1U);
+}
+
+TEST_F(RunNotesTest, WhatDidNotFailCannotBeDismissed) {
+  EXPECT_FALSE(*notes.dismiss(kBackup));
+  ASSERT_TRUE(notes.end(kBackup, 0, "", ""));
+  EXPECT_FALSE(*notes.dismiss(kBackup));
+  clock.sleep(1min);
+  ASSERT_TRUE(notes.end(kBackup, 9, "refused", ""));
+  EXPECT_EQ(open_failures({only()}, clock.now()).size(), 1U);
+}
+
+TEST_F(RunNotesTest, AKilledRunIsDismissedUntilTheNextIsKilled) {
+  const auto killed = [&] {
+    const auto child = ::fork();
+    if (child == 0) ::_exit(notes.begin(kBackup) ? 0 : 1);
+    int status = 1;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+  };
+  killed();
+  ASSERT_TRUE(only().lost);
+  EXPECT_TRUE(*notes.dismiss(kBackup));
+  EXPECT_TRUE(open_failures({only()}, clock.now()).empty());
+  clock.sleep(1min);
+  killed();
+  EXPECT_EQ(open_failures({only()}, clock.now()).size(), 1U);
+}
+
 TEST_F(RunNotesTest, ForgettingRemovesOne) {
   ASSERT_TRUE(notes.end(kBackup, 9, "refused", ""));
   EXPECT_EQ(*notes.forget({"verify", "main", ""}), 0U);

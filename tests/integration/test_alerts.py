@@ -571,3 +571,44 @@ def test_a_look_that_does_not_end_is_given_up_and_told(healthy):
     cluster.start()
     alerts.channels({**table, "least": "problem"}).check()
     assert events(messages()[-1]) == {("recovered", "repository-unreadable")}
+
+
+def test_a_failed_run_that_is_not_to_be_repeated_is_dismissed_and_the_next_failure_is_told(healthy):
+    _, pgmint = healthy
+    table, messages = command_channel(pgmint)
+    alerts = Alerts(pgmint).channels({**table, "least": "problem"})
+    typo = ("backup", "--type", "logical", "--database", "typo")
+    run = "backup logical of main (typo)"
+    pgmint.run(*typo, code=4)
+    alerts.check()
+    told, = messages()[-1]["problems"]
+    assert told["code"] == "run-failed" and f"pgmint alert dismiss '{run}'" in told["hint"]
+    assert f"pgmint alert dismiss '{run}'" in pgmint.run("alert", "list").out
+    pgmint.refuses("alert", "dismiss", "backup of main", code=1, naming=["backup of main", run])
+    assert pgmint.run("alert", "dismiss", run, "--json").json["exit_code"] == 4
+    alerts.check()
+    alerts.check()
+    assert [events(m) for m in messages()] == [{("new", "run-failed")}, {("recovered", "run-failed")}]
+    assert metric(metrics_of(pgmint.run("metrics").out), "pgmint_run_failed", verb="backup logical", part="typo") == 0
+    entry, = [e for e in pgmint.run("audit", "list", "--json").json["entries"] if e["operation"] == "alert dismiss" and e["exit_code"] == 0]
+    assert run in entry["command"] and entry["actor"]
+    pgmint.refuses("alert", "dismiss", run, code=1, naming=["none"])
+    # That failure was dismissed, and no other.
+    pgmint.run(*typo, code=4)
+    alerts.check()
+    assert events(messages()[-1]) == {("new", "run-failed")}
+    # What was to show one moment is a run of its own: a plain dump is less.
+    pgmint.run("backup", "--type", "logical", "--consistent", "--database", "typo", code=4)
+    pgmint.run("alert", "dismiss", "backup logical --consistent of main (typo)")
+
+
+def test_nothing_is_dismissed_where_nobody_would_know_who_did(healthy):
+    _, pgmint = healthy
+    table, messages = command_channel(pgmint)
+    alerts = Alerts(pgmint).channels({**table, "least": "problem"})
+    pgmint.run("backup", "--type", "logical", "--database", "typo", code=4)
+    away = pgmint.repository.rename(pgmint.repository.with_name("away"))
+    pgmint.run("alert", "dismiss", "backup logical of main (typo)", code={4, 6})
+    away.rename(pgmint.repository)
+    alerts.check()
+    assert events(messages()[-1]) == {("new", "run-failed")}

@@ -2,8 +2,11 @@
 import re
 import signal
 import subprocess
+import threading
 
 import pytest
+
+from test_clone_safety import make_standby
 
 from harness.pgmint import end, wait_for_phase
 from harness.places import give_to_owner, wait_until
@@ -464,3 +467,139 @@ def test_what_is_no_dump_or_is_cut_off_does_not_come_in(shop, make):
     for name in ("cut", "cut.gz"):
         tool.refuses("import", folder / name, code=8, naming=[name])
     assert tool.run("list", "--json").json["clusters"] == [] or tool.names() == []
+
+
+class CountsInTwo:
+    """Counts up in database a, then in b, as fast as it can: any moment shows as many in a as in b, or one more."""
+
+    def __init__(self, cluster):
+        self.links = [cluster.connect(name) for name in ("a", "b")]
+        self.rounds, self.stopped = 0, False
+        self.thread = threading.Thread(target=self.count)
+
+    def count(self):
+        a, b = (link.cursor() for link in self.links)
+        while not self.stopped:
+            a.execute("update counter set n = n + 1")
+            b.execute("update counter set n = n + 1")
+            self.rounds += 1
+
+    def __enter__(self):
+        self.thread.start()
+        wait_until(lambda: self.rounds > 20, "the counters are counted")
+        return self
+
+    def __exit__(self, *_):
+        self.stopped = True
+        self.thread.join()
+        for link in self.links:
+            link.close()
+
+
+def make_two(make, version):
+    cluster = make.cluster("main", version)
+    for name in ("a", "b"):
+        cluster.sql(f"create database {name}")
+        cluster.sql("create table counter as select 0 as n", database=name)
+        cluster.sql("create table bulk as select i, repeat(md5(i::text), 20) as t from generate_series(1, 5000) i", database=name)
+    tool = make.pgmint()
+    tool.add(cluster, bin_directory=cluster.bin).write()
+    return cluster, tool.init()
+
+
+def counted(cluster, tool, taken):
+    """What a dump's two databases say, restored."""
+    seen = []
+    for name in ("a", "b"):
+        load(tool, f"{name}_back", "--host", str(cluster.sockets), "--user", "postgres", "--from-db", name, "--backup", taken["name"])
+        seen.append(cluster.one("select n from counter", database=f"{name}_back"))
+        assert cluster.one("select count(*) from bulk", database=f"{name}_back") == 5000
+        cluster.sql(f"drop database {name}_back")
+    return seen
+
+
+def test_dumps_of_one_moment_show_the_same_transactions_in_every_database(make, version):
+    cluster, tool = make_two(make, version)
+    with CountsInTwo(cluster) as load_of_two:
+        taken = tool.run("backup", "--type", "logical", "--consistent", "--json").json
+        rounds = load_of_two.rounds
+        told = tool.run("backup", "--type", "logical", "--consistent").out
+        apart = tool.run("backup", "--type", "logical", "--database", "a", "--database", "b").out
+    assert "show one moment" in told and "roles and tablespaces are not part of it" in told
+    assert "one after the other" in apart and "one moment" not in apart
+    assert taken["consistent"]["databases"] == ["a", "b", "postgres"]
+    assert taken["started"] <= taken["consistent"]["at"] <= taken["finished"]
+    a, b = counted(cluster, tool, taken)
+    assert b <= a <= b + 1 and 20 < a <= rounds + 1
+    assert tool.run("show", taken["name"], "--json").json["consistent"] == taken["consistent"]
+    assert re.search(r"^consistent +as of 20\S+Z: a, b, postgres", tool.run("show", taken["name"]).out, re.M)
+    last = tool.names()[-1]
+    assert tool.run("show", last, "--json").json["consistent"] is None
+    assert re.search(r"^consistent +each database in itself", tool.run("show", last).out, re.M)
+    assert cluster.sql("select pid from pg_stat_activity where state like 'idle in transaction%'") == []
+    tool.refuses("backup", "--consistent", code=2, naming=["--type logical"])
+
+
+def test_the_configuration_asks_for_dumps_of_one_moment(make, base_version):
+    cluster, tool = make_two(make, base_version)
+    tool.clusters["main"]["consistent_dumps"] = True
+    tool.write()
+    assert tool.run("backup", "--type", "logical", "--database", "b", "--database", "a", "--json").json["consistent"]["databases"] == ["b", "a"]
+
+
+def test_a_moment_whose_rows_were_truncated_before_they_could_be_locked_is_given_up_for_a_later_one(make, base_version):
+    cluster, tool = make_two(make, base_version)
+    link = cluster.connect("b")
+    cursor = link.cursor()
+    cursor.execute("begin; truncate bulk; update counter set n = 77")
+    process = tool.start("backup", "--type", "logical", "--consistent")
+    wait_until(lambda: cluster.one("select count(*) from pg_locks where not granted") > 0, "pg_dump waits for the lock, with the snapshot of before")
+    cursor.execute("commit")
+    link.close()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "(in 2 attempts)" in out
+    load(tool, "back", "--from-db", "b", "--backup", tool.names()[-1])
+    assert (cluster.one("select count(*) from bulk", database="back"), cluster.one("select n from counter", database="back")) == (0, 77)
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_standby_stops_replay_for_the_moment_alone(make, base_version, paused):
+    cluster, tool = make_two(make, base_version)
+    cluster.make_table("t", 10)
+    standby = make_standby(make, cluster)
+    tool.clusters["main"].update(data_directory=standby.data, connection=standby.connection)
+    tool.write()
+    if cluster.version < 14:  # which does not say when replay stands still
+        tool.refuses("backup", "--type", "logical", "--consistent", code=4, naming=["PostgreSQL 13"])
+        return
+    state = "select pg_get_wal_replay_pause_state()"
+    with CountsInTwo(cluster):
+        wait_until(lambda: standby.one("select n from counter", database="b") > 20, "the standby follows")
+        if paused:
+            standby.sql("select pg_wal_replay_pause()")
+        # Replay removes what the moment shows as soon as it may: no row is lost in any of them.
+        for _ in range(1 if paused else 6):
+            taken = tool.run("backup", "--type", "logical", "--consistent", "--json").json
+            assert {d["name"]: d["rows"] for d in taken["databases"]} == {"a": 5001, "b": 5001, "postgres": 10}
+        assert standby.one(state) == ("paused" if paused else "not paused")
+    a, b = counted(cluster, tool, taken)
+    assert b <= a <= b + 1 and a > 20
+    assert taken["consistent"]["databases"] == ["a", "b", "postgres"]
+
+
+def test_a_standby_whose_replay_may_not_be_stopped_is_refused(make, base_version):
+    if base_version < 14:
+        pytest.skip("13 has no pg_read_all_data, and its standbys are refused whoever asks")
+    cluster, tool = make_two(make, base_version)
+    cluster.make_table("t", 10)
+    cluster.sql("create role dumper login; grant pg_read_all_data to dumper; grant execute on function pg_control_system to dumper")
+    standby = make_standby(make, cluster)
+    tool.clusters["main"].update(data_directory=standby.data, connection=standby.connection.replace("user=postgres", "user=dumper"))
+    tool.write()
+    tool.refuses("backup", "--type", "logical", "--consistent", code=4, naming=["dumper", "GRANT EXECUTE", "--consistent"])
+    assert tool.names() == []
+    cluster.sql("grant execute on function pg_wal_replay_pause, pg_wal_replay_resume to dumper")  # in the database of the connection
+    wait_until(lambda: standby.one("select has_function_privilege('dumper', 'pg_wal_replay_resume()', 'EXECUTE')"), "the grant has arrived")
+    assert tool.run("backup", "--type", "logical", "--consistent", "--json").json["consistent"]["databases"] == ["a", "b", "postgres"]
+    assert standby.one("select pg_get_wal_replay_pause_state()") == "not paused"

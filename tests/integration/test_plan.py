@@ -81,13 +81,14 @@ def test_without_a_measured_restore_the_time_is_not_known(make, pair):
     cluster, tool = pair
     tool.backup()
     said = plan(tool)
-    assert said["time"] == {"copy_s": None, "replay_s": None, "copies_measured": 0, "replays_measured": 0}
+    assert said["time"] == {"copy_s": None, "replay_s": None, "copy_bytes_s": None, "replay_bytes_s": None, "copies_measured": 0, "replays_measured": 0}
     assert "not known: no restore was measured" in tool.run("plan").out
     tool.restore(make.folder("target") / "data")
     known = plan(tool)["time"]
     assert known["copies_measured"] == 1 and 0 < known["copy_s"] < 60 and known["replay_s"] is None
+    assert known["copy_bytes_s"] * known["copy_s"] == pytest.approx(plan(tool)["size_bytes"], rel=0.01) and known["replay_bytes_s"] is None
     text = tool.run("plan").out
-    assert "measured" in text and "replay" in text
+    assert re.search(r"to write the files, at \d\S* \w+ a second, by 1 restore measured", text) and "replay" in text
     # What another host has measured is known here: it stands in the log.
     tool.run("plan", "--json", env={"XDG_STATE_HOME": "/nonexistent"})
 

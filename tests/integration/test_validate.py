@@ -7,7 +7,7 @@ import time
 import psycopg2
 import pytest
 
-from harness.places import wait_until
+from harness.places import owner_folder, server_programs, wait_until
 
 pytestmark = pytest.mark.quick
 
@@ -497,6 +497,47 @@ def test_a_recovery_that_went_on_after_a_stop_is_no_measure(make, shop):
     server.start(recovery_target_action="promote").wait_promoted()
     answer = validate(tool, server, "--no-amcheck")
     assert answer["ok"] and answer["restored_from_it"] and answer["replay"] is None
+
+
+def test_icu_of_this_host_is_held_against_that_of_the_backup(make, shop):
+    cluster, tool = shop
+    to = make.folder("target") / "data"
+
+    def look():
+        checks = tool.run("restore", "--to", to, "--check-only", "--json").json["checks"]
+        return next((check for check in checks if check["name"] == "collations of ICU"), None)
+
+    assert look() is None, "nothing is sorted by ICU"
+    cluster.sql('create table icu_names (name text collate "de-x-icu" primary key)', database="shop")
+    tool.backup()
+    version = cluster.one("""select pg_collation_actual_version(oid) from pg_collation where collname = 'und-x-icu'""")
+    check = look()
+    # Programs of another distribution, as tests have them of some majors, may need a newer C library than this process has.
+    expected = {"ok"} if cluster.bin.is_relative_to("/usr") else {"ok", "unknown"}
+    assert check["state"] in expected and f"version {version}" in check["detail"], check
+    folder = owner_folder(make.folder("programs"))
+
+    def programs(source):
+        (folder / "postgres").unlink(missing_ok=True)
+        (folder / "postgres").symlink_to(source)
+        tool.clusters["main"]["bin_directory"] = folder
+        tool.write()
+
+    programs("/bin/true")
+    check = look()
+    assert check["state"] == "warning" and "without ICU" in check["detail"] and "shop" in check["detail"]
+    assert any("collations of ICU" in warning for warning in tool.restore(to, "--json").json["warnings"]), "a warning, and no refusal"
+    to = make.folder("second") / "data"
+    script = folder / "script"
+    script.write_text("#!/bin/sh\nexec postgres\n")
+    script.chmod(0o755)
+    programs(script)
+    assert look()["state"] == "unknown"
+    if cluster.version != 13 and server_programs(13):
+        # Another distribution's, with another ICU. Those of newer ones need a newer C library than this process has, and stay unknown.
+        programs(server_programs(13) / "postgres")
+        check = look()
+        assert check["state"] == "warning" and all(word in check["detail"] for word in ("REINDEX", "REFRESH VERSION", version, "of shop")), check
 
 
 def test_check_only_shows_every_check_and_writes_nothing(make, shop):
