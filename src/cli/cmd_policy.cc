@@ -88,7 +88,7 @@ const CommandSpec& policy_aws_command() {
       .positionals = {},
       .options = {{.name = "--role", .value = "ROLE", .text = "writer, restorer or janitor.", .words = {"writer", "restorer", "janitor"}}},
       .exits = {{4, "The repository is not in a bucket."}},
-      .examples = {{"pgmint policy aws --role writer > writer.json", "Then: aws iam put-user-policy --user-name pgmint-writer --policy-name pgmint --policy-document file://writer.json"}},
+      .examples = {{"pgmint policy aws --role writer", "Into writer.json, then: aws iam put-user-policy --user-name pgmint-writer --policy-name pgmint --policy-document file://writer.json"}},
       .see_also = {"key add", "doctor", "collect"},
       .only_reads = true,
       .run = run,

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/aws_identity.h"
 #include "cli/config.h"
 #include "cli/kms_keys.h"
 #include "http/aws_credential_chain.h"
@@ -56,24 +57,19 @@ class AwsKeyService final : public repository::KeyService {
 
   Status connect() {
     if (kms_) return ok();
-    const auto environment = [](const std::string& name) { return process_environment(name.c_str()); };
     region_ = http::region_of_arn(key_);
-    if (region_.empty()) region_ = TRY(http::aws_region(settings_.region, settings_.profile, environment)).value_or("");
+    if (region_.empty()) region_ = TRY(http::aws_region(settings_.region, settings_.profile, aws_environment())).value_or("");
     if (region_.empty())
       return Error(Errc::Configuration, fmt::format("in which region the KMS key {} is, is not known", key_), Hint{"region = \"...\" in [kms], or name the key by its ARN"});
     http::ClientOptions options;
-    sts_client_ = http::make_client(options);
     options.ca_file = settings_.ca_file.value_or("");
     client_ = http::make_client(options);
-    http::ClientOptions direct;
-    direct.no_proxy = true;
-    machine_client_ = http::make_client(direct);
     http::AwsCredentialSettings who;
     who.profile = settings_.profile;
     who.role_arn = settings_.role_arn;
     who.external_id = settings_.external_id;
     who.region = region_;
-    credentials_ = TRY(http::make_aws_credentials(who, {environment, *sts_client_, *machine_client_, system_clock()}));
+    credentials_ = TRY(aws_identity(std::move(who)));
     kms_.emplace(*client_, *credentials_, system_clock(), settings_.endpoint.value_or(""), region_);
     return ok();
   }
@@ -81,7 +77,7 @@ class AwsKeyService final : public repository::KeyService {
   const std::string key_;
   const KmsSettings settings_;
   std::string region_;
-  std::unique_ptr<http::Client> sts_client_, client_, machine_client_;
+  std::unique_ptr<http::Client> client_;
   std::unique_ptr<http::AwsCredentialSource> credentials_;
   std::optional<http::AwsKms> kms_;
 };

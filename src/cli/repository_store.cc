@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/aws_identity.h"
 #include "service/channel.h"
 #include "storage/posix_store.h"
 #include "storage/retry_store.h"
@@ -18,15 +19,17 @@ Status check_endpoint(const std::string& endpoint) {
   return ok();
 }
 
-Result<http::AwsCredentials> credentials_of(const S3Settings& s3) {
-  if (s3.access_key_id.has_value() != s3.secret_access_key.has_value())
-    return Error(Errc::Configuration, fmt::format("[s3] has {} alone", s3.access_key_id ? "access_key_id" : "secret_access_key"),
-                 Hint{"access_key_id and secret_access_key belong together"});
-  if (s3.access_key_id) return http::AwsCredentials{*s3.access_key_id, *s3.secret_access_key, s3.session_token.value_or(""), {}, "the configuration"};
-  const auto id = process_environment("AWS_ACCESS_KEY_ID"), secret = process_environment("AWS_SECRET_ACCESS_KEY");
-  if (!id || !secret)
-    return Error(Errc::Configuration, "no credentials for the object store", Hint{"access_key_id and secret_access_key in [s3], or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"});
-  return http::AwsCredentials{*id, *secret, process_environment("AWS_SESSION_TOKEN").value_or(""), {}, "the environment"};
+http::AwsCredentialSettings identity_of(const S3Settings& s3, const std::string& region) {
+  http::AwsCredentialSettings who;
+  who.access_key_id = s3.access_key_id;
+  who.secret_access_key = s3.secret_access_key;
+  who.session_token = s3.session_token;
+  who.profile = s3.profile;
+  who.role_arn = s3.role_arn;
+  who.external_id = s3.external_id;
+  who.sts_endpoint = s3.sts_endpoint;
+  who.region = region;
+  return who;
 }
 
 Result<RepositoryStore> open_bucket(const RepositorySettings& repository, const S3Settings& s3, CancelToken& cancel) {
@@ -34,7 +37,7 @@ Result<RepositoryStore> open_bucket(const RepositorySettings& repository, const 
   storage::S3Options options;
   options.url = repository.url;
   options.endpoint = s3.endpoint.value_or("");
-  options.region = s3.region.value_or(options.region);
+  options.region = TRY(http::aws_region(s3.region, s3.profile, aws_environment())).value_or(options.region);
   options.path_style = s3.path_style.value_or(false);
   options.storage_class = s3.storage_class.value_or("");
   options.encryption = s3.server_side_encryption.value_or("");
@@ -44,7 +47,8 @@ Result<RepositoryStore> open_bucket(const RepositorySettings& repository, const 
   client.proxy = s3.proxy.value_or("");
   client.allow_tls_1_2 = s3.tls_min == "1.2";
   if (s3.stall_time_max) client.stall_time_max = *s3.stall_time_max;
-  auto bucket = TRY(storage::open_s3_store(options, http::make_client(client, &cancel), http::fixed_credentials(TRY(credentials_of(s3))), system_clock()));
+  auto identity = TRY(aws_identity(identity_of(s3, options.region), client));
+  auto bucket = TRY(storage::open_s3_store(options, http::make_client(client, &cancel), std::move(identity), system_clock()));
   RepositoryStore made;
   made.bucket = bucket.get();
   made.store = storage::make_retry_store(std::move(bucket), {}, system_clock(), system_random(), &cancel);

@@ -13,6 +13,7 @@ struct S3Settings {
   std::optional<std::string> tls_min;  ///< "1.2" or "1.3"
   std::optional<std::chrono::seconds> stall_time_max;
   std::optional<std::string> access_key_id, secret_access_key, session_token;
+  std::optional<std::string> profile, role_arn, external_id, sts_endpoint;
   std::optional<std::string> storage_class, server_side_encryption, kms_key_id;
 
   bool operator==(const S3Settings&) const = default;

@@ -337,7 +337,7 @@ class SeenTest : public LogTest {
   std::unique_ptr<SeenMemory> seen;
 };
 
-TEST_F(SeenTest, RemembersTheNewestEntry) {
+TEST_P(SeenTest, RemembersTheNewestEntry) {
   EXPECT_FALSE(remembered()->has_value());
   auto log = open(*seen);
   ASSERT_TRUE(log.create(actor(), genesis()));
@@ -348,7 +348,7 @@ TEST_F(SeenTest, RemembersTheNewestEntry) {
   EXPECT_EQ(fs::status(directory / "state").permissions(), fs::perms::owner_all);
 }
 
-TEST_F(SeenTest, AStoreThatWentBackIsDamage) {
+TEST_P(SeenTest, AStoreThatWentBackIsDamage) {
   auto log = open(*seen);
   ASSERT_TRUE(log.create(actor(), genesis()));
   const auto old = memory_->snapshot();
@@ -360,7 +360,7 @@ TEST_F(SeenTest, AStoreThatWentBackIsDamage) {
   EXPECT_NE(read.failure().describe().find("went back"), std::string::npos);
 }
 
-TEST_F(SeenTest, AnEmptiedStoreIsDamage) {
+TEST_P(SeenTest, AnEmptiedStoreIsDamage) {
   auto log = open(*seen);
   ASSERT_TRUE(log.create(actor(), genesis()));
   memory_->restore({});
@@ -369,7 +369,7 @@ TEST_F(SeenTest, AnEmptiedStoreIsDamage) {
   EXPECT_EQ(read.failure().code(), Errc::Corruption);
 }
 
-TEST_F(SeenTest, AnotherEntryInASeenSlotIsDamage) {
+TEST_P(SeenTest, AnotherEntryInASeenSlotIsDamage) {
   auto log = open(*seen);
   ASSERT_TRUE(log.create(actor(), genesis()));
   const auto old = memory_->snapshot();
@@ -381,7 +381,7 @@ TEST_F(SeenTest, AnotherEntryInASeenSlotIsDamage) {
   EXPECT_EQ(read.failure().code(), Errc::Corruption);
 }
 
-TEST_F(SeenTest, AnOlderReaderDoesNotTakeBackWhatANewerOneSaw) {
+TEST_P(SeenTest, AnOlderReaderDoesNotTakeBackWhatANewerOneSaw) {
   auto log = open(*seen);
   ASSERT_TRUE(log.create(actor(), genesis()));
   ASSERT_TRUE(log.append(actor(), begin(5)));
@@ -389,7 +389,7 @@ TEST_F(SeenTest, AnOlderReaderDoesNotTakeBackWhatANewerOneSaw) {
   EXPECT_EQ((**remembered()).seq, 1u);
 }
 
-TEST_F(SeenTest, ADamagedStateFileIsNamedWithTheCommandThatHelps) {
+TEST_P(SeenTest, ADamagedStateFileIsNamedWithTheCommandThatHelps) {
   auto log = open(*seen);
   ASSERT_TRUE(log.create(actor(), genesis()));
   const auto file = fs::directory_iterator(directory / "state")->path();
@@ -496,6 +496,7 @@ TEST_P(LogTest, ForEachNoticesAnEntryThatWasDeletedMeanwhile) {
 }
 
 INSTANTIATE_TEST_SUITE_P(NearAndFar, LogTest, testing::Values(1u, 8u));
+INSTANTIATE_TEST_SUITE_P(NearAndFar, SeenTest, testing::Values(1u, 8u));
 
 }  // namespace
 }  // namespace pgmint::repository

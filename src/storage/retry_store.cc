@@ -74,8 +74,16 @@ class RetryStore final : public ForwardingStore {
   Status remove(const std::string& name) override {
     return repeat([&] { return inner().remove(name); });
   }
+  /// All of them once; after a transient failure each half by itself, down to single ones, which are repeated.
   Status remove_all(std::span<const std::string> names) override {
-    return repeat([&] { return inner().remove_all(names); });
+    if (names.empty()) return ok();
+    if (names.size() == 1) return remove(names.front());
+    auto removed = inner().remove_all(names);
+    if (removed || !is_transient(removed.failure().code())) return removed;
+    TRY(attempts().wait(removed.failure()));
+    const auto half = names.size() / 2;
+    TRY(remove_all(names.first(half)));
+    return remove_all(names.subspan(half));
   }
 
  private:

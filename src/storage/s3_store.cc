@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/log.h"
+#include "base/task_group.h"
 #include "base/units.h"
 #include "crypto/md5.h"
 #include "http/base64.h"
@@ -23,6 +24,7 @@ namespace {
 
 constexpr std::uint64_t kPageMax = 8 << 20;     ///< bytes of a listing's page of a thousand names
 constexpr std::size_t kDeletionsMax = 1000;     ///< names in one request, S3's limit
+constexpr std::size_t kRemoversMax = 8;
 constexpr std::uint64_t kExplanationMax = 64 << 10;
 constexpr std::uint64_t kShortRead = BlockCache::kBlockSize / 2;  ///< up to here a read asks for the whole block
 constexpr std::size_t kBlocksMax = 128;                           ///< 8 MiB
@@ -77,6 +79,7 @@ class Bucket final : public S3Store {
   /// A block of an object, the last one shorter. nullptr: no such object. A block behind the end has no bytes.
   Result<BlockCache::Shared> block(const std::string& name, std::uint64_t index);
   Status remove_some(std::span<const std::string> names);
+  Status remove_singly(std::span<const std::string> names);
   /// What `?topic` of the bucket answers; nullopt: nothing is set. @errors as s3_error()
   Result<std::optional<Bytes>> setting(const std::string& topic);
 
@@ -86,6 +89,7 @@ class Bucket final : public S3Store {
   const std::unique_ptr<http::AwsCredentialSource> credentials_;
   Clock& clock_;
   BlockCache blocks_{kBlocksMax};
+  std::atomic<bool> many_at_once_{true};  ///< names go in one request until that is refused
   std::atomic<bool> time_known_{false};
   std::atomic<std::int64_t> store_ahead_us_{0};    ///< the store's clock less ours, at the last answer
   std::atomic<std::int64_t> signing_ahead_us_{0};  ///< added to our time in signatures once the store has refused it
@@ -338,6 +342,17 @@ Status Bucket::remove(const std::string& name) {
   return s3_error(answer, fmt::format("remove {}", name), true);
 }
 
+Status Bucket::remove_singly(std::span<const std::string> names) {
+  std::atomic<std::size_t> next{0};
+  TaskGroup removers;
+  for (std::size_t i = 0; i < std::min(kRemoversMax, names.size()); ++i)
+    removers.spawn([&]() -> Status {
+      for (auto at = next++; at < names.size() && !removers.cancelled(); at = next++) TRY(remove(names[at]));
+      return ok();
+    });
+  return removers.join();
+}
+
 Status Bucket::remove_some(std::span<const std::string> names) {
   std::string xml = "<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Quiet>true</Quiet>";
   // Our names hold nothing that XML would take for its own; the prefix is the user's.
@@ -351,6 +366,11 @@ Status Bucket::remove_some(std::span<const std::string> names) {
   request.headers.push_back({"content-type", "application/xml"});
   const auto what = fmt::format("remove {} objects", names.size());
   const auto answer = TRY(send(request).context(what));
+  // RGW 16 holds this request against the bucket and not against the names in it: who may remove those alone is refused, and may remove them one by one.
+  if (answer.status == 403) {
+    many_at_once_ = false;
+    return remove_singly(names);
+  }
   if (!answer.success()) return s3_error(answer, what, true);
   const auto failed = TRY(parse_s3_deletions(answer.body));
   if (failed.empty()) return ok();
@@ -363,10 +383,7 @@ Status Bucket::remove_all(std::span<const std::string> names) {
   for (const auto& name : names) blocks_.forget(name);
   while (!names.empty()) {
     const auto some = names.subspan(0, std::min(names.size(), kDeletionsMax));
-    if (some.size() == 1)
-      TRY(remove(some.front()));
-    else
-      TRY(remove_some(some));
+    TRY(some.size() > 1 && many_at_once_ ? remove_some(some) : remove_singly(some));
     names = names.subspan(some.size());
   }
   return ok();

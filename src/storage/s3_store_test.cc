@@ -232,6 +232,21 @@ TEST(S3Store, ShortReadsOfOneObjectAreOneRequest) {
   EXPECT_EQ(server.requests().size(), 4u) << "a long read goes by itself";
 }
 
+TEST(S3Store, RemovesOneByOneWhereManyAtOnceAreRefused) {
+  ScriptedServer server([](const std::string& request) {
+    if (request.starts_with("POST ")) return reply(403, error_body("AccessDenied"));
+    return request.find("/kept ") == std::string::npos ? reply(204) : reply(403, error_body("AccessDenied"));
+  });
+  InstantClock clock;
+  auto store = open_at(server, clock);
+  ASSERT_TRUE(store->remove_all(std::vector<std::string>{"a", "b", "c"}));
+  ASSERT_TRUE(store->remove_all(std::vector<std::string>{"d", "e"}));
+  EXPECT_EQ(server.requests().size(), 6u) << "that is not asked again";
+  const auto denied = store->remove_all(std::vector<std::string>{"f", "kept"});
+  ASSERT_FALSE(denied);
+  EXPECT_EQ(denied.failure().code(), Errc::Key);
+}
+
 TEST(S3Store, RemovesAThousandWithOneRequest) {
   ScriptedServer server([](const std::string& request) {
     if (!request.starts_with("POST /bucket/?delete=")) return reply(204);
