@@ -31,6 +31,7 @@ using namespace std::chrono_literals;
 constexpr std::uint64_t kStretch = 16U << 20;
 constexpr std::uint64_t kBundle = 512U << 10;
 constexpr unsigned kUploaders = 2;
+constexpr unsigned kFarUploaders = 4;  ///< to a store that is far away; packs stay whole within the memory that is usual
 constexpr std::size_t kQueuedPacks = 1;
 constexpr unsigned kWorkersMax = 256;
 constexpr std::size_t kPackMin = 4U << 20;
@@ -44,9 +45,11 @@ unsigned worker_count(const BackupRequest& request) {
   return std::clamp(wanted, 1U, kWorkersMax);
 }
 
+unsigned uploader_count(const repository::Cluster& cluster) { return cluster.reads_at_once() > 1 ? kFarUploaders : kUploaders; }
+
 /// Packs being filled (workers, maps, the rest), queued and put share the memory with `lists`: bytes that are kept of the files.
 std::size_t pack_target(const BackupRequest& request, unsigned workers, std::uint64_t lists) {
-  const auto held = workers + kUploaders + kQueuedPacks + 2;
+  const auto held = workers + uploader_count(request.cluster) + kQueuedPacks + 2;
   const auto left = request.memory_max.value() - std::min(request.memory_max.value(), lists);
   return std::clamp<std::size_t>(left / held, kPackMin, repository::kPackTarget);
 }
@@ -259,7 +262,7 @@ class Run {
                           .upper_lsn = [this] { return server_.page_check_lsn(); },
                           .extent_size = extent_size_,
                           .workers = workers_,
-                          .uploaders = kUploaders,
+                          .uploaders = uploader_count(request_.cluster),
                           .queued_packs = kQueuedPacks,
                           .rate = rate ? &*rate : nullptr,
                           .clock = clock_,

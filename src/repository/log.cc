@@ -149,17 +149,16 @@ Result<std::vector<std::optional<Bytes>>> Log::read_slots(std::uint32_t generati
   return objects;
 }
 
-/// As fold(), for a store that is far away: one listing instead of a question for each slot, and nothing taken for present that it does not list.
+/// As fold(), for a store that is far away: one listing instead of a question for each slot, and nothing taken for present that it does not list. What came
+/// after the listing is met when a slot is to be created.
 Status Log::fold_listed(LogState& state) {
-  while (auto ahead = TRY(listed_ahead(state))) {
-    while (ahead > 0) {
-      const auto some = static_cast<std::size_t>(std::min<std::uint64_t>(ahead, kSlotsAtOnce));
-      for (const auto& object : TRY(read_slots(state.generation(), state.next_seq(), some))) {
-        if (!object) return Error(Errc::Unknown, fmt::format("{} is listed and cannot be found", entry_name(state.generation(), state.next_seq())));
-        [[maybe_unused]] const auto entry = TRY(take(state, *object));
-      }
-      ahead -= some;
+  for (auto ahead = TRY(listed_ahead(state)); ahead > 0;) {
+    const auto some = static_cast<std::size_t>(std::min<std::uint64_t>(ahead, kSlotsAtOnce));
+    for (const auto& object : TRY(read_slots(state.generation(), state.next_seq(), some))) {
+      if (!object) return Error(Errc::Unknown, fmt::format("{} is listed and cannot be found", entry_name(state.generation(), state.next_seq())));
+      [[maybe_unused]] const auto entry = TRY(take(state, *object));
     }
+    ahead -= some;
   }
   return ok();
 }

@@ -65,6 +65,7 @@ Cluster::Cluster(Repository& repository, RecordContext context, ClusterKeys keys
 }
 
 storage::BlobStore& Cluster::store() const { return repository_.environment().store; }
+unsigned Cluster::reads_at_once() const { return repository_.environment().reads_at_once; }
 
 Actor Cluster::actor() const {
   std::set<crypto::PublicKey> enrolled;

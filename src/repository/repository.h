@@ -40,6 +40,8 @@ class Cluster {
   const RecordContext& context() const { return context_; }
   const ClusterKeys& keys() const { return keys_; }
   storage::BlobStore& store() const;
+  /// As in Environment: how many requests the store is worth having in flight.
+  unsigned reads_at_once() const;
   Log& log() { return *log_; }
   const LogState& state() const { return log_->state(); }
   /// Who signs: the newest key of this opener that is enrolled in the log as it was last read.

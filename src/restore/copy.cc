@@ -79,8 +79,10 @@ class Copy {
       to_sync_.cancel();
     });
     const unsigned workers = job_.workers != 0 ? job_.workers : std::max(1u, std::thread::hardware_concurrency());
-    running_workers_ = kThreadsPerWorker * workers;
-    for (unsigned i = 0; i < kThreadsPerWorker * workers; ++i) group_.spawn([this] { return work(); });
+    // Of a store that is far away more are waited for at once than there is work for.
+    const unsigned threads = std::max(kThreadsPerWorker * workers, job_.cluster.reads_at_once());
+    running_workers_ = threads;
+    for (unsigned i = 0; i < threads; ++i) group_.spawn([this] { return work(); });
     // fsync waits for the disk, not for a core: it gets threads of its own.
     for (int i = 0; i < 2; ++i) group_.spawn([this] { return sync_files(); });
     group_.spawn([this] { return produce(); });
