@@ -43,6 +43,8 @@ Result<service::InstallFacts> facts_of(Context& context, const ServiceUser& user
   const auto encryption = TRY(context.encryption());
   for (const auto& file : {encryption.key_file, encryption.passphrase_file, encryption.recovery_key_file})
     if (file) facts.read.emplace_back(*file);
+  const auto& s3 = repository.s3.empty() ? configuration.s3 : repository.s3;
+  if (repository.is_s3() && s3.ca_file) facts.read.emplace_back(*s3.ca_file);
   if (!encryption.kms.empty() && encryption.kms_service.ca_file) facts.read.emplace_back(*encryption.kms_service.ca_file);
   for (const auto& channel : configuration.alerts) {
     for (const auto& file : {channel.secret_file, channel.password_file, channel.ca_file})
