@@ -17,6 +17,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint64_t kSlotsAtOnce = 1024;
+constexpr int kListingsMax = 8;
 constexpr int kRacesMax = 64;
 constexpr int kPutsMax = 4;
 constexpr int kReadBacksMax = 12;
@@ -116,23 +117,26 @@ Status Log::check_no_gap(const LogState& state, bool& more) {
   return ok();
 }
 
-/// The entries from state.next_seq() on that the store lists. @errors Corruption (the first is not the next one)
+/// How many entries from state.next_seq() on the store lists. @errors Corruption (one is missing among them), Unknown (listings keep leaving one out)
 Result<std::uint64_t> Log::listed_ahead(const LogState& state) {
   const auto prefix = log_generation_prefix(state.generation());
   const auto next = state.next_seq();
-  std::uint64_t expected = next;
-  std::string unexpected;
-  TRY(d_.store.list(prefix, next == 0 ? std::string() : entry_name(state.generation(), next - 1), [&](const storage::BlobInfo& info) -> Status {
-    if (info.name == entry_name(state.generation(), expected))
-      ++expected;
-    else if (unexpected.empty() && parse_log_entry_name(info.name))
-      unexpected = info.name;
-    return ok();
-  }));
-  // A listing may be older than what it lists last: one look whether the slot that it leaves out is there after all.
-  if (!unexpected.empty() && !TRY(d_.store.stat(entry_name(state.generation(), expected))))
-    return damage(fmt::format("{} is missing though {} is there", entry_name(state.generation(), expected), unexpected));
-  return expected - next;
+  for (int tries = 0; tries < kListingsMax; ++tries) {
+    std::uint64_t expected = next;
+    std::string unexpected;
+    TRY(d_.store.list(prefix, next == 0 ? std::string() : entry_name(state.generation(), next - 1), [&](const storage::BlobInfo& info) -> Status {
+      if (info.name == entry_name(state.generation(), expected))
+        ++expected;
+      else if (unexpected.empty() && parse_log_entry_name(info.name))
+        unexpected = info.name;
+      return ok();
+    }));
+    if (unexpected.empty()) return expected - next;
+    if (!TRY(d_.store.stat(entry_name(state.generation(), expected))))
+      return damage(fmt::format("{} is missing though {} is there", entry_name(state.generation(), expected), unexpected));
+    // It appeared while the listing was under way: a part of the log must not pass for all of it.
+  }
+  return Error(Errc::Unknown, fmt::format("{}: the store's listings leave out what is there", prefix));
 }
 
 /// Slots `first` to `first + count - 1`, many at a time.

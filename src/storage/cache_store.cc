@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
+#include <set>
 #include <system_error>
 #include <tuple>
 
@@ -44,6 +46,12 @@ class CacheStore final : public ForwardingStore {
   }
   Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override {
     if (!policy_.keeps(name)) return inner().read(name, limit);
+    if (is_asked_anew(name)) {
+      auto read = inner().read(name, limit);
+      if (read && *read) keep(name, **read);
+      if (read && !*read) drop(name);
+      return read;
+    }
     if (auto kept = find(name)) {
       if (kept->size() <= limit) return std::optional(std::move(*kept));
       return Error(Errc::ResourceLimit, fmt::format("{} is {} bytes, more than {}", name, kept->size(), limit));
@@ -51,6 +59,18 @@ class CacheStore final : public ForwardingStore {
     auto read = inner().read(name, limit);
     if (read && *read) keep(name, **read);
     return read;
+  }
+  Status list(const std::string& prefix, const std::string& after, const std::function<Status(const BlobInfo&)>& visit) override {
+    std::string newest;
+    auto listed = inner().list(prefix, after, [&](const BlobInfo& info) {
+      newest = info.name;
+      return visit(info);
+    });
+    if (!newest.empty() && policy_.keeps(newest)) {
+      const std::lock_guard lock(mutex_);
+      asked_anew_.insert(std::move(newest));
+    }
+    return listed;
   }
   Status remove(const std::string& name) override {
     drop(name);
@@ -62,6 +82,12 @@ class CacheStore final : public ForwardingStore {
   }
 
  private:
+  /// Once for each listing that ended at this name.
+  bool is_asked_anew(const std::string& name) {
+    const std::lock_guard lock(mutex_);
+    return asked_anew_.erase(name) > 0;
+  }
+
   /// Below a part of its own for each repository and kind: a directory of a hundred thousand files is slow on some file systems.
   fs::path path_of(const std::string& name) const {
     const auto id = to_hex(digest_of(place_, name, {}));
@@ -152,6 +178,8 @@ class CacheStore final : public ForwardingStore {
   const CachePolicy policy_;
   Clock& clock_;
   std::atomic<int> kept_{0};
+  std::mutex mutex_;
+  std::set<std::string> asked_anew_;
 };
 
 }  // namespace

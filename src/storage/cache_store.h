@@ -17,7 +17,9 @@ struct CachePolicy {
 };
 
 /// read() of what `keeps` names is answered from `directory` (made when needed, 0700) once it was read or created through here. What the
-/// store has removed since may still be answered: whoever must know what the store holds lists it, or looks past the cache. A kept
+/// store has removed since may still be answered: whoever must know what the store holds lists it, or looks past the cache. The last name
+/// that a listing gave is read from the store itself: where each object names the one before by its hash, as log entries do, it vouches for all copies
+/// before it, and a store that went back in time is found out. A kept
 /// copy that is damaged is read anew. Keeping fails in silence: it is worth time, nothing else. Borrows the clock. Thread-safe.
 std::unique_ptr<BlobStore> make_cache_store(std::unique_ptr<BlobStore> inner, std::filesystem::path directory, CachePolicy policy, Clock& clock);
 

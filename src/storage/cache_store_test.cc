@@ -124,6 +124,21 @@ TEST_F(CacheStoreTest, WhatIsRemovedIsForgotten) {
   EXPECT_TRUE(copies().empty());
 }
 
+TEST_F(CacheStoreTest, TheLastNameOfAListingIsReadFromTheStore) {
+  auto store = open(holding({{"log/1", "one"}, {"log/2", "two"}, {"p/1", "pack"}}));
+  EXPECT_EQ(text(*store, "log/1"), "one");
+  EXPECT_EQ(text(*store, "log/2"), "two");
+  // The store went back in time, and somebody wrote on.
+  store = open(holding({{"log/1", "one"}, {"log/2", "another"}}));
+  EXPECT_EQ(text(*store, "log/2"), "two") << "nobody has listed it";
+  ASSERT_TRUE(list_all(*store, "log/"));
+  EXPECT_EQ(text(*store, "log/1"), "one");
+  const auto before = faults->operations();
+  EXPECT_EQ(text(*store, "log/2"), "another");
+  EXPECT_EQ(text(*store, "log/2"), "another");
+  EXPECT_EQ(faults->operations(), before + 1) << "its copy is the store's again";
+}
+
 TEST_F(CacheStoreTest, LimitsHoldForKeptCopiesToo) {
   auto store = open(holding({{"log/1", "0123456789"}}));
   EXPECT_EQ(text(*store, "log/1"), "0123456789");

@@ -175,6 +175,8 @@ Result<std::optional<Bytes>> Bucket::read(const std::string& name, std::uint64_t
   auto answer = TRY(fetch(request, what));
   if (is_absent(answer)) return std::optional<Bytes>();
   if (answer.status != 200) return s3_error(answer, what, false);
+  // Without its length nothing tells an object that was cut short, and a part of a log entry would pass for one that is void.
+  if (answer.header("content-length") != fmt::to_string(answer.size)) return Error(Errc::Storage, fmt::format("{}: the store does not say how long the object is", what));
   if (answer.size > limit) return Error(Errc::ResourceLimit, fmt::format("{} is {} bytes, more than {}", name, answer.size, limit));
   return std::optional(std::move(answer.body));
 }

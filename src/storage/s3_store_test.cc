@@ -183,6 +183,14 @@ TEST(S3Store, AListingIsReadPageByPageAndMustGoForward) {
   EXPECT_EQ(back.failure().code(), Errc::Io);
 }
 
+TEST(S3Store, AnObjectOfUnknownLengthIsNotTaken) {
+  ScriptedServer server([](const std::string&) { return ScriptedReply{"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nthe first half", false}; });
+  InstantClock clock;
+  const auto read = open_at(server, clock)->read("c/1/log/0", 100);
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.failure().code(), Errc::Storage);
+}
+
 TEST(S3Store, ALostAnswerToAReadIsAskedForAgain) {
   for (const ScriptedReply& wrong : {ScriptedReply{"", false}, ScriptedReply{"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\ncon", false}, reply(500), reply(200, "<html/>")}) {
     ScriptedServer server([&](const std::string&) { return wrong; });
