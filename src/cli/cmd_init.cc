@@ -192,7 +192,8 @@ const CommandSpec& init_command() {
            "without versioning and without object lock; a store that never does cannot hold a repository."},
       .positionals = {},
       .options = {},
-      .exits = {{4, "There is a repository already, or the directory is not empty; nothing was changed."}},
+      .exits = {{4, "There is a repository already, or the place is not empty; nothing was changed."},
+                {6, "The store was not reached, or lets several create one object: it cannot hold a repository."}},
       .examples =
           {{"pgmint init",
             "Create the repository of /etc/pgmint/pgmint.toml; then paste the archive_command that it prints."}},

@@ -136,24 +136,6 @@ int note_socket(void* exchange, curl_socket_t socket, curlsocktype) {
   return CURL_SOCKOPT_OK;
 }
 
-class HeaderLines {
- public:
-  HeaderLines() = default;
-  HeaderLines(const HeaderLines&) = delete;
-  HeaderLines& operator=(const HeaderLines&) = delete;
-  ~HeaderLines() { curl().curl_slist_free_all(first_); }
-  Status add(const std::string& line) {
-    auto* longer = curl().curl_slist_append(first_, line.c_str());
-    if (longer == nullptr) return Error(Errc::ResourceLimit, "no memory for a request");
-    first_ = longer;
-    return ok();
-  }
-  curl_slist* get() const { return first_; }
-
- private:
-  curl_slist* first_ = nullptr;
-};
-
 class CurlClient final : public Client {
  public:
   CurlClient(ClientOptions options, const CancelToken* cancel) : options_(std::move(options)), cancel_(cancel) {}
@@ -189,7 +171,7 @@ class CurlClient final : public Client {
   }
 
   Result<Answer> perform(Exchange& exchange, const Request& request);
-  Status set_up(Exchange& exchange, const Request& request, HeaderLines& lines);
+  Status set_up(Exchange& exchange, const Request& request, CurlLines& lines);
   Error failure(const Exchange& exchange, CURLcode code) const;
 
   const ClientOptions options_;
@@ -205,7 +187,7 @@ Status set(Exchange& exchange, CURLoption option, Value value) {
   return Error(Errc::Precondition, fmt::format("libcurl does not take option {}: {}", static_cast<int>(option), curl().curl_easy_strerror(code)));
 }
 
-Status CurlClient::set_up(Exchange& exchange, const Request& request, HeaderLines& lines) {
+Status CurlClient::set_up(Exchange& exchange, const Request& request, CurlLines& lines) {
   curl().curl_easy_reset(exchange.easy.get());  // keeps connections and TLS sessions
   TRY(set(exchange, CURLOPT_URL, request.url.c_str()));
   TRY(set(exchange, CURLOPT_PATH_AS_IS, 1L));
@@ -260,7 +242,7 @@ Status CurlClient::set_up(Exchange& exchange, const Request& request, HeaderLine
 
 Result<Answer> CurlClient::perform(Exchange& exchange, const Request& request) {
   exchange.begin(request, cancel_);
-  HeaderLines lines;
+  CurlLines lines;
   TRY(set_up(exchange, request, lines));
   const auto code = curl().curl_easy_perform(exchange.easy.get());
   if (code == CURLE_OK) return std::move(exchange.answer);

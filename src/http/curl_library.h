@@ -7,6 +7,8 @@
 #include <memory>
 #include <string>
 
+#include "base/error.h"
+
 namespace pgmint::http {
 
 #define PGMINT_CURL_FUNCTIONS(X) \
@@ -27,5 +29,24 @@ struct CurlHandleDeleter {
   void operator()(CURL* handle) const { curl().curl_easy_cleanup(handle); }
 };
 using CurlHandle = std::unique_ptr<CURL, CurlHandleDeleter>;
+
+/// Header lines, or recipients; libcurl copies each, and borrows the list.
+class CurlLines {
+ public:
+  CurlLines() = default;
+  CurlLines(const CurlLines&) = delete;
+  CurlLines& operator=(const CurlLines&) = delete;
+  ~CurlLines() { curl().curl_slist_free_all(first_); }
+  Status add(const std::string& line) {
+    auto* longer = curl().curl_slist_append(first_, line.c_str());
+    if (longer == nullptr) return Error(Errc::ResourceLimit, "no memory for a request");
+    first_ = longer;
+    return ok();
+  }
+  curl_slist* get() const { return first_; }
+
+ private:
+  curl_slist* first_ = nullptr;
+};
 
 }  // namespace pgmint::http

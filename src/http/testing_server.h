@@ -22,6 +22,7 @@ namespace pgmint::http {
 struct ScriptedReply {
   std::string bytes;
   bool keep = true;
+  std::string behind{};  ///< goes out by a write of its own, with Nagle's algorithm on
 };
 
 inline ScriptedReply reply(int status, std::string_view body = {}, std::string_view headers = {}) {
@@ -111,11 +112,12 @@ class ScriptedServer {
         requests_.push_back(request);
         next = answer_(request);
       }
-      for (std::size_t sent = 0; sent < next.bytes.size();) {
-        const auto n = ::send(fd, next.bytes.data() + sent, next.bytes.size() - sent, MSG_NOSIGNAL);
-        if (n <= 0) return;
-        sent += static_cast<std::size_t>(n);
-      }
+      for (const std::string& part : {next.bytes, next.behind})
+        for (std::size_t sent = 0; sent < part.size();) {
+          const auto n = ::send(fd, part.data() + sent, part.size() - sent, MSG_NOSIGNAL);
+          if (n <= 0) return;
+          sent += static_cast<std::size_t>(n);
+        }
       if (!next.keep) return;
     }
   }

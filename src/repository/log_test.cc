@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "repository/layout.h"
 #include "repository/log_fixture.h"
+#include "storage/cache_store.h"
 #include "storage/fault_store.h"
 #include "storage/memory_store.h"
 
@@ -379,6 +380,30 @@ TEST_P(SeenTest, AnotherEntryInASeenSlotIsDamage) {
   const auto read = open(*seen).refresh();
   ASSERT_FALSE(read);
   EXPECT_EQ(read.failure().code(), Errc::Corruption);
+}
+
+// The host has copies of all entries, and what it saw last fits them: only the store can say that it has another one now.
+TEST_P(SeenTest, CopiesOnThisHostDoNotHideAStoreThatWentBack) {
+  auto memory = storage::make_memory_store();
+  auto& there = *memory;
+  auto copies = storage::make_cache_store(std::move(memory), directory / "copies", {.keeps = is_small_and_final}, clock);
+  const auto open_with_copies = [&] { return Log({*copies, context, key, root.public_key(), clock, random, *seen, 8}); };
+  auto log = open_with_copies();
+  ASSERT_TRUE(log.create(actor(), genesis()));
+  const auto old = there.snapshot();
+  ASSERT_TRUE(log.append(actor(), begin(5)));
+  ASSERT_TRUE(open_with_copies().refresh());
+
+  there.restore(old);
+  auto shorter = open_with_copies().refresh();
+  ASSERT_FALSE(shorter);
+  EXPECT_EQ(shorter.failure().code(), Errc::Corruption);
+
+  Log elsewhere({there, context, key, root.public_key(), clock, random, *no_memory_, GetParam()});
+  ASSERT_TRUE(elsewhere.append(actor(), begin(6)));
+  auto other = open_with_copies().refresh();
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.failure().code(), Errc::Corruption);
 }
 
 TEST_P(SeenTest, AnOlderReaderDoesNotTakeBackWhatANewerOneSaw) {

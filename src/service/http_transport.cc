@@ -17,25 +17,6 @@ using http::curl;
 using http::CurlHandle;
 namespace {
 
-/// Lines for libcurl, which copies them.
-class Lines {
- public:
-  Lines() = default;
-  Lines(const Lines&) = delete;
-  Lines& operator=(const Lines&) = delete;
-  ~Lines() { curl().curl_slist_free_all(first_); }
-  Status add(const std::string& line) {
-    auto* longer = curl().curl_slist_append(first_, line.c_str());
-    if (longer == nullptr) return Error(Errc::ResourceLimit, "no memory for a request");
-    first_ = longer;
-    return ok();
-  }
-  curl_slist* get() const { return first_; }
-
- private:
-  curl_slist* first_ = nullptr;
-};
-
 std::size_t drop(char*, std::size_t size, std::size_t count, void*) { return size * count; }
 
 struct Upload {
@@ -147,7 +128,7 @@ class CurlTransport final : public Transport {
   Status post(const WebRequest& web, const CancelToken* cancel) override {
     Request request;
     TRY(request.begin(web.url, web.ca_file, cancel));
-    Lines headers;
+    http::CurlLines headers;
     for (const auto& line : web.headers) TRY(headers.add(line));
     TRY(headers.add("Expect:"));  // no waiting for a 100
     TRY(request.set(CURLOPT_HTTPHEADER, headers.get()));
@@ -174,7 +155,7 @@ class CurlTransport final : public Transport {
       TRY(request.set(CURLOPT_PASSWORD, mail.password.c_str()));
     }
     TRY(request.set(CURLOPT_MAIL_FROM, fmt::format("<{}>", mail.from).c_str()));
-    Lines recipients;
+    http::CurlLines recipients;
     for (const auto& one : mail.to) TRY(recipients.add(fmt::format("<{}>", one)));
     TRY(request.set(CURLOPT_MAIL_RCPT, recipients.get()));
     Upload upload{mail.mail};
