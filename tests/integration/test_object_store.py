@@ -60,7 +60,7 @@ def test_backs_up_and_restores_to_any_moment(make, in_bucket, objects):
     cluster.sql("drop table busy")
     second = tool.run("backup", "--type", "incremental", "--json").json
     cluster.archive_now()
-    assert tool.names() == [first["name"], second["name"]] or set(tool.names()) == {first["name"], second["name"]}
+    assert set(tool.names()) == {first["name"], second["name"]}
     tool.run("verify", "--read-data")
     clone = clone_of(make, tool, "--time", moment).start().wait_promoted()
     assert clone.digest() == expected
@@ -99,7 +99,7 @@ def test_refusals_name_what_is_wrong_and_change_nothing(make, in_bucket, objects
     in_bucket(bucket, endpoint="https://localhost:1").refuses("init", code=6, naming="localhost:1")
     objects.ask("PUT", f"/{bucket}/team a/prod/somebody's", body=b"x")
     in_bucket(bucket).refuses("init", code=4, naming="not empty")
-    assert list(objects.keys(bucket)) == ["team a/prod/somebody's"] or len(objects.keys(bucket)) == 1
+    assert list(objects.keys(bucket)) == ["team a/prod/somebody's"]
     for each in make.homes:
         assert not (each / "repository.key").exists(), "a key file was made for a repository that was not"
 
@@ -212,7 +212,7 @@ def test_each_role_may_do_what_it_is_for_and_nothing_else(make, objects):
     writer, restorer, janitor = roles["writer"], roles["restorer"], roles["janitor"]
     second = writer.backup()["name"]
     segment = cluster.archive_now()
-    writer.push(cluster.data / "pg_wal" / segment, code=(0, 4))
+    writer.push(cluster.data / "pg_wal" / segment)  # once more: it is there, and the same
     writer.run("verify", "--read-data")
     assert second in restorer.names() and second in janitor.names()
     restorer.refuses("backup", "--type", "full", code=7, naming="AccessDenied")

@@ -3,6 +3,7 @@ import contextlib
 import datetime
 import hashlib
 import hmac
+import html
 import http.client
 import json
 import os
@@ -252,8 +253,8 @@ class ObjectStore:
             query = "&".join(sorted(filter(None, ["list-type=2", f"prefix={urllib.parse.quote(prefix, safe='')}", token])))
             page = self.ask("GET", f"/{bucket}", query).decode()
             for key, size in re.findall(r"<Contents><Key>(.*?)</Key>.*?<Size>(\d+)</Size>", page):
-                found[key] = int(size)
+                found[html.unescape(key)] = int(size)
             more = re.search(r"<NextContinuationToken>(.*?)</NextContinuationToken>", page)
             if not more:
                 return found
-            token = f"continuation-token={urllib.parse.quote(more.group(1), safe='')}"
+            token = f"continuation-token={urllib.parse.quote(html.unescape(more.group(1)), safe='')}"
