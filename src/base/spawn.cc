@@ -1,5 +1,6 @@
 #include "base/spawn.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
@@ -57,6 +58,26 @@ Result<pid_t> SpawnActions::run(std::vector<std::string> arguments, const std::v
   if (failed == 0) return pid;
   auto error = errno_error(failed, fmt::format("run {}", program));
   return failed == ENOENT ? std::move(error).with_code(Errc::NotFound) : std::move(error);
+}
+
+Status start_detached(std::vector<std::string> arguments) {
+  PGMINT_ASSERT(!arguments.empty());
+  // It must not hold the server's log pipe nor any other inherited descriptor, and not be part of its process group.
+  posix_spawn_file_actions_t files;
+  posix_spawnattr_t attributes;
+  ::posix_spawn_file_actions_init(&files);
+  ::posix_spawnattr_init(&attributes);
+  ::posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  ::posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+  ::posix_spawn_file_actions_addclosefrom_np(&files, STDERR_FILENO + 1);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+  const std::string program = arguments.front();
+  pid_t child = 0;
+  const int failed = ::posix_spawn(&child, program.c_str(), &files, &attributes, pointers(arguments).data(), environ);
+  ::posix_spawn_file_actions_destroy(&files);
+  ::posix_spawnattr_destroy(&attributes);
+  return failed == 0 ? ok() : Status(errno_error(failed, fmt::format("run {}", program)));
 }
 
 }  // namespace pgmint

@@ -32,4 +32,7 @@ class SpawnActions {
   posix_spawnattr_t attributes_{};
 };
 
+/// Starts arguments[0], a path, as a session of its own with nothing of ours open, for work that nobody waits for. @errors NotFound, Io
+Status start_detached(std::vector<std::string> arguments);
+
 }  // namespace pgmint

@@ -14,6 +14,7 @@
 #include "cli/recall_command.h"
 #include "cli/run_key.h"
 #include "cli/service_user.h"
+#include "cli/wal_spool.h"
 #include "service/deadline.h"
 
 namespace pgmint::cli {
@@ -152,6 +153,7 @@ Result<service::Look> look_at_everything(Context& context) {
     look = std::move(*seen);
   } else {
     look.findings.push_back(unreadable_repository(seen.error()));
+    if (const auto waiting = waiting_wal(context)) look.findings.push_back(finding_of("", *waiting));
     look.unknown = {{std::nullopt, ""}};
   }
   look_at_runs(state, look);

@@ -140,6 +140,7 @@ Result<std::vector<ClusterPtr>> clusters_to_show(Context& context, const std::op
 
 Result<ClusterPtr> cluster_without_log(Context& context, const std::optional<std::string>& name) {
   auto& repository = *TRY(context.repository());
+  TRY(repository.look_past_key_copies());  // no log vouches for them
   const auto ids = TRY(repository.environment().store.list_parts(std::string(repository::kClustersPrefix)));
   if (name)
     if (const auto id = repository::ClusterId::parse(*name)) return repository.open_cluster(*id);

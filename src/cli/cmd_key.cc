@@ -22,6 +22,7 @@ Result<std::map<std::string, TimePoint>> opened(Context& context, repository::Re
 }
 
 Result<int> run_list(Context& context) {
+  context.look_past_copies();
   auto& repository = *TRY(context.repository());
   const auto slots = TRY(repository.slots());
   const auto when = TRY(opened(context, repository));
@@ -61,6 +62,7 @@ Result<NewSecret> new_secret(const Arguments& arguments, const KmsSettings& kms)
 }
 
 Result<int> run_add(Context& context) {
+  context.look_past_copies();
   const auto& arguments = context.arguments();
   const auto role = TRY(repository::parse_role(arguments.get("--role").value_or("root")));
   auto& repository = *TRY(context.repository());
@@ -89,6 +91,7 @@ Result<int> run_add(Context& context) {
 }
 
 Result<int> run_remove(Context& context) {
+  context.look_past_copies();
   auto& repository = *TRY(context.repository());
   const auto slot = *context.arguments().position("SLOT");
   const auto slots = TRY(repository.slots());
@@ -141,6 +144,7 @@ Result<int> rotate_root(Context& context, repository::Repository& repository) {
 }
 
 Result<int> run_rotate(Context& context) {
+  context.look_past_copies();
   const bool data = context.arguments().has("--data"), root = context.arguments().has("--root");
   if (data == root) return Error(Errc::Usage, "key rotate needs --data or --root", Hint{"pgmint key rotate --help"});
   auto& repository = *TRY(context.repository());

@@ -9,6 +9,7 @@
 #include "cli/option_values.h"
 #include "cli/recall_command.h"
 #include "cli/recovery_facts.h"
+#include "cli/wal_spool.h"
 #include "cli/wal_target.h"
 #include "wal/get.h"
 #include "wal/push.h"
@@ -17,31 +18,45 @@
 namespace pgmint::cli {
 namespace {
 
-Result<int> run_push(Context& context) {
-  const auto& configuration = *TRY(context.configuration());
-  auto source = TRY(wal::inspect(*context.arguments().position("PATH")));
-  // PostgreSQL's log shows what archive_command says, and nobody remembers which file it was called for.
-  const auto target = TRY(wal_target_for_push(context, source.system_identifier, source.wal_directory.parent_path())
-                              .context(fmt::format("{} is not stored", source.file_name)));
-  wal::PushRequest request;
-  request.source = std::move(source);
-  request.codec = TRY(configured_codec(context));
-  if (configuration.wal.batch) request.ahead_max = *configuration.wal.batch;
-  request.spool_directory = TRY(context.state_directory());
-  request.notes_directory = request.spool_directory / "wal-ahead";
-  request.cancel = &context.cancel();
-  const auto report = TRY(wal::push(*target.cluster, target.identity, request));
-  const bool stored = report.outcome == repository::WalPut::Stored;
-  log_info("{}: {}, {} more ahead", request.source.file_name, stored ? "stored" : "was there already",
-           report.ahead_stored);
-  context.output().document({{"file", request.source.file_name},
-                             {"outcome", stored ? "stored" : "duplicate"},
+Result<int> tell(Context& context, const std::string& file, const wal::PushReport& report, std::string_view outcome) {
+  log_info("{}: {}, {} more ahead", file, outcome, report.ahead_stored);
+  context.output().document({{"file", file},
+                             {"outcome", outcome},
                              {"size_bytes", report.raw_bytes},
                              {"recalled", report.recalled},
                              {"ahead_stored", report.ahead_stored},
                              {"ahead_present", report.ahead_present},
                              {"ahead_failed", report.ahead_failed}});
   return 0;
+}
+
+Result<wal::PushReport> push_into_repository(Context& context, const wal::PushRequest& request) {
+  const auto& source = request.source;
+  // PostgreSQL's log shows what archive_command says, and nobody remembers which file it was called for.
+  const auto target = TRY(wal_target_for_push(context, source.system_identifier, source.wal_directory.parent_path())
+                              .context(fmt::format("{} is not stored", source.file_name)));
+  return wal::push(*target.cluster, target.identity, request);
+}
+
+Result<int> run_push(Context& context) {
+  const auto& configuration = *TRY(context.configuration());
+  wal::PushRequest request;
+  request.source = TRY(wal::inspect(*context.arguments().position("PATH")));
+  request.codec = TRY(configured_codec(context));
+  if (configuration.wal.batch) request.ahead_max = *configuration.wal.batch;
+  request.spool_directory = TRY(context.state_directory());
+  request.notes_directory = request.spool_directory / "wal-ahead";
+  request.cancel = &context.cancel();
+  const auto file = request.source.file_name;
+  const bool may_wait = TRY(context.spool_max()).value() > 0;
+  if (may_wait) context.give_up_early();
+  // Behind what waits already it waits too: the repository gets no segment before those that come before it.
+  if (TRY(wal_waits(context))) return tell(context, file, TRY(push_into_spool(context, std::move(request), nullptr)), "waits here");
+  const auto pushed = push_into_repository(context, request);
+  if (pushed) return tell(context, file, *pushed, pushed->outcome == repository::WalPut::Stored ? "stored" : "duplicate");
+  const bool is_away = pushed.error().code() == Errc::Storage || pushed.error().code() == Errc::Unknown;
+  if (!may_wait || !is_away) return pushed.error();
+  return tell(context, file, TRY(push_into_spool(context, std::move(request), &pushed.error())), "waits here");
 }
 
 /// pg_control of the server that calls; a restore_command may also be tried by hand, anywhere.
@@ -185,7 +200,12 @@ Result<int> run_status(Context& context) {
                    {"server", status.server ? server_json(*status.server) : Json(nullptr)}});
   }
   if (clusters.empty()) out.line("no clusters yet");
-  out.document({{"clusters", std::move(all)}});
+  Json waiting = nullptr;
+  if (const auto problem = waiting_wal(context)) {
+    out.line(problem->message);
+    waiting = problem->message;
+  }
+  out.document({{"clusters", std::move(all)}, {"waiting", std::move(waiting)}});
   return 0;
 }
 
@@ -201,7 +221,8 @@ const CommandSpec& wal_push_command() {
       .verb = "wal push",
       .summary = "store one file of WAL: PostgreSQL's archive_command",
       .description = {"Returns 0 only when the repository holds the file durably: stored now, or found there with the "
-                      "same content. The same name with other content is refused. Segments that are ready already are "
+                      "same content; or, while the repository is away, when the file waits on this host, sealed and durable "
+                      "(spool_max in [wal]). The same name with other content is refused. Segments that are ready already are "
                       "stored along with the one asked for; each still gets its own, then very short, run: it looks at "
                       "the stored object, and reads the file again unless a note in the state directory (wal-ahead) "
                       "and the file's inode and times show that it has not changed since it was stored.",
@@ -214,7 +235,7 @@ const CommandSpec& wal_push_command() {
                 {8, "Other content is stored under this name already."},
                 {125, "Cancelled, or anything else: never more than 125, since that would end PostgreSQL's archiver."}},
       .examples = {{"archive_command = 'pgmint wal push \"%p\"'", "In postgresql.conf, with archive_mode = on."}},
-      .see_also = {"wal get", "wal status"},
+      .see_also = {"wal get", "wal status", "wal drain"},
       .run = run_push,
   };
   return command;

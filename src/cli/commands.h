@@ -20,6 +20,7 @@ const CommandSpec& import_command();
 const CommandSpec& wal_push_command();
 const CommandSpec& wal_get_command();
 const CommandSpec& wal_status_command();
+const CommandSpec& wal_drain_command();
 const CommandSpec& wal_show_command();
 const CommandSpec& wal_prefetch_command();  ///< run by wal get itself; in no manual
 const CommandSpec& verify_command();

@@ -89,6 +89,7 @@ struct LogSettings {
 policy::Objectives objectives_of(const ClusterSettings* settings);
 
 struct WalSettings {
+  std::optional<ByteCount> spool_max;   ///< of WAL that waits on this host while the repository is away; 0: none waits; absent: by the repository's kind
   std::optional<unsigned> batch;        ///< segments that one `wal push` may send ahead
   std::optional<unsigned> prefetch;     ///< segments that one `wal get` may fetch ahead
   std::optional<std::string> on_error;  ///< what `wal get` answers a standby in the end: "stop" or "absent"

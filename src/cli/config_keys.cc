@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/units.h"
 #include "cli/contacts.h"
 #include "cli/kms_keys.h"
 #include "cli/s3_keys.h"
@@ -230,6 +231,15 @@ const std::vector<Key<WalSettings>>& wal_keys() {
   static const std::vector<Key<T>> keys = {
       {"batch", "number", "How many ready segments one wal push may send beside the one it was asked for; 0: none.",
        [](T& t, const Value& v) { return assign(t.batch, v.number(0, 4096)); }},
+      {"spool_max", "size",
+       "How much WAL may wait in the state directory, sealed, while the repository is away: wal push then says that PostgreSQL may go on. \"0\": none, PostgreSQL keeps "
+       "its WAL. Default: \"4GiB\" for a repository in a bucket, none for a directory.",
+       [](T& t, const Value& v) -> Status {
+         const auto size = parse_size(TRY(v.text()));
+         if (!size) return v.wrong(fmt::format("is wrong: {}", size.error().message()));
+         t.spool_max = *size;
+         return ok();
+       }},
       {"prefetch", "number", "How many segments one wal get may fetch ahead; 0: none.",
        [](T& t, const Value& v) { return assign(t.prefetch, v.number(0, 1024)); }},
       {"on_error", "text",

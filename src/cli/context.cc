@@ -15,8 +15,16 @@
 #include "repository/layout.h"
 #include "storage/cache_store.h"
 #include "storage/cancel_store.h"
+#include "storage/retry_store.h"
 
 namespace pgmint::cli {
+namespace {
+
+constexpr int kFewAttempts = 3;
+/// For a bucket. A day of a small server, an hour of a busy one.
+constexpr ByteCount kSpoolMax{std::uint64_t{4} << 30};
+
+}  // namespace
 
 std::string host_name() {
   std::array<char, 256> host{};
@@ -68,11 +76,21 @@ Result<RepositoryPlace*> Context::place(bool create) {
   made->settings = *TRY(repository_settings());
   made->encryption = TRY(encryption());
   made->s3 = made->settings.s3.empty() ? TRY(configuration())->s3 : made->settings.s3;
-  auto opened = TRY(open_repository_store(made->settings, made->s3, create, cancel_));
+  storage::RetryPolicy patience;
+  if (give_up_early_) patience.attempts_max = kFewAttempts;
+  auto opened = TRY(open_repository_store(made->settings, made->s3, create, patience, cancel_));
   made->store = std::move(opened.store);
   made->bucket = opened.bucket;
-  if (made->bucket != nullptr && !look_past_copies_)
-    made->store = storage::make_cache_store(std::move(made->store), TRY(state_directory()) / "copies", {.keeps = repository::is_small_and_final}, system_clock());
+  if (made->bucket != nullptr && !look_past_copies_) {
+    const storage::CachePolicy policy{.keeps = repository::is_small_and_final, .keeps_front = repository::is_wal};
+    made->store = storage::make_cache_store(std::move(made->store), TRY(state_directory()) / "copies", policy, system_clock());
+  }
+  // Also of a directory, where WAL may have to be sealed while it is away.
+  if (!look_past_copies_ && (made->bucket != nullptr || TRY(spool_max()).value() > 0)) {
+    auto copies = std::make_unique<repository::KeyCopies>(std::move(made->store), TRY(state_directory()) / "keys");
+    made->key_copies = copies.get();
+    made->store = std::move(copies);
+  }
   if (stop_at_next_request_) made->store = storage::make_cancel_store(std::move(made->store), cancel_);
   made->seen = repository::make_seen_memory(TRY(state_directory()) / "seen");
   place_ = std::move(made);
@@ -82,7 +100,7 @@ Result<RepositoryPlace*> Context::place(bool create) {
 Result<repository::Environment> Context::environment(bool create) {
   auto* where = TRY(place(create));
   return repository::Environment{*where->store, system_clock(), system_random(),
-                                 *where->seen,  actor_label(),  arguments_.command_line,
+                                 *where->seen,  actor_label(),  arguments_.command_line, where->key_copies,
                                  where->bucket != nullptr ? kRequestsAtOnce : 1};
 }
 
@@ -99,6 +117,25 @@ Result<repository::Repository*> Context::repository() {
   repository_ = std::move(*opened);
   note_opened_slot(*repository_, TRY(state_directory()));
   return repository_.get();
+}
+
+Result<ByteCount> Context::spool_max() {
+  if (const auto& configured = TRY(configuration())->wal.spool_max) return *configured;
+  return TRY(repository_settings())->is_s3() ? kSpoolMax : ByteCount(0);
+}
+
+Result<const wal::Spool*> Context::spool() {
+  if (!spool_) spool_ = std::make_unique<wal::Spool>(TRY(state_directory()), TRY(place())->store->describe());
+  return spool_.get();
+}
+
+Result<repository::Repository*> Context::repository_while_away() {
+  if (away_) return away_.get();
+  away_place_.store = TRY(TRY(spool())->open_store(TRY(state_directory()) / "keys"));
+  away_place_.seen = repository::make_no_memory();
+  const repository::Environment environment{*away_place_.store, system_clock(), system_random(), *away_place_.seen, actor_label(), arguments_.command_line};
+  away_ = TRY(repository::Repository::open(environment, TRY(configured_unlocks(TRY(encryption())))));
+  return away_.get();
 }
 
 Result<unsigned> Context::jobs() {

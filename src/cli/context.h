@@ -13,6 +13,7 @@
 #include "cli/output.h"
 #include "repository/repository.h"
 #include "storage/s3_store.h"
+#include "wal/spool.h"
 
 namespace pgmint::cli {
 
@@ -20,6 +21,7 @@ namespace pgmint::cli {
 struct RepositoryPlace {
   std::unique_ptr<storage::BlobStore> store;
   storage::S3Store* bucket = nullptr;  ///< inside `store`, when that is one
+  repository::KeyCopies* key_copies = nullptr;  ///< likewise
   std::unique_ptr<repository::SeenMemory> seen;
   RepositorySettings settings;
   EncryptionSettings encryption;  ///< the repository's own, else the general one
@@ -41,6 +43,9 @@ class Context {
   /// For a command that is to find out what the store really holds, before it opens the repository: nothing is answered from copies on this host.
   void look_past_copies() { look_past_copies_ = true; }
 
+  /// For a command that has a way out when the store is away, before it opens the repository: requests are not repeated for long.
+  void give_up_early() { give_up_early_ = true; }
+
   /// Read at the first call. @errors Configuration
   Result<const Configuration*> configuration();
   /// The one repository that this version operates. @errors Configuration
@@ -55,6 +60,12 @@ class Context {
   Result<repository::Environment> environment(bool create = false);
   /// Opened at the first call. @errors Precondition (no repository there yet: pgmint init), Key, Configuration, Storage
   Result<repository::Repository*> repository();
+  /// How much WAL may wait on this host while the repository is away: 0 for none. @errors Configuration
+  Result<ByteCount> spool_max();
+  /// Where it waits. @errors as place()
+  Result<const wal::Spool*> spool();
+  /// The repository as this host knows it without the store: keys from copies, WAL into the spool. @errors Storage (there are no copies yet), Key, Configuration
+  Result<repository::Repository*> repository_while_away();
   /// Null: not yet opened.
   repository::Repository* opened_repository() { return repository_.get(); }
   /// For the audit log: the command is about this cluster.
@@ -69,10 +80,13 @@ class Context {
   CancelToken& cancel_;
   bool stop_at_next_request_ = false;
   bool look_past_copies_ = false;
+  bool give_up_early_ = false;
   std::optional<Configuration> configuration_;
   std::set<repository::ClusterId> clusters_met_;
   std::unique_ptr<RepositoryPlace> place_;
-  std::unique_ptr<repository::Repository> repository_;
+  std::unique_ptr<wal::Spool> spool_;
+  RepositoryPlace away_place_;
+  std::unique_ptr<repository::Repository> repository_, away_;
 };
 
 /// "postgres@db1", for log entries.

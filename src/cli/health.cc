@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "cli/opened_slots.h"
 #include "cli/restore_estimate.h"
+#include "cli/wal_spool.h"
 #include "repository/clocks.h"
 #include "service/deadline.h"
 
@@ -328,6 +329,7 @@ Result<std::vector<Problem>> repository_warnings(Context& context, std::vector<s
     return slot.provider != repository::KeyProvider::KeyFile;
   };
   std::vector<Problem> warnings;
+  if (auto waiting = waiting_wal(context)) warnings.push_back(std::move(*waiting));
   const bool was_tried = std::ranges::any_of(slots, [&](const auto& slot) { return off_host(slot) && opened.contains(slot.name); });
   if (std::ranges::none_of(slots, off_host))
     warnings.push_back({"no-recovery-key", "every key slot is a key file: losing the files would lose the backups",

@@ -44,12 +44,11 @@ void add_missing(const BackupFacts& backup, RecoveryFacts& facts) {
 /// What the names alone tell a maintenance key, which opens neither history files nor summaries.
 Result<RecoveryFacts> facts_from_names(repository::WalArchive& archive) {
   RecoveryFacts facts;
-  for (const auto timeline : TRY(archive.timelines()))
-    for (const auto& listed : TRY(archive.list(timeline))) {
-      if (listed.file_name.size() != 24) continue;
-      if (!facts.min || listed.file_name < *facts.min) facts.min = listed.file_name;
-      if (!facts.max || listed.file_name > *facts.max) facts.max = listed.file_name;
-    }
+  for (const auto& listed : TRY(archive.list_all())) {
+    if (listed.file_name.size() != 24) continue;
+    if (!facts.min || listed.file_name < *facts.min) facts.min = listed.file_name;
+    if (!facts.max || listed.file_name > *facts.max) facts.max = listed.file_name;
+  }
   return facts;
 }
 

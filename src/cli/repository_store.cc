@@ -5,7 +5,6 @@
 #include "cli/aws_identity.h"
 #include "service/channel.h"
 #include "storage/posix_store.h"
-#include "storage/retry_store.h"
 
 namespace pgmint::cli {
 namespace {
@@ -32,7 +31,7 @@ http::AwsCredentialSettings identity_of(const S3Settings& s3, const std::string&
   return who;
 }
 
-Result<RepositoryStore> open_bucket(const RepositorySettings& repository, const S3Settings& s3, CancelToken& cancel) {
+Result<RepositoryStore> open_bucket(const RepositorySettings& repository, const S3Settings& s3, const storage::RetryPolicy& patience, CancelToken& cancel) {
   if (s3.endpoint) TRY(check_endpoint(*s3.endpoint));
   storage::S3Options options;
   options.url = repository.url;
@@ -51,14 +50,14 @@ Result<RepositoryStore> open_bucket(const RepositorySettings& repository, const 
   auto bucket = TRY(storage::open_s3_store(options, http::make_client(client, &cancel), std::move(identity), system_clock()));
   RepositoryStore made;
   made.bucket = bucket.get();
-  made.store = storage::make_retry_store(std::move(bucket), {}, system_clock(), system_random(), &cancel);
+  made.store = storage::make_retry_store(std::move(bucket), patience, system_clock(), system_random(), &cancel);
   return made;
 }
 
 }  // namespace
 
-Result<RepositoryStore> open_repository_store(const RepositorySettings& repository, const S3Settings& s3, bool create, CancelToken& cancel) {
-  if (repository.is_s3()) return open_bucket(repository, s3, cancel);
+Result<RepositoryStore> open_repository_store(const RepositorySettings& repository, const S3Settings& s3, bool create, const storage::RetryPolicy& patience, CancelToken& cancel) {
+  if (repository.is_s3()) return open_bucket(repository, s3, patience, cancel);
   storage::PosixOptions options;
   options.create_root = create;
   return RepositoryStore{TRY(storage::open_posix_store(TRY(repository.directory()), options))};

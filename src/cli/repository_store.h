@@ -5,6 +5,7 @@
 
 #include "base/cancel.h"
 #include "cli/config.h"
+#include "storage/retry_store.h"
 #include "storage/s3_store.h"
 
 namespace pgmint::cli {
@@ -19,7 +20,8 @@ struct RepositoryStore {
 
 /// @param s3  of an s3:// repository
 /// @param create  make the directory of a new repository; buckets are never made
+/// @param patience  with a bucket that does not answer
 /// @errors Configuration, Storage, Key
-Result<RepositoryStore> open_repository_store(const RepositorySettings& repository, const S3Settings& s3, bool create, CancelToken& cancel);
+Result<RepositoryStore> open_repository_store(const RepositorySettings& repository, const S3Settings& s3, bool create, const storage::RetryPolicy& patience, CancelToken& cancel);
 
 }  // namespace pgmint::cli

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
 
@@ -15,14 +16,12 @@ namespace {
 struct Remembered {
   repository::ClusterId cluster;
   repository::WalIdentity identity;
-  std::uint32_t generation = 0;
-  std::uint64_t next_seq = 0;
+  repository::LogEnd log;
 };
 
-Result<fs::path> memory_file(Context& context, const std::string& name, postgres::SystemIdentifier identifier) {
-  const auto* repository = TRY(context.repository());
+Result<fs::path> memory_file(Context& context, const repository::Repository& repository, const std::string& name, postgres::SystemIdentifier identifier) {
   return TRY(context.state_directory()) / "wal-target" /
-         fmt::format("{}-{}-{:016X}", repository->format().repository.hex(), name, identifier.value());
+         fmt::format("{}-{}-{:016X}", repository.format().repository.hex(), name, identifier.value());
 }
 
 /// nullopt for anything that is not exactly what remember() writes: it is only a shortcut.
@@ -39,27 +38,29 @@ std::optional<Remembered> recall(const fs::path& file, postgres::SystemIdentifie
   if (!json.contains("cluster") || !json["cluster"].is_string() || !incarnation || !generation || !next_seq)
     return std::nullopt;
   const auto cluster = repository::ClusterId::parse(json["cluster"].get<std::string>());
-  if (!cluster) return std::nullopt;
-  return Remembered{*cluster,
-                    {identifier.value(), repository::Incarnation(static_cast<std::uint32_t>(*incarnation))},
-                    static_cast<std::uint32_t>(*generation),
-                    *next_seq};
+  const auto head = json.contains("head") && json["head"].is_string() ? from_hex(json["head"].get<std::string>()) : std::nullopt;
+  if (!cluster || !head || head->size() != sizeof(crypto::Digest)) return std::nullopt;
+  Remembered known{*cluster,
+                   {identifier.value(), repository::Incarnation(static_cast<std::uint32_t>(*incarnation))},
+                   {static_cast<std::uint32_t>(*generation), *next_seq, {}}};
+  std::ranges::copy(*head, known.log.head.begin());
+  return known;
 }
 
 void remember(const fs::path& file, const repository::Cluster& cluster, const repository::WalIdentity& identity) {
   const Json json = {{"cluster", cluster.id().hex()},
                      {"incarnation", identity.incarnation.value()},
                      {"generation", cluster.state().generation()},
-                     {"next_seq", cluster.state().next_seq()}};
+                     {"next_seq", cluster.state().next_seq()},
+                     {"head", to_hex(cluster.state().head())}};
   auto written = create_directories(file.parent_path(), 0700);
   if (written) written = write_file_durably(file, as_bytes(json.dump()), 0600);
   if (!written) log_debug("{}", written.error().describe());
 }
 
-/// True while neither another entry nor another generation follows.
-Result<bool> log_stands_still(storage::BlobStore& store, const Remembered& known) {
-  if (TRY(store.stat(repository::log_entry_name(known.cluster, known.generation, known.next_seq)))) return false;
-  return !TRY(store.stat(repository::log_entry_name(known.cluster, known.generation + 1, 0)));
+Result<bool> stands_still(repository::Repository& repository, const Remembered& known) {
+  auto& environment = repository.environment();
+  return repository::log_ends_at(environment.store, known.cluster, known.log, environment.reads_at_once > 1);
 }
 
 bool same_directory(const fs::path& a, const fs::path& b) {
@@ -107,19 +108,30 @@ Result<repository::WalIdentity> identity_from_objects(storage::BlobStore& store,
 
 }  // namespace
 
+namespace {
+
+Result<std::optional<std::string>> name_for_push(Context& context, postgres::SystemIdentifier identifier, const fs::path& directory) {
+  const auto name = context.arguments().get("--cluster");
+  if (!name) return configured_name(*TRY(context.configuration()), identifier, directory);
+  TRY(configured_cluster(context, name));
+  return name;
+}
+
+}  // namespace
+
+Result<WalTarget> wal_target_while_away(Context& context, repository::Repository& away, postgres::SystemIdentifier identifier, const fs::path& directory) {
+  const auto name = TRY(name_for_push(context, identifier, directory));
+  const auto known = recall(TRY(memory_file(context, away, name.value_or(""), identifier)), identifier);
+  if (!known) return Error(Errc::Storage, "no WAL of this server has been pushed from this host before, so that it is not known whose it is");
+  return WalTarget{TRY(away.open_cluster(known->cluster)), known->identity};
+}
+
 Result<WalTarget> wal_target_for_push(Context& context, postgres::SystemIdentifier identifier,
                                       const fs::path& directory) {
-  const auto& configuration = *TRY(context.configuration());
-  auto name = context.arguments().get("--cluster");
-  if (name)
-    TRY(configured_cluster(context, name));
-  else
-    name = configured_name(configuration, identifier, directory);
-
+  const auto name = TRY(name_for_push(context, identifier, directory));
   auto& repository = *TRY(context.repository());
-  const auto file = TRY(memory_file(context, name.value_or(""), identifier));
-  if (const auto known = recall(file, identifier);
-      known && TRY(log_stands_still(repository.environment().store, *known))) {
+  const auto file = TRY(memory_file(context, repository, name.value_or(""), identifier));
+  if (const auto known = recall(file, identifier); known && TRY(stands_still(repository, *known))) {
     auto cluster = repository.open_cluster(known->cluster);
     if (cluster) return WalTarget{std::move(*cluster), known->identity};
   }
@@ -173,9 +185,9 @@ Result<WalTarget> wal_target_for_get(Context& context, const std::optional<std::
   if (!identifier) return look_up_for_get(context, name, identifier);
   auto& repository = *TRY(context.repository());
   // The memory is a shortcut: whatever is wrong with it, the long way tells.
-  const auto file = memory_file(context, "get-" + name.value_or(""), *identifier);
+  const auto file = memory_file(context, repository, "get-" + name.value_or(""), *identifier);
   if (const auto known = file ? recall(*file, *identifier) : std::nullopt) {
-    const auto still = log_stands_still(repository.environment().store, *known);
+    const auto still = stands_still(repository, *known);
     auto cluster = still && *still ? repository.open_cluster(known->cluster) : Result<ClusterPtr>(ClusterPtr());
     if (cluster && *cluster) return WalTarget{std::move(*cluster), known->identity};
   }

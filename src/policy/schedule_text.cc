@@ -113,7 +113,7 @@ class Words {
       return wrong(fmt::format("every {} h does not come out even in a day; 1, 2, 3, 4, 6, 8, 12 and 24 do", count));
     unsigned minute = 0;
     if (take("at")) {
-      const auto given = peek().starts_with(':') && peek().size() == 3 ? number(peek().substr(1)) : std::nullopt;
+      const auto given = number(peek().starts_with(':') && peek().size() == 3 ? peek().substr(1) : std::string());
       if (!given || *given > 59) return wrong("after \"at\" comes the minute of the hour, such as :15");
       minute = *given;
       ++at_;

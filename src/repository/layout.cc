@@ -64,6 +64,11 @@ bool is_small_and_final(const std::string& name) {
   return rest && (rest->starts_with("log/") || rest->starts_with("snap/") || rest->starts_with("keyring/"));
 }
 
+bool is_wal(const std::string& name) {
+  const auto rest = inside_cluster(name);
+  return rest && rest->starts_with("wal/");
+}
+
 std::optional<PackId> parse_pack_name(std::string_view name) {
   auto rest = inside_cluster(name);
   if (!rest || rest->size() != 2 + 3 + 32 + 1 + 8 || !rest->starts_with("p/") || (*rest)[4] != '/' || (*rest)[37] != '-')

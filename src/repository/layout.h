@@ -30,6 +30,9 @@ std::string wal_name(const ClusterId& cluster, std::uint64_t system_id, Incarnat
 /// Log entries, manifests and key rings: read by nearly every command, small, and never anything else under their name.
 bool is_small_and_final(const std::string& name);
 
+/// A file of WAL.
+bool is_wal(const std::string& name);
+
 /// The inverse of pack_name, of a full object name; nullopt for anything else.
 std::optional<PackId> parse_pack_name(std::string_view name);
 /// Generation and sequence number from a full object name.

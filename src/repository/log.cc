@@ -18,6 +18,7 @@ using namespace std::chrono_literals;
 
 constexpr std::uint64_t kSlotsAtOnce = 1024;
 constexpr int kListingsMax = 8;
+constexpr std::uint64_t kLookedBack = 900;  ///< entries before the newest one seen that a listing still covers: with what is new they fit on one page of S3's
 constexpr int kRacesMax = 64;
 constexpr int kPutsMax = 4;
 constexpr int kReadBacksMax = 12;
@@ -43,6 +44,27 @@ std::optional<std::uint32_t> parse_generation(std::string_view part) {
 bool is_damaged_entry(const Error& error) { return error.code() == Errc::Corruption || error.code() == Errc::Precondition; }
 
 }  // namespace
+
+Result<bool> log_ends_at(storage::BlobStore& store, const ClusterId& cluster, const LogEnd& end, bool far) {
+  if (end.next_seq == 0) return false;
+  const auto head = log_entry_name(cluster, end.generation, end.next_seq - 1);
+  if (far) {
+    // One more generation sorts behind this one, so that a single listing shows it too.
+    std::vector<std::string> names;
+    const auto before = end.next_seq > 1 ? log_entry_name(cluster, end.generation, end.next_seq - 2) : head.substr(0, head.rfind('/') + 1);
+    const auto listed = store.list(log_prefix(cluster), before, [&](const storage::BlobInfo& info) -> Status {
+      names.push_back(info.name);
+      return names.size() > 1 ? Status(Error(kEnough, "enough")) : ok();
+    });
+    if (!listed && names.size() < 2) return listed.failure();
+    if (names.size() != 1 || names.front() != head) return false;
+  } else {
+    if (TRY(store.stat(log_entry_name(cluster, end.generation, end.next_seq)))) return false;
+    if (TRY(store.stat(log_entry_name(cluster, end.generation + 1, 0)))) return false;
+  }
+  const auto object = TRY(store.read(head, kLogEntryMax));
+  return object && crypto::sha256(*object) == end.head;
+}
 
 Log::Log(Dependencies dependencies)
     : d_(dependencies), origin_(dependencies.format_root), state_(dependencies.format_root) {}
@@ -153,12 +175,31 @@ Result<std::vector<std::optional<Bytes>>> Log::read_slots(std::uint32_t generati
   return objects;
 }
 
-/// As fold(), for a store that is far away: one listing instead of a question for each slot, and nothing taken for present that it does not list. What came
-/// after the listing is met when a slot is to be created.
-Status Log::fold_listed(LogState& state) {
-  for (auto ahead = TRY(listed_ahead(state)); ahead > 0;) {
+/// What one listing tells of all generations, from `after` on.
+Result<std::map<std::uint32_t, Log::Run>> Log::list_runs(const std::string& after) {
+  std::map<std::uint32_t, Run> runs;
+  TRY(d_.store.list(log_prefix(d_.context.cluster), after, [&](const storage::BlobInfo& info) -> Status {
+    const auto slot = parse_log_entry_name(info.name);
+    if (!slot) return ok();
+    auto [at, is_first] = runs.try_emplace(slot->generation, Run{slot->seq, slot->seq, false});
+    auto& run = at->second;
+    if (slot->seq == run.end)
+      ++run.end;
+    else
+      run.broken = true;
+    return ok();
+  }));
+  return runs;
+}
+
+/// As fold(), for a store that is far away: one listing instead of a question for each slot. What came after the listing is met when a slot is to be created.
+/// @param run  of state's generation. Entries before it, where there are any, were seen here once, and are read like those in it: one that is not there is damage
+Status Log::fold_run(LogState& state, const Run& run) {
+  const auto next = state.next_seq();
+  for (auto ahead = !run.broken ? std::max(run.end, next) - next : TRY(listed_ahead(state)); ahead > 0;) {
     const auto some = static_cast<std::size_t>(std::min<std::uint64_t>(ahead, kSlotsAtOnce));
     for (const auto& object : TRY(read_slots(state.generation(), state.next_seq(), some))) {
+      if (!object && state.next_seq() < run.begin) return damage(fmt::format("entry {} is gone", state.next_seq()));
       if (!object) return Error(Errc::Unknown, fmt::format("{} is listed and cannot be found", entry_name(state.generation(), state.next_seq())));
       [[maybe_unused]] const auto entry = TRY(take(state, *object));
     }
@@ -169,7 +210,6 @@ Status Log::fold_listed(LogState& state) {
 
 /// Everything from state.next_seq() on.
 Status Log::fold(LogState& state) {
-  if (d_.reads_at_once > 1) return fold_listed(state);
   for (;;) {
     while (const auto object = TRY(read_slot(state.generation(), state.next_seq()))) {
       // A void entry has been noted in the state.
@@ -196,10 +236,26 @@ Status Log::check_empty() {
   return ok();
 }
 
-Result<Log::Survey> Log::survey() {
-  std::vector<std::uint32_t> generations;
+/// Generations that have an object, and, of a store that is far away, what it lists of them.
+Result<std::map<std::uint32_t, Log::Run>> Log::generations() {
+  if (is_far()) {
+    // An older generation is needed from its beginning on: who may open the next one stands in it.
+    const bool looks_back = seen_ && seen_->generation == 0 && seen_->seq > kLookedBack;
+    const auto before = looks_back ? seen_->seq - kLookedBack : 0;
+    auto runs = TRY(list_runs(looks_back ? entry_name(0, before) : std::string()));
+    if (looks_back) runs.try_emplace(0);
+    for (auto& [generation, run] : runs)
+      if (run.begin != (looks_back && generation == 0 ? before + 1 : 0)) run.broken = true;
+    return runs;
+  }
+  std::map<std::uint32_t, Run> found;
   for (const auto& part : TRY(d_.store.list_parts(log_prefix(d_.context.cluster))))
-    if (const auto generation = parse_generation(part)) generations.push_back(*generation);
+    if (const auto generation = parse_generation(part)) found.emplace(*generation, Run{});
+  return found;
+}
+
+Result<Log::Survey> Log::survey() {
+  const auto generations = TRY(this->generations());
 
   Survey found{LogState(d_.format_root), LogState(d_.format_root), ok(), 0, {d_.format_root}};
   if (generations.empty()) {
@@ -207,10 +263,10 @@ Result<Log::Survey> Log::survey() {
     if (!found.health && !is_damaged_entry(found.health.failure())) return std::move(found.health).failure();
     return found;
   }
-  for (const auto generation : generations) {
+  for (const auto& [generation, run] : generations) {
     const LogState origin(generation, found.roots);
     LogState state = origin;
-    auto health = fold(state);
+    auto health = is_far() ? fold_run(state, run) : fold(state);
     if (!health && !is_damaged_entry(health.failure())) return std::move(health).failure();
     found.next_generation = generation + 1;
     if (!state.has_genesis()) {
@@ -227,6 +283,24 @@ Result<Log::Survey> Log::survey() {
   return found;
 }
 
+/// Folds what has come since. False: a newer generation has been opened.
+Result<bool> Log::read_on() {
+  if (is_far() && state_.next_seq() > 0) {
+    const auto runs = TRY(list_runs(entry_name(state_.generation(), state_.next_seq() - 1)));
+    if (!runs.empty() && runs.rbegin()->first > state_.generation()) return false;
+    if (runs.empty()) return true;
+    auto run = runs.begin()->second;
+    run.broken = run.broken || run.begin != state_.next_seq();
+    TRY(fold_run(state_, run));
+    return true;
+  }
+  if (TRY(superseded())) return false;
+  while (const auto object = TRY(read_slot(state_.generation(), state_.next_seq()))) {
+    [[maybe_unused]] const auto entry = TRY(take(state_, *object));
+  }
+  return true;
+}
+
 /// A newer generation has been opened since the survey.
 Result<bool> Log::superseded() {
   return TRY(d_.store.stat(entry_name(std::max(next_generation_, 1u), 0))).has_value();
@@ -234,7 +308,7 @@ Result<bool> Log::superseded() {
 
 Status Log::refresh() {
   if (!opened_) seen_ = TRY(d_.seen.load(d_.context.repository, d_.context.cluster));
-  if (!opened_ || TRY(superseded())) {
+  if (!opened_ || !TRY(read_on())) {
     auto found = TRY(survey());
     TRY(std::move(found.health));
     if (seen_ && found.state.generation() == seen_->generation && found.state.next_seq() <= seen_->seq)
@@ -246,10 +320,6 @@ Status Log::refresh() {
     state_ = std::move(found.state);
     next_generation_ = found.next_generation;
     opened_ = true;
-  } else {
-    while (const auto object = TRY(read_slot(state_.generation(), state_.next_seq()))) {
-      [[maybe_unused]] const auto entry = TRY(take(state_, *object));
-    }
   }
   return remember();
 }
@@ -268,7 +338,7 @@ Status Log::remember() {
 Status Log::for_each(const std::function<Status(std::uint64_t seq, const Result<LogEntry>& entry)>& visit) {
   TRY(refresh());
   LogState state = origin_;
-  while (d_.reads_at_once > 1 && state.next_seq() < state_.next_seq()) {
+  while (is_far() && state.next_seq() < state_.next_seq()) {
     const auto some = static_cast<std::size_t>(std::min<std::uint64_t>(state_.next_seq() - state.next_seq(), kSlotsAtOnce));
     for (const auto& object : TRY(read_slots(state.generation(), state.next_seq(), some))) {
       const auto seq = state.next_seq();
@@ -343,11 +413,22 @@ Result<Log::Put> Log::put(const std::string& name, ByteView object, const ByteAr
   }
 }
 
+Result<Bytes> Log::make_content(const Actor& actor, const std::function<Result<EntryContent>(const LogState&)>& make, LogEntry& entry) {
+  return make_object(actor, state_, TRY(make(state_)), entry);
+}
+
 Result<std::uint64_t> Log::append(const Actor& actor, const std::function<Result<EntryContent>(const LogState&)>& make) {
   for (int races = 0; races < kRacesMax; ++races) {
-    TRY(refresh());
+    // A store that is far away is not asked for what is new: if there is anything, the slot is taken. Only a refusal must rest on the newest state.
+    const bool as_it_was_read = is_far() && opened_ && races == 0;
+    if (!as_it_was_read) TRY(refresh());
     LogEntry entry;
-    const auto object = TRY(make_object(actor, state_, TRY(make(state_)), entry));
+    auto made = make_content(actor, make, entry);
+    if (!made && as_it_was_read) {
+      TRY(refresh());
+      made = make_content(actor, make, entry);
+    }
+    const auto object = TRY(std::move(made));
     const auto outcome = TRY(put(entry_name(entry.generation, entry.seq), object, entry.attempt));
     if (outcome == Put::Theirs) {
       d_.clock.sleep(std::chrono::milliseconds(static_cast<std::int64_t>(d_.random.u64() % (std::uint64_t{8} << std::min(races, 6)))));

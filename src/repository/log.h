@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 
@@ -32,6 +33,17 @@ struct Actor {
   std::string label;    ///< user@host
   std::string command;  ///< "backup main --type full"
 };
+
+/// Where a log was read to.
+struct LogEnd {
+  std::uint32_t generation = 0;
+  std::uint64_t next_seq = 0;
+  crypto::Digest head{};  ///< hash of the last object
+  static LogEnd of(const LogState& state) { return {state.generation(), state.next_seq(), state.head()}; }
+};
+/// Without reading it again: the log ends there still. False when nothing stands there, something else does, or more has come.
+/// @param far  ask with one listing, as Environment::reads_at_once means it
+Result<bool> log_ends_at(storage::BlobStore& store, const ClusterId& cluster, const LogEnd& end, bool far);
 
 /// Not thread-safe. Borrows everything it is given.
 class Log {
@@ -92,7 +104,17 @@ class Log {
   Result<Survey> survey();
   Status check_empty();
   Status fold(LogState& state);
-  Status fold_listed(LogState& state);
+  /// Slots of one generation that a listing showed, one after the other.
+  struct Run {
+    std::uint64_t begin = 0, end = 0;
+    bool broken = false;  ///< the listing shows others behind a hole
+  };
+  /// One request for many entries is worth more than one for each, and none that can be done without.
+  bool is_far() const { return d_.reads_at_once > 1; }
+  Result<std::map<std::uint32_t, Run>> list_runs(const std::string& after);
+  Result<std::map<std::uint32_t, Run>> generations();
+  Status fold_run(LogState& state, const Run& run);
+  Result<bool> read_on();
   Result<std::uint64_t> listed_ahead(const LogState& state);
   Result<std::vector<std::optional<Bytes>>> read_slots(std::uint32_t generation, std::uint64_t first, std::size_t count);
   Result<Result<LogEntry>> take(LogState& state, ByteView object);
@@ -105,6 +127,7 @@ class Log {
   Status remember();
   std::string entry_name(std::uint32_t generation, std::uint64_t seq) const;
   std::string log_generation_prefix(std::uint32_t generation) const;
+  Result<Bytes> make_content(const Actor& actor, const std::function<Result<EntryContent>(const LogState&)>& make, LogEntry& entry);
   Result<Bytes> make_object(const Actor& actor, const LogState& state, EntryContent content, LogEntry& entry);
   Error damage(std::string what) const;
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "repository/key_objects.h"
+
 namespace pgmint::repository {
 namespace {
 
@@ -310,8 +312,14 @@ struct LogState::Effect {
     for (const auto& pack : e.packs) state.proofs_.forget(pack);
   }
 
-  void operator()(const EnrolEntry& e) const { state.actors_[e.key] = e; }
-  void operator()(const RevokeEntry& e) const { state.actors_.erase(e.key); }
+  void operator()(const EnrolEntry& e) const {
+    state.actors_[e.key] = e;
+    state.keys_changed_before_ = entry.seq + 1;
+  }
+  void operator()(const RevokeEntry& e) const {
+    state.actors_.erase(e.key);
+    state.keys_changed_before_ = entry.seq + 1;
+  }
 
   void operator()(const AdoptEntry& e) const {
     state.system_id_ = e.system_id;
@@ -325,6 +333,7 @@ struct LogState::Effect {
   }
 
   void operator()(const AuditEntry& e) const {
+    if (e.event == kKeySlotAdded || e.event == kKeySlotRemoved || e.event == kKeyRingMade) state.keys_changed_before_ = entry.seq + 1;
     note(e);
     for (const auto& packs : e.packs) state.proofs_.note(packs, entry.seq, entry.time);
   }

@@ -128,6 +128,8 @@ class LogState {
   /// A live snapshot or an open session refers to it, or one did and it has not been purged.
   bool was_referred(const PackId& pack) const;
   const std::set<PackId>& purged_packs() const { return purged_; }
+  /// Behind the last entry that told of a change of keys, slots or actors: 0 before the first.
+  std::uint64_t keys_changed_before() const { return keys_changed_before_; }
   /// What verifications have said of packs.
   const PackProofs& pack_proofs() const { return proofs_; }
   /// The newest AUDIT entries of that event, oldest first: at most kAuditNotesMax, and none after `repair --rebuild-log`.
@@ -148,6 +150,7 @@ class LogState {
   std::uint64_t system_id_ = 0;
   Incarnation incarnation_{};
   TimePoint time_{}, last_activity_{};
+  std::uint64_t keys_changed_before_ = 0;
   std::map<SessionId, LiveSnapshot> snapshots_;
   std::map<SessionId, OpenSession> open_;
   std::map<SessionId, Closed> closed_;

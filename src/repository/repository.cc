@@ -176,7 +176,23 @@ Result<std::unique_ptr<Repository>> Repository::create(Environment environment, 
 
 Result<std::unique_ptr<Repository>> Repository::open(Environment environment, std::vector<Unlock> unlocks) {
   std::unique_ptr<Repository> repository(new Repository(environment));
-  auto& e = repository->environment_;
+  repository->unlocks_ = std::move(unlocks);
+  auto unlocked = repository->unlock();
+  if (!unlocked && repository->answered_from_copies()) unlocked = repository->look_past_key_copies();
+  TRY(std::move(unlocked));
+  return repository;
+}
+
+bool Repository::answered_from_copies() const { return environment_.key_copies != nullptr && environment_.key_copies->answered(); }
+
+Status Repository::look_past_key_copies() {
+  if (environment_.key_copies == nullptr) return ok();
+  environment_.key_copies->distrust();
+  return unlock();
+}
+
+Status Repository::unlock() {
+  auto& e = environment_;
   auto object = TRY(e.store.read(std::string(kFormatName), kFormatMax));
   if (!object)
     return Error(Errc::NotFound, fmt::format("{} is not a pgmint repository", e.store.describe()), Hint{"pgmint init creates one"});
@@ -185,7 +201,7 @@ Result<std::unique_ptr<Repository>> Repository::open(Environment environment, st
   bool needs_kms = false;
   std::optional<Error> damaged;
   std::set<crypto::PublicKey> roots;
-  auto& opened = repository->opened_;
+  std::vector<OpenedSlot> opened;
   for (const auto& slot : TRY(read_slots(e.store, id))) {
     names += fmt::format("{}{} ({})", names.empty() ? "" : ", ", slot.info.name, of_slot(slot));
     needs_kms = needs_kms || slot.info.provider == KeyProvider::AwsKms;
@@ -193,7 +209,7 @@ Result<std::unique_ptr<Repository>> Repository::open(Environment environment, st
     // One slot is enough, but root slots of two generations stand until a rotation has ended.
     if (!opened.empty() && (opened.front().bundle.role != Role::Root || slot.info.role != Role::Root || roots.contains(slot.info.actor)))
       continue;
-    for (const auto& unlock : unlocks) {
+    for (const auto& unlock : unlocks_) {
       auto bundle = open_slot(slot.object, slot.info, unlock);
       if (!bundle) {
         if (!damaged) damaged = std::move(bundle).failure();
@@ -207,16 +223,18 @@ Result<std::unique_ptr<Repository>> Repository::open(Environment environment, st
   }
   if (opened.empty() && damaged) return *std::move(damaged);
   if (opened.empty()) {
-    const bool asks_kms = std::ranges::any_of(unlocks, [](const auto& unlock) { return unlock.provider == KeyProvider::AwsKms; });
+    const bool asks_kms = std::ranges::any_of(unlocks_, [](const auto& unlock) { return unlock.provider == KeyProvider::AwsKms; });
     return Error(Errc::Key, fmt::format("no key given opens {}; its slots: {}", e.store.describe(), names.empty() ? "none" : names),
                  Hint{needs_kms && !asks_kms ? "check key_file in the configuration, or name the key of a kms slot: kms = \"awskms:///KEY\" in [encryption]"
                                              : "check key_file in the configuration, or use the recovery key: pgmint key check"});
   }
   if (damaged) log_warning("{}", damaged->describe());
-  repository->format_ = TRY(parse_format(*object, repository->bundle().repository_mac_key));
-  TRY(check_features(repository->format_, Operation::Read));
-  repository->derive_signing_keys();
-  return repository;
+  auto format = TRY(parse_format(*object, opened.front().bundle.repository_mac_key));
+  TRY(check_features(format, Operation::Read));
+  format_ = std::move(format);
+  opened_ = std::move(opened);
+  derive_signing_keys();
+  return ok();
 }
 
 Result<std::unique_ptr<Cluster>> Repository::open_cluster(const ClusterId& id) {
@@ -234,6 +252,21 @@ Result<std::vector<ClusterId>> Repository::cluster_ids() {
 }
 
 Result<std::unique_ptr<Cluster>> Repository::read_cluster(const ClusterId& id) {
+  auto* copies = environment_.key_copies;
+  const auto confirmed = [&](const Result<std::unique_ptr<Cluster>>& cluster) {
+    if (!cluster || !*cluster) return false;
+    const auto& state = (*cluster)->state();
+    return copies->confirm(id, {state.generation(), state.keys_changed_before()});
+  };
+  auto cluster = open_and_read(id);
+  if (copies == nullptr || confirmed(cluster) || !copies->answered()) return cluster;
+  TRY(look_past_key_copies());
+  cluster = open_and_read(id);
+  confirmed(cluster);
+  return cluster;
+}
+
+Result<std::unique_ptr<Cluster>> Repository::open_and_read(const ClusterId& id) {
   auto cluster = TRY(open_cluster(id).context(fmt::format("cluster {}", id.hex())));
   TRY(cluster->log().refresh().context(fmt::format("cluster {}", id.hex())));
   // A ring without a log is a creation that was cut off before its genesis: it holds nothing.
@@ -285,6 +318,7 @@ Result<std::unique_ptr<Cluster>> Repository::create_cluster(const std::string& n
   if (bundle().role != Role::Root)
     return Error(Errc::Key, fmt::format("cluster {} is not in the repository yet, and only a root key slot may add it", name),
                  Hint{"run `pgmint init` or a first backup with the root key"});
+  TRY(look_past_key_copies());  // no log vouches for them
   TRY(check_features(format_, Operation::Write));
   TRY(need_finished_rotation());
   auto& e = environment_;

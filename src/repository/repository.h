@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "repository/format_file.h"
+#include "repository/key_copies.h"
 #include "repository/key_objects.h"
 #include "repository/keys.h"
 #include "repository/log.h"
@@ -21,6 +22,7 @@ struct Environment {
   SeenMemory& seen;
   std::string actor_label;  ///< user@host
   std::string command;
+  KeyCopies* key_copies = nullptr;  ///< part of `store`, where that answers for keys from copies
   unsigned reads_at_once = 1;  ///< above 1 the store is far away: what will be read is listed first, and asked for many at a time
 };
 
@@ -75,6 +77,9 @@ class Repository {
   /// @errors NotFound (no repository there; hint: pgmint init), Key (nothing fits; names the slots there are), Corruption, Storage
   static Result<std::unique_ptr<Repository>> open(Environment environment, std::vector<Unlock> unlocks);
 
+  /// Reads format and slots anew, past copies of them on this host. @errors as open()
+  Status look_past_key_copies();
+
   const FormatFile& format() const { return format_; }
   const RoleBundle& bundle() const { return opened_.front().bundle; }
   const std::string& opened_slot() const { return opened_.front().name; }
@@ -119,8 +124,12 @@ class Repository {
  private:
   class RootRotation;
   explicit Repository(Environment environment) : environment_(std::move(environment)) {}
+  bool answered_from_copies() const;
+  /// Format, and what `unlocks_` open.
+  Status unlock();
   /// nullptr: nothing was ever written to it.
   Result<std::unique_ptr<Cluster>> read_cluster(const ClusterId& id);
+  Result<std::unique_ptr<Cluster>> open_and_read(const ClusterId& id);
   Result<std::vector<ClusterId>> cluster_ids();
   void derive_signing_keys();
   std::vector<const RoleBundle*> bundles() const;
@@ -131,6 +140,7 @@ class Repository {
   Status need_finished_rotation();
 
   Environment environment_;
+  std::vector<Unlock> unlocks_;
   FormatFile format_;
   std::vector<OpenedSlot> opened_;  ///< newest root generation first; several only while a rotation is unfinished
   std::vector<std::unique_ptr<crypto::SigningKey>> signing_keys_;  ///< of opened_, then of earlier roots, newest first

@@ -79,6 +79,7 @@ struct Look {
   WalPrefix prefix;
   WalIndex index;
   Bytes prefix_bytes;
+  Bytes front;                   ///< as the object begins
   std::uint64_t records_at = 0;  ///< offset of the first record
 };
 
@@ -153,7 +154,8 @@ struct WalArchive::State {
     return &at->second;
   }
 
-  Result<std::optional<Look>> look(const std::string& file_name, const std::string& name);
+  /// @param front  bytes that are wanted of its beginning, if it has so many
+  Result<std::optional<Look>> look(const std::string& file_name, const std::string& name, std::size_t front = kFirstRead);
   Result<crypto::Digest> mac_of(const std::string& file_name, const WalObjectInfo& info, WalPlain& plain);
   /// As WalArchive's; sets the MAC in `info` when there is something to compare with.
   Result<bool> holds(const std::string& file_name, const std::string& name, WalObjectInfo& info, WalPlain& plain);
@@ -168,19 +170,19 @@ struct WalArchive::State {
   Result<Bytes> open_summary(const Look& look, const std::string& name);
 };
 
-Result<std::optional<Look>> WalArchive::State::look(const std::string& file_name, const std::string& name) {
+Result<std::optional<Look>> WalArchive::State::look(const std::string& file_name, const std::string& name, std::size_t front) {
   TRY(check_keys());
-  const auto stat = TRY(store().stat(name));
-  if (!stat) return std::nullopt;
-  if (stat->size > kWalObjectMax || stat->size < kWalPrefixSize) {
-    return Error(Errc::Corruption, fmt::format("WAL object has the impossible size {}", stat->size));
+  auto read = TRY(store().read_front(name, front));
+  if (!read) return std::nullopt;
+  const auto object_size = read->size;
+  if (object_size > kWalObjectMax || object_size < kWalPrefixSize) {
+    return Error(Errc::Corruption, fmt::format("WAL object has the impossible size {}", object_size));
   }
-  Bytes first(std::min<std::uint64_t>(stat->size, kFirstRead));
-  TRY(store().read_range(name, 0, first));
+  Bytes first = std::move(read->bytes);
   Look found;
   found.prefix = TRY(parse_wal_prefix(first, cluster.context(), identity, file_name));
   const std::size_t index_end = kWalPrefixSize + found.prefix.index_length;
-  if (index_end > stat->size) return Error(Errc::Corruption, "WAL object is truncated");
+  if (index_end > object_size) return Error(Errc::Corruption, "WAL object is truncated");
   if (index_end > first.size()) {
     const std::size_t have = first.size();
     first.resize(index_end);
@@ -190,12 +192,12 @@ Result<std::optional<Look>> WalArchive::State::look(const std::string& file_name
   const Bytes plain = TRY(map->open_with_nonce(wal_part_aad(first, 'I', name), index).context("index"));
   found.index = TRY(parse_wal_index(plain, found.prefix.info.raw_length));
   found.records_at = index_end + found.prefix.summary_length;
-  if (found.records_at + found.index.stored_bytes() != stat->size) {
-    return Error(Errc::Corruption, fmt::format("WAL object has {} bytes where its index says {}", stat->size,
+  if (found.records_at + found.index.stored_bytes() != object_size) {
+    return Error(Errc::Corruption, fmt::format("WAL object has {} bytes where its index says {}", object_size,
                                                found.records_at + found.index.stored_bytes()));
   }
-  first.resize(kWalPrefixSize);
-  found.prefix_bytes = std::move(first);
+  found.prefix_bytes.assign(first.begin(), first.begin() + kWalPrefixSize);
+  found.front = std::move(first);
   return found;
 }
 
@@ -372,7 +374,11 @@ Status WalArchive::State::open_records(const Look& look, const std::string& name
 
 Result<Bytes> WalArchive::State::open_summary(const Look& look, const std::string& name) {
   Bytes stored(look.prefix.summary_length);
-  TRY(store().read_range(name, kWalPrefixSize + look.prefix.index_length, stored));
+  const std::uint64_t at = kWalPrefixSize + look.prefix.index_length;
+  if (at + stored.size() <= look.front.size())
+    std::ranges::copy(ByteView(look.front).subspan(at, stored.size()), stored.begin());
+  else
+    TRY(store().read_range(name, at, stored));
   return map->open_with_nonce(wal_part_aad(look.prefix_bytes, 'S', name), stored).context("summary");
 }
 
@@ -383,6 +389,15 @@ WalArchive::~WalArchive() = default;
 const WalIdentity& WalArchive::identity() const { return state_->identity; }
 
 namespace {
+
+constexpr std::size_t kTimelinePart = 9;  ///< "00000001/"
+
+std::optional<std::uint32_t> parse_timeline(std::string_view part) {
+  std::uint32_t timeline = 0;
+  const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), timeline, 16);
+  if (part.size() != kTimelinePart - 1 || error != std::errc{} || end != part.data() + part.size() || timeline == 0) return std::nullopt;
+  return timeline;
+}
 
 Result<WalObjectInfo> describe_file(const WalIdentity& identity, const std::string& file_name, WalContent content,
                                     std::uint32_t wal_segment_size, std::uint64_t size) {
@@ -488,7 +503,7 @@ Result<bool> WalArchive::read_to(const std::string& file_name, const std::functi
 Result<std::optional<Bytes>> WalArchive::summary(const std::string& file_name) {
   State& s = *state_;
   const auto name = TRY(s.object_name(file_name));
-  const auto look = TRY(s.look(file_name, name).context(file_name));
+  const auto look = TRY(s.look(file_name, name, storage::BlobStore::kFrontMax).context(file_name));
   if (!look || look->prefix.summary_length == 0) return std::nullopt;
   return TRY(s.open_summary(*look, name).context(file_name));
 }
@@ -514,16 +529,29 @@ Result<std::vector<WalArchive::Listed>> WalArchive::list(std::uint32_t timeline,
   return files;
 }
 
+Result<std::vector<WalArchive::Listed>> WalArchive::list_all() {
+  State& s = *state_;
+  auto directory = wal_directory(s.cluster.id(), s.identity.system_id, s.identity.incarnation, 0);
+  directory.resize(directory.size() - kTimelinePart);
+  std::vector<Listed> files;
+  TRY(s.store().list(directory, "", [&](const storage::BlobInfo& blob) {
+    const auto part = std::string_view(blob.name).substr(directory.size());
+    const auto slash = part.find('/');
+    // Beside pieces of a segment that is still being written, as in list(): what others put there.
+    if (slash == kTimelinePart - 1 && part.find('/', slash + 1) == std::string_view::npos && parse_timeline(part.substr(0, slash)))
+      files.push_back({std::string(part.substr(slash + 1)), blob.size});
+    return ok();
+  }));
+  return files;
+}
+
 Result<std::vector<std::uint32_t>> WalArchive::timelines() {
   State& s = *state_;
   auto directory = wal_directory(s.cluster.id(), s.identity.system_id, s.identity.incarnation, 0);
-  directory.resize(directory.size() - 9);
+  directory.resize(directory.size() - kTimelinePart);
   std::vector<std::uint32_t> timelines;
-  for (const auto& part : TRY(s.store().list_parts(directory))) {
-    std::uint32_t timeline = 0;
-    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), timeline, 16);
-    if (part.size() == 8 && error == std::errc{} && end == part.data() + part.size() && timeline != 0) timelines.push_back(timeline);
-  }
+  for (const auto& part : TRY(s.store().list_parts(directory)))
+    if (const auto timeline = parse_timeline(part)) timelines.push_back(*timeline);
   std::ranges::sort(timelines);
   return timelines;
 }

@@ -89,6 +89,8 @@ class WalArchive {
   struct Listed { std::string file_name; std::uint64_t stored = 0; };
   /// Files of one timeline in name order, from `after` (a file name) on.
   Result<std::vector<Listed>> list(std::uint32_t timeline, const std::string& after = "");
+  /// Files of all timelines, by timeline and name.
+  Result<std::vector<Listed>> list_all();
   /// Timelines that have objects, ascending.
   Result<std::vector<std::uint32_t>> timelines();
   /// Header, index, summary and size; with Open every record is opened in its place, with Decompress also the MAC of the

@@ -15,11 +15,7 @@ using postgres::TimelineId;
 using postgres::WalSegmentSize;
 
 Result<WalInventory> load_wal_inventory(WalArchive& archive, std::optional<WalSegmentSize> size) {
-  std::vector<WalArchive::Listed> files;
-  for (const auto timeline : TRY(archive.timelines())) {
-    auto more = TRY(archive.list(timeline));
-    files.insert(files.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
-  }
+  const auto files = TRY(archive.list_all());
   if (!size) {
     // The newest segment: an older one may have gone in the meantime.
     for (auto at = files.rbegin(); at != files.rend() && !size; ++at) {

@@ -46,6 +46,18 @@ Result<Created> BlobStore::create_from(const std::string& name, const BlobStream
   return create(name, whole);
 }
 
+Result<std::optional<BlobFront>> BlobStore::read_front(const std::string& name, std::size_t length) {
+  PGMINT_ASSERT(length > 0 && length <= kFrontMax);
+  const auto info = TRY(stat(name));
+  if (!info) return std::optional<BlobFront>();
+  BlobFront front{info->size, Bytes(static_cast<std::size_t>(std::min<std::uint64_t>(info->size, length)))};
+  if (auto read = read_range(name, 0, front.bytes); !read) {
+    if (read.failure().code() == Errc::NotFound) return std::optional<BlobFront>();
+    return std::move(read).failure();
+  }
+  return std::optional(std::move(front));
+}
+
 Status BlobStore::remove_all(std::span<const std::string> names) {
   for (const auto& name : names) TRY(remove(name));
   return ok();

@@ -20,6 +20,13 @@ bool valid_blob_name(std::string_view name);
 struct BlobInfo {
   std::string name;
   std::uint64_t size = 0;
+  std::string etag{};  ///< what a listing calls this content, as the store sees it; empty: it does not say
+};
+
+/// How an object begins.
+struct BlobFront {
+  std::uint64_t size = 0;  ///< of the whole object
+  Bytes bytes;
 };
 
 /// The bytes of an object that is too long for memory.
@@ -56,6 +63,9 @@ class BlobStore {
   /// Fills `out` from `offset`. @errors NotFound (no such object), Corruption (the object ends before offset + out.size())
   virtual Status read_range(const std::string& name, std::uint64_t offset, MutableByteView out) = 0;
   virtual Result<std::optional<BlobInfo>> stat(const std::string& name) = 0;
+  /// The first `length` bytes (at least 1, at most kFrontMax), or all when there are fewer; absence as a value. One request where the store is far away.
+  virtual Result<std::optional<BlobFront>> read_front(const std::string& name, std::size_t length);
+  static constexpr std::size_t kFrontMax = 64 << 10;
 
   /// Calls `visit` for every object below `prefix` (a prefix of the name, usually ending in '/') in byte order of names,
   /// starting after `after` ("" for all); the first failure ends it. Objects created meanwhile may or may not appear.

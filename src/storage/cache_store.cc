@@ -7,14 +7,16 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
 #include <mutex>
-#include <set>
 #include <system_error>
 #include <tuple>
+#include <unordered_map>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "crypto/hash.h"
+#include "crypto/md5.h"
 #include "storage/forwarding_store.h"
 
 namespace pgmint::storage {
@@ -22,6 +24,7 @@ namespace {
 
 constexpr auto kTouchedAfter = std::chrono::hours(24);  ///< a copy that is used says so about once a day
 constexpr int kKeptBeforePruning = 256;
+constexpr std::size_t kListedMax = 200'000;
 constexpr std::size_t kDigestSize = std::tuple_size_v<crypto::Digest>;
 
 crypto::Digest digest_of(std::string_view place, const std::string& name, ByteView data) {
@@ -32,6 +35,15 @@ crypto::Digest digest_of(std::string_view place, const std::string& name, ByteVi
   hash.update(as_bytes(std::string_view("\0", 1)));
   hash.update(data);
   return hash.finish();
+}
+
+/// S3's etag of an object that went up in one piece and was not encrypted by a key of a service.
+bool is_md5(std::string_view etag) {
+  return etag.size() == 32 && std::ranges::all_of(etag, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+bool has_md5(ByteView data, const std::string& etag) {
+  const auto md5 = crypto::md5(data);
+  return md5 && to_hex(*md5) == etag;
 }
 
 class CacheStore final : public ForwardingStore {
@@ -46,29 +58,38 @@ class CacheStore final : public ForwardingStore {
   }
   Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override {
     if (!policy_.keeps(name)) return inner().read(name, limit);
-    if (is_asked_anew(name)) {
-      auto read = inner().read(name, limit);
-      if (read && *read) keep(name, **read);
-      if (read && !*read) drop(name);
-      return read;
-    }
-    if (auto kept = find(name)) {
+    const auto newest = take_newest(name);
+    auto kept = newest && newest->empty() ? std::nullopt : find(name);
+    if (kept && newest && !has_md5(*kept, *newest)) kept.reset();
+    if (kept) {
       if (kept->size() <= limit) return std::optional(std::move(*kept));
       return Error(Errc::ResourceLimit, fmt::format("{} is {} bytes, more than {}", name, kept->size(), limit));
     }
     auto read = inner().read(name, limit);
     if (read && *read) keep(name, **read);
+    if (read && !*read) drop(name);
+    return read;
+  }
+  Result<std::optional<BlobFront>> read_front(const std::string& name, std::size_t length) override {
+    const auto listed = policy_.keeps_front ? find_listed(name) : std::nullopt;
+    if (!listed) return inner().read_front(name, length);
+    const auto copy_name = fmt::format("{} {} {}", name, listed->etag, length);
+    if (auto kept = find(copy_name)) return std::optional(BlobFront{listed->size, std::move(*kept)});
+    auto read = inner().read_front(name, length);
+    if (read && *read && (*read)->size == listed->size) keep_as(copy_name, (*read)->bytes);
     return read;
   }
   Status list(const std::string& prefix, const std::string& after, const std::function<Status(const BlobInfo&)>& visit) override {
-    std::string newest;
+    std::string newest, etag;
     auto listed = inner().list(prefix, after, [&](const BlobInfo& info) {
       newest = info.name;
+      etag = info.etag;
+      note_listed(info);
       return visit(info);
     });
     if (!newest.empty() && policy_.keeps(newest)) {
       const std::lock_guard lock(mutex_);
-      asked_anew_.insert(std::move(newest));
+      newest_[std::move(newest)] = is_md5(etag) ? etag : std::string();
     }
     return listed;
   }
@@ -82,10 +103,28 @@ class CacheStore final : public ForwardingStore {
   }
 
  private:
-  /// Once for each listing that ended at this name.
-  bool is_asked_anew(const std::string& name) {
+  struct ListedFront {
+    std::uint64_t size;
+    std::string etag;
+  };
+
+  /// Once for each listing that ended at this name: its etag, empty when that says nothing.
+  std::optional<std::string> take_newest(const std::string& name) {
     const std::lock_guard lock(mutex_);
-    return asked_anew_.erase(name) > 0;
+    const auto found = newest_.extract(name);
+    return found ? std::optional(found.mapped()) : std::nullopt;
+  }
+
+  void note_listed(const BlobInfo& info) {
+    if (!policy_.keeps_front || info.etag.empty() || !policy_.keeps_front(info.name)) return;
+    const std::lock_guard lock(mutex_);
+    if (listed_.size() >= kListedMax) listed_.clear();
+    listed_[info.name] = {info.size, info.etag};
+  }
+  std::optional<ListedFront> find_listed(const std::string& name) {
+    const std::lock_guard lock(mutex_);
+    const auto found = listed_.find(name);
+    return found == listed_.end() ? std::nullopt : std::optional(found->second);
   }
 
   /// Below a part of its own for each repository and kind: a directory of a hundred thousand files is slow on some file systems.
@@ -118,7 +157,10 @@ class CacheStore final : public ForwardingStore {
   }
 
   void keep(const std::string& name, ByteView data) {
-    if (data.size() > policy_.object_max || !policy_.keeps(name)) return;
+    if (data.size() <= policy_.object_max && policy_.keeps(name)) keep_as(name, data);
+  }
+
+  void keep_as(const std::string& name, ByteView data) {
     const auto path = path_of(name);
     Bytes copy;
     append(copy, digest_of(place_, name, data));
@@ -179,7 +221,8 @@ class CacheStore final : public ForwardingStore {
   Clock& clock_;
   std::atomic<int> kept_{0};
   std::mutex mutex_;
-  std::set<std::string> asked_anew_;
+  std::map<std::string, std::string> newest_;  ///< the last names of listings, with their etag where it is an MD5
+  std::unordered_map<std::string, ListedFront> listed_;
 };
 
 }  // namespace

@@ -30,6 +30,10 @@ class CancelStore final : public ForwardingStore {
     TRY(cancel_.check());
     return inner().stat(name);
   }
+  Result<std::optional<BlobFront>> read_front(const std::string& name, std::size_t length) override {
+    TRY(cancel_.check());
+    return inner().read_front(name, length);
+  }
   Status list(const std::string& prefix, const std::string& after,
               const std::function<Status(const BlobInfo&)>& visit) override {
     TRY(cancel_.check());

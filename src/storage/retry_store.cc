@@ -66,6 +66,9 @@ class RetryStore final : public ForwardingStore {
   Result<std::optional<BlobInfo>> stat(const std::string& name) override {
     return repeat([&] { return inner().stat(name); });
   }
+  Result<std::optional<BlobFront>> read_front(const std::string& name, std::size_t length) override {
+    return repeat([&] { return inner().read_front(name, length); });
+  }
   Status list(const std::string& prefix, const std::string& after,
               const std::function<Status(const BlobInfo&)>& visit) override;
   Result<std::vector<std::string>> list_parts(const std::string& prefix) override {

@@ -9,6 +9,8 @@
 namespace pgmint::storage {
 namespace {
 
+constexpr std::size_t kEtagMax = 128;
+
 /// A service's words on a terminal: one line, printable, not long.
 std::string shown(std::string_view text) {
   std::string out;
@@ -75,6 +77,9 @@ Result<S3Page> parse_s3_page(ByteView xml) {
     const std::string_view size = node.child_value("Size");
     const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), info.size);
     if (info.name.empty() || size.empty() || error != std::errc() || end != size.data() + size.size()) return not_understood("listing");
+    std::string_view etag = node.child_value("ETag");
+    if (etag.size() >= 2 && etag.starts_with('"') && etag.ends_with('"')) etag = etag.substr(1, etag.size() - 2);
+    info.etag = etag.substr(0, kEtagMax);
     page.objects.push_back(std::move(info));
   }
   for (const auto node : root->children("CommonPrefixes")) page.prefixes.emplace_back(node.child_value("Prefix"));

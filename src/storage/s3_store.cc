@@ -60,6 +60,7 @@ class Bucket final : public S3Store {
   Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override;
   Status read_range(const std::string& name, std::uint64_t offset, MutableByteView out) override;
   Result<std::optional<BlobInfo>> stat(const std::string& name) override;
+  Result<std::optional<BlobFront>> read_front(const std::string& name, std::size_t length) override;
   Status list(const std::string& prefix, const std::string& after, const std::function<Status(const BlobInfo&)>& visit) override;
   Result<std::vector<std::string>> list_parts(const std::string& prefix) override;
   Status remove(const std::string& name) override;
@@ -78,6 +79,8 @@ class Bucket final : public S3Store {
   void note_time(const http::Answer& answer);
   /// A block of an object, the last one shorter. nullptr: no such object. A block behind the end has no bytes.
   Result<BlockCache::Shared> block(const std::string& name, std::uint64_t index);
+  /// The same, asked of the store.
+  Result<BlockCache::Shared> fetch_block(const std::string& name, std::uint64_t index);
   Status remove_some(std::span<const std::string> names);
   Status remove_singly(std::span<const std::string> names);
   /// What `?topic` of the bucket answers; nullopt: nothing is set. @errors as s3_error()
@@ -194,6 +197,10 @@ std::optional<std::uint64_t> size_in_range(std::string_view range) {
 
 Result<BlockCache::Shared> Bucket::block(const std::string& name, std::uint64_t index) {
   if (auto known = blocks_.find(name, index)) return known;
+  return fetch_block(name, index);
+}
+
+Result<BlockCache::Shared> Bucket::fetch_block(const std::string& name, std::uint64_t index) {
   const auto what = fmt::format("read {}", name);
   const auto first = index * BlockCache::kBlockSize;
   auto request = request_for("GET", name);
@@ -219,6 +226,17 @@ Result<BlockCache::Shared> Bucket::block(const std::string& name, std::uint64_t 
   BlockCache::Shared shared = std::move(made);
   blocks_.add(name, index, shared);
   return shared;
+}
+
+Result<std::optional<BlobFront>> Bucket::read_front(const std::string& name, std::size_t length) {
+  static_assert(kFrontMax == BlockCache::kBlockSize);
+  PGMINT_ASSERT(length > 0 && length <= kFrontMax);
+  TRY(check_blob_name(name));
+  // Whether it is there, the store is asked each time; what comes behind its front in this block need not be asked for again.
+  const auto block = TRY(fetch_block(name, 0));
+  if (block == nullptr) return std::optional<BlobFront>();
+  const auto bytes = ByteView(block->bytes).first(std::min(length, block->bytes.size()));
+  return std::optional(BlobFront{block->object_size, Bytes(bytes.begin(), bytes.end())});
 }
 
 Status Bucket::read_range(const std::string& name, std::uint64_t offset, MutableByteView out) {
@@ -302,7 +320,7 @@ Status Bucket::list(const std::string& prefix, const std::string& after, const s
     for (auto& object : found.objects) {
       const auto& own = address_.prefix();
       if (!object.name.starts_with(own)) return Error(Errc::Storage, fmt::format("list {}: the store lists what was not asked for", prefix));
-      BlobInfo info{object.name.substr(own.size()), object.size};
+      BlobInfo info{object.name.substr(own.size()), object.size, std::move(object.etag)};
       if (!valid_blob_name(info.name)) continue;  // somebody else's, such as the "folders" of a console
       // A listing that goes back would be read for ever, and one out of order would leave names out.
       if (info.name <= last) return Error(Errc::Io, fmt::format("list {}: the store does not list in byte order", prefix), Hint{"this store cannot hold a repository"});

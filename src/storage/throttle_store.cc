@@ -49,6 +49,10 @@ class ThrottleStore final : public ForwardingStore {
     TRY(limiter_.take(out.size()));
     return inner().read_range(name, offset, out);
   }
+  Result<std::optional<BlobFront>> read_front(const std::string& name, std::size_t length) override {
+    TRY(limiter_.take(length));
+    return inner().read_front(name, length);
+  }
 
  private:
   RateLimiter& limiter_;

@@ -2,12 +2,12 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/spawn.h"
 #include "postgres/control_file.h"
 #include "repository/wal_coverage.h"
 #include "wal/absence.h"
@@ -98,25 +98,7 @@ void start_prefetcher(const GetRequest& request, const fs::path& cache) {
   auto command = request.prefetch_command;
   command.push_back(cache.string());
   command.push_back(request.file_name);
-  std::vector<char*> arguments;
-  for (auto& word : command) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-
-  // It must not hold the server's log pipe nor any other inherited descriptor, and not be part of its process group.
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawnattr_init(&attributes);
-  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-  ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-  ::posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
-  pid_t child = 0;
-  const int error = ::posix_spawn(&child, arguments[0], &actions, &attributes, arguments.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  ::posix_spawnattr_destroy(&attributes);
-  if (error != 0) log_debug("no prefetcher: {}", errno_error(error, fmt::format("spawn {}", command[0])).message());
+  if (const auto started = start_detached(std::move(command)); !started) log_debug("no prefetcher: {}", started.failure().message());
 }
 
 /// One request: where it goes, and the cache beside it when there is one.

@@ -172,11 +172,11 @@ def test_a_bad_line_loses_nothing(make, objects, seed):
         proxy.stop()
 
 
-def test_a_store_that_is_away_keeps_the_wal_with_postgres(make, objects):
+def test_a_store_that_is_away_keeps_the_wal_with_postgres_where_none_may_wait(make, objects):
     bucket = objects.bucket("away")
     proxy = FaultProxy(objects.https_port)
     try:
-        cluster, tool = make.pair(pgmint=make.pgmint(repository=f"s3://{bucket}/prod", extra=objects.table(endpoint=f"https://localhost:{proxy.port}", stall_time_max="1s")))
+        cluster, tool = make.pair(pgmint=make.pgmint(repository=f"s3://{bucket}/prod", extra=objects.table(endpoint=f"https://localhost:{proxy.port}", stall_time_max="1s") + '\n[wal]\nspool_max = "0"\n'))
         tool.backup()
         proxy.set(refuse=True)
         cluster.add_rows("t", 500)
@@ -191,6 +191,99 @@ def test_a_store_that_is_away_keeps_the_wal_with_postgres(make, objects):
         cluster.archive_now()
         clone = clone_of(make, tool).start().wait_promoted()
         assert clone.digest() == expected
+    finally:
+        proxy.stop()
+
+
+def spooled(tool):
+    """Files of WAL that wait on the host, oldest first."""
+    return sorted(p.name for p in (tool.home / "state" / "spool").rglob("*") if p.is_file() and "wal" in p.parts and not p.name.startswith("."))
+
+
+def test_wal_waits_on_the_host_while_the_store_is_away(make, objects):
+    """Hours of outage in small: PostgreSQL goes on and lets go of its WAL, nothing is readable here, a full spool is told, and what waited arrives in order."""
+    bucket = objects.bucket("spool")
+    proxy = FaultProxy(objects.https_port)
+    try:
+        extra = objects.table(endpoint=f"https://localhost:{proxy.port}", stall_time_max="1s") + '\n[wal]\nspool_max = "40MiB"\n'
+        cluster, tool = make.pair(pgmint=make.pgmint(repository=f"s3://{bucket}/prod", extra=extra))
+        tool.backup()
+        tool.run("list")
+        cluster.archive_now()
+        proxy.set(refuse=True)
+        cluster.sql("insert into t select -i, 'planted-while-away', now() from generate_series(1, 500) i")
+        names = [cluster.archive_now(timeout=60) for _ in range(3)]
+        assert [name for name in spooled(tool) if name in names] == names
+        assert b"planted-while-away" not in b"".join(p.read_bytes() for p in (tool.home / "state" / "spool").rglob("*") if p.is_file())
+        refused = tool.refuses("wal", "drain", code=6, naming="localhost")
+        assert "away" in refused.err or "connect" in refused.err.lower(), refused
+        # A backup cannot be, and says so; WAL goes on waiting.
+        tool.refuses("backup", code=6)
+        # As much as may wait does; then PostgreSQL keeps the rest.
+        full = None
+        for _ in range(200):
+            cluster.add_rows("t", 20_000)
+            cluster.switch_wal()
+            full = cluster.one("select failed_count from pg_stat_archiver")
+            if full > 0:
+                break
+        assert full, "the archiver was never told that the spool is full"
+        assert "no more than 40 MiB may" in cluster.log_text()
+        total = sum(p.stat().st_size for p in (tool.home / "state" / "spool").rglob("*") if p.is_file())
+        assert total <= 40 << 20, total
+        expected = cluster.digest()
+        proxy.set(refuse=False)
+        # What was started beside wal push sends it on by itself.
+        wait_until(lambda: not spooled(tool), "the spool is empty", timeout=120)
+        cluster.archive_now(timeout=120)
+        status = tool.run("wal", "status", "--json").json
+        assert status["waiting"] is None
+        assert [gap for one in status["clusters"] for line in one["timelines"] for gap in line["gaps"]] == []
+        tool.run("verify", "--read-data")
+        clone = clone_of(make, tool).start().wait_promoted()
+        assert clone.digest() == expected
+    finally:
+        proxy.stop()
+
+
+def test_what_waits_is_told_and_sent_on_by_hand_or_before_a_backup(make, objects):
+    bucket = objects.bucket("spool-told")
+    proxy = FaultProxy(objects.https_port)
+    try:
+        cluster, tool = make.pair(pgmint=make.pgmint(repository=f"s3://{bucket}/prod", extra=objects.table(endpoint=f"https://localhost:{proxy.port}", stall_time_max="1s")))
+        tool.backup()
+        tool.run("list")
+        cluster.archive_now()
+        cluster.configure(archive_command="false")
+        cluster.reload()
+        cluster.add_rows("t", 1)
+        name = cluster.switch_wal()
+        proxy.set(refuse=True)
+        pushed = tool.run("wal", "push", f"pg_wal/{name}", "--json", cwd=cluster.data)
+        assert pushed.json["outcome"] == "waits here"
+        assert "waits on this host" in pushed.err
+        # The same again: it is there, and stays once.
+        tool.push(cluster.data / "pg_wal" / name)
+        assert spooled(tool) == [name]
+        tool.refuses("wal", "drain", code=(5, 6))
+        assert spooled(tool) == [name]
+        proxy.set(refuse=False)
+        wait_until(lambda: not spooled(tool), "what wal push started has sent it on", timeout=60)
+        wait_until(lambda: tool.run("wal", "drain", code=(0, 5)).code == 0, "nobody is at it any more")
+        assert tool.run("wal", "drain").out.strip() == "nothing waits"
+        # Beside a command that needs WAL in the repository it is sent on at once.
+        cluster.add_rows("t", 1)
+        second = cluster.switch_wal()
+        proxy.set(refuse=True)
+        tool.push(cluster.data / "pg_wal" / second)
+        checks = {check["name"]: check for check in tool.run("doctor", "--json", code=6).json["checks"]}
+        assert checks["repository"]["state"] == "failed", checks
+        proxy.set(refuse=False)
+        cluster.archive_with(tool).reload()
+        tool.backup()
+        assert spooled(tool) == []
+        assert tool.run("wal", "status", "--json").json["waiting"] is None
+        tool.run("verify", "--read-data")
     finally:
         proxy.stop()
 
