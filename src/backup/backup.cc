@@ -406,6 +406,7 @@ class Run {
                  .start = started_.start_lsn,
                  .stop = stopped_.stop_lsn,
                  .size = control_.wal_segment_size,
+                 .far = request_.cluster.reads_at_once() > 1,
                  .patience = request_.archive_timeout,
                  .carry = {},
                  .tick = [this](const std::string& detail) { return tick(detail); }};

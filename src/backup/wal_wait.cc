@@ -15,16 +15,18 @@ using postgres::SegmentNumber;
 constexpr auto kPollFirst = 20ms;
 constexpr auto kPollMax = 500ms;
 constexpr auto kAskArchiverEvery = 2s;
+constexpr auto kAskArchiverFar = 100ms;
+constexpr auto kListFarAfter = 2s;  ///< whatever the server says: another one may archive for it
 /// After PostgreSQL says that it archived a segment, a store may take this long to show it.
 constexpr auto kElsewhereAfter = 15s;
 
 /// What pg_stat_archiver says, asked seldom: an answer costs PostgreSQL more than it tells.
 class ArchiverWatch {
  public:
-  ArchiverWatch(Server& server, Clock& clock) : server_(server), clock_(clock) {}
+  ArchiverWatch(Server& server, std::chrono::microseconds every, Clock& clock) : server_(server), every_(every), clock_(clock) {}
 
   const ArchiverStatus& look() {
-    if (asked_ && clock_.now() < *asked_ + kAskArchiverEvery) return status_;
+    if (asked_ && clock_.now() < *asked_ + every_) return status_;
     asked_ = clock_.now();
     // The server may be going down while its last segments still arrive: no answer is not a failure of the backup.
     if (auto answer = server_.archiver()) status_ = std::move(*answer);
@@ -39,6 +41,7 @@ class ArchiverWatch {
 
  private:
   Server& server_;
+  const std::chrono::microseconds every_;
   Clock& clock_;
   std::optional<TimePoint> asked_;
   ArchiverStatus status_;
@@ -47,12 +50,13 @@ class ArchiverWatch {
 class Wait {
  public:
   Wait(repository::WalArchive& archive, Server& server, const WalWait& wait, Clock& clock)
-      : archive_(archive), wait_(wait), clock_(clock), archiver_(server, clock) {}
+      : archive_(archive), wait_(wait), clock_(clock), archiver_(server, wait.far ? std::chrono::microseconds(kAskArchiverFar) : std::chrono::microseconds(kAskArchiverEvery), clock) {}
 
   Status run() {
     progressed_ = clock_.now();
     std::chrono::microseconds poll = kPollFirst;
     for (std::optional<std::uint64_t> before;;) {
+      if (wait_.far) TRY(wait_for_archiver());
       const auto missing = TRY(still_missing());
       if (missing.empty()) return ok();
       const auto count = count_of(missing);
@@ -94,13 +98,27 @@ class Wait {
     return missing;
   }
 
+  /// Until a listing is worth its request.
+  Status wait_for_archiver() {
+    const auto last = last_segment(wait_);
+    for (const auto until = clock_.now() + kListFarAfter; !says_archived(archiver_.look(), last) && clock_.now() < until;) {
+      TRY(wait_.tick(fmt::format("waiting for {}{}", last, archiver_.complaint())));
+      clock_.sleep(kAskArchiverFar);
+    }
+    return ok();
+  }
+
+  /// Names of one timeline sort by position.
+  static bool says_archived(const ArchiverStatus& status, const std::string& segment) {
+    return !status.failing && status.last_archived_wal.size() >= segment.size() && status.last_archived_wal.starts_with(segment.substr(0, 8)) &&
+           status.last_archived_wal >= segment;
+  }
+
   Status give_up_when_hopeless(const std::vector<repository::WalRange>& missing) {
     const auto first = name_of(missing.front().first);
     const auto now = clock_.now();
     const auto& status = archiver_.look();
-    // Names of one timeline sort by position.
-    const bool claimed = !status.failing && status.last_archived_wal.size() >= first.size() &&
-                         status.last_archived_wal.starts_with(first.substr(0, 8)) && status.last_archived_wal >= first;
+    const bool claimed = says_archived(status, first);
     if (!claimed) claimed_since_.reset();
     if (claimed && !claimed_since_) claimed_since_ = now;
     if (claimed && now - *claimed_since_ > kElsewhereAfter)

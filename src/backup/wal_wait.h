@@ -15,6 +15,8 @@ struct WalWait {
   postgres::TimelineId timeline;
   postgres::Lsn start, stop;
   postgres::WalSegmentSize size = postgres::WalSegmentSize::default_size();
+  /// The repository is far away: a listing costs more than asking the server whether its archiver is done.
+  bool far = false;
   /// How long it goes on without any segment arriving.
   std::chrono::seconds patience{300};
   /// Takes a missing segment into the backup instead, if it can: true when taken. Empty: nothing is carried.

@@ -69,7 +69,7 @@ Status append_to(repository::Repository& repository, const repository::ClusterId
   auto opened = repository.open_cluster(id);
   if (!opened && opened.error().code() == Errc::Key) return ok();  // another host's
   const auto cluster = TRY(std::move(opened));
-  TRY(cluster->log().refresh());
+  if (!cluster->state().has_genesis()) TRY(cluster->log().refresh());
   if (!cluster->state().has_genesis()) return ok();  // a creation that was cut off
   TRY(cluster->log().append(cluster->actor(), std::move(entry)));
   return ok();

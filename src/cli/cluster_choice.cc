@@ -11,6 +11,7 @@
 #include <cerrno>
 
 #include "base/log.h"
+#include "cli/cluster_memory.h"
 #include "cli/dump_names.h"
 #include "cli/nearest.h"
 #include "repository/layout.h"
@@ -207,7 +208,14 @@ Result<ClusterPtr> choose_for_writing(Context& context, const std::string& name,
                              name, found->state().system_id(), identifier.value()),
                  Hint{fmt::format("when the new server takes the old one's place: pgmint cluster adopt {}", name)});
   };
-  if (auto found = TRY(look())) return found;
+  // Most runs mean the cluster of the run before.
+  const auto file = TRY(cluster_memory_file(context, repository, name, identifier));
+  if (const auto known = recall_cluster(file, identifier))
+    if (auto cluster = read_known_cluster(repository, *known, name, identifier)) return cluster;
+  if (auto found = TRY(look())) {
+    remember_cluster(file, *found, repository::current_identity(found->state()));
+    return found;
+  }
 
   const auto lock = TRY(lock_repository(context));
   if (auto found = TRY(look())) return found;

@@ -154,7 +154,6 @@ Result<int> run(Context& context) {
   const auto report = TRY(std::move(result));
 
   complain(report);
-  TRY(cluster->log().refresh());
   const auto* snapshot = cluster->state().find(report.name);
   if (snapshot == nullptr)
     return Error(Errc::Internal, fmt::format("backup {} was committed but is not in the log", report.name));

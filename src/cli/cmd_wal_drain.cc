@@ -17,7 +17,8 @@ namespace {
 using std::chrono::seconds;
 
 constexpr auto kPause = seconds(15);
-constexpr auto kGlance = seconds(1);
+constexpr auto kGlance = std::chrono::milliseconds(1000);
+constexpr auto kOtherWait = seconds(10);
 constexpr auto kDayAtMost = seconds(86'400);
 
 /// What has become of the spool's directory while we waited: somebody gave it up.
@@ -34,12 +35,17 @@ using Drained = wal::Spool::Drained;
 Result<Drained> drain_with_patience(Context& context, const wal::Spool& spool, TimePoint until) {
   for (;;) {
     auto drained = drain_spool(context);
+    // Who stays while the repository is away is soon done with an attempt.
+    for (auto since = system_clock().now(); drained && !*drained && system_clock().now() < since + kOtherWait;) {
+      TRY(storage::interruptible_sleep(system_clock(), kGlance / 5, &context.cancel()));
+      drained = drain_spool(context);
+    }
     if (drained && *drained) return **drained;
     auto error = drained ? another_is_at_it() : std::move(drained).failure();
     // The store may be back a moment later; a wrong key will not be right then.
     if (!is_transient(error.code()) || system_clock().now() + kPause > until) return error;
     log_info("{}; trying again in {}", error.describe(), human(std::chrono::microseconds(kPause)));
-    for (seconds waited{0}; waited < kPause; waited += kGlance) {
+    for (std::chrono::milliseconds waited{0}; waited < kPause; waited += kGlance) {
       if (is_gone(spool)) return error;
       TRY(storage::interruptible_sleep(system_clock(), kGlance, &context.cancel()));
     }

@@ -82,7 +82,8 @@ Result<RepositoryPlace*> Context::place(bool create) {
   made->store = std::move(opened.store);
   made->bucket = opened.bucket;
   if (made->bucket != nullptr && !look_past_copies_) {
-    const storage::CachePolicy policy{.keeps = repository::is_small_and_final, .keeps_front = repository::is_wal};
+    const storage::CachePolicy policy{.keeps = repository::is_small_and_final, .keeps_front = repository::is_wal,
+                                      .keeps_small = [](const std::string& name) { return repository::parse_pack_name(name).has_value(); }};
     made->store = storage::make_cache_store(std::move(made->store), TRY(state_directory()) / "copies", policy, system_clock());
   }
   // Also of a directory, where WAL may have to be sealed while it is away.

@@ -2,66 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <charconv>
-#include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "cli/cluster_memory.h"
 #include "repository/layout.h"
 
 namespace pgmint::cli {
 namespace {
-
-/// What the state directory remembers of a look-up.
-struct Remembered {
-  repository::ClusterId cluster;
-  repository::WalIdentity identity;
-  repository::LogEnd log;
-};
-
-Result<fs::path> memory_file(Context& context, const repository::Repository& repository, const std::string& name, postgres::SystemIdentifier identifier) {
-  return TRY(context.state_directory()) / "wal-target" /
-         fmt::format("{}-{}-{:016X}", repository.format().repository.hex(), name, identifier.value());
-}
-
-/// nullopt for anything that is not exactly what remember() writes: it is only a shortcut.
-std::optional<Remembered> recall(const fs::path& file, postgres::SystemIdentifier identifier) {
-  const auto text = read_text_file(file, 4096);
-  if (!text) return std::nullopt;
-  const auto json = Json::parse(*text, nullptr, false);
-  if (!json.is_object()) return std::nullopt;
-  const auto number = [&](const char* key) {
-    return json.contains(key) && json[key].is_number_unsigned() ? std::optional(json[key].get<std::uint64_t>())
-                                                                : std::nullopt;
-  };
-  const auto incarnation = number("incarnation"), generation = number("generation"), next_seq = number("next_seq");
-  if (!json.contains("cluster") || !json["cluster"].is_string() || !incarnation || !generation || !next_seq)
-    return std::nullopt;
-  const auto cluster = repository::ClusterId::parse(json["cluster"].get<std::string>());
-  const auto head = json.contains("head") && json["head"].is_string() ? from_hex(json["head"].get<std::string>()) : std::nullopt;
-  if (!cluster || !head || head->size() != sizeof(crypto::Digest)) return std::nullopt;
-  Remembered known{*cluster,
-                   {identifier.value(), repository::Incarnation(static_cast<std::uint32_t>(*incarnation))},
-                   {static_cast<std::uint32_t>(*generation), *next_seq, {}}};
-  std::ranges::copy(*head, known.log.head.begin());
-  return known;
-}
-
-void remember(const fs::path& file, const repository::Cluster& cluster, const repository::WalIdentity& identity) {
-  const Json json = {{"cluster", cluster.id().hex()},
-                     {"incarnation", identity.incarnation.value()},
-                     {"generation", cluster.state().generation()},
-                     {"next_seq", cluster.state().next_seq()},
-                     {"head", to_hex(cluster.state().head())}};
-  auto written = create_directories(file.parent_path(), 0700);
-  if (written) written = write_file_durably(file, as_bytes(json.dump()), 0600);
-  if (!written) log_debug("{}", written.error().describe());
-}
-
-Result<bool> stands_still(repository::Repository& repository, const Remembered& known) {
-  auto& environment = repository.environment();
-  return repository::log_ends_at(environment.store, known.cluster, known.log, environment.reads_at_once > 1);
-}
 
 bool same_directory(const fs::path& a, const fs::path& b) {
   std::error_code ignored;
@@ -121,7 +69,7 @@ Result<std::optional<std::string>> name_for_push(Context& context, postgres::Sys
 
 Result<WalTarget> wal_target_while_away(Context& context, repository::Repository& away, postgres::SystemIdentifier identifier, const fs::path& directory) {
   const auto name = TRY(name_for_push(context, identifier, directory));
-  const auto known = recall(TRY(memory_file(context, away, name.value_or(""), identifier)), identifier);
+  const auto known = recall_cluster(TRY(cluster_memory_file(context, away, name.value_or(""), identifier)), identifier);
   if (!known) return Error(Errc::Storage, "no WAL of this server has been pushed from this host before, so that it is not known whose it is");
   return WalTarget{TRY(away.open_cluster(known->cluster)), known->identity};
 }
@@ -130,16 +78,22 @@ Result<WalTarget> wal_target_for_push(Context& context, postgres::SystemIdentifi
                                       const fs::path& directory) {
   const auto name = TRY(name_for_push(context, identifier, directory));
   auto& repository = *TRY(context.repository());
-  const auto file = TRY(memory_file(context, repository, name.value_or(""), identifier));
-  if (const auto known = recall(file, identifier); known && TRY(stands_still(repository, *known))) {
-    auto cluster = repository.open_cluster(known->cluster);
-    if (cluster) return WalTarget{std::move(*cluster), known->identity};
+  const auto file = TRY(cluster_memory_file(context, repository, name.value_or(""), identifier));
+  if (const auto known = recall_cluster(file, identifier)) {
+    if (TRY(log_stands_still(repository, *known))) {
+      auto cluster = repository.open_cluster(known->cluster);
+      if (cluster) return WalTarget{std::move(*cluster), known->identity};
+    } else if (auto cluster = read_known_cluster(repository, *known, name, identifier)) {
+      const auto identity = repository::current_identity(cluster->state());
+      remember_cluster(file, *cluster, identity);
+      return WalTarget{std::move(cluster), identity};
+    }
   }
   auto cluster = name ? TRY(cluster_for_writing(context, *name, identifier))
                       : TRY(repository.find_by_system_id(identifier.value()));
   if (!cluster) return no_cluster(identifier);
   const auto identity = repository::current_identity(cluster->state());
-  remember(file, *cluster, identity);
+  remember_cluster(file, *cluster, identity);
   return WalTarget{std::move(cluster), identity};
 }
 
@@ -185,15 +139,15 @@ Result<WalTarget> wal_target_for_get(Context& context, const std::optional<std::
   if (!identifier) return look_up_for_get(context, name, identifier);
   auto& repository = *TRY(context.repository());
   // The memory is a shortcut: whatever is wrong with it, the long way tells.
-  const auto file = memory_file(context, repository, "get-" + name.value_or(""), *identifier);
-  if (const auto known = file ? recall(*file, *identifier) : std::nullopt) {
-    const auto still = stands_still(repository, *known);
+  const auto file = cluster_memory_file(context, repository, "get-" + name.value_or(""), *identifier);
+  if (const auto known = file ? recall_cluster(*file, *identifier) : std::nullopt) {
+    const auto still = log_stands_still(repository, *known);
     auto cluster = still && *still ? repository.open_cluster(known->cluster) : Result<ClusterPtr>(ClusterPtr());
     if (cluster && *cluster) return WalTarget{std::move(*cluster), known->identity};
   }
   auto target = TRY(look_up_for_get(context, name, identifier));
   // What a damaged log could not tell was guessed, and is not worth remembering.
-  if (file && target.cluster->state().has_genesis()) remember(*file, *target.cluster, target.identity);
+  if (file && target.cluster->state().has_genesis()) remember_cluster(*file, *target.cluster, target.identity);
   return target;
 }
 

@@ -38,6 +38,7 @@ class KeyCopies final : public storage::ForwardingStore {
   bool confirm(const ClusterId& cluster, Change change);
 
   Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override;
+  Result<std::optional<storage::BlobFront>> read_front(const std::string& name, std::size_t length) override { return inner().read_front(name, length); }
   Status list(const std::string& prefix, const std::string& after, const std::function<Status(const storage::BlobInfo&)>& visit) override;
   Result<std::vector<std::string>> list_parts(const std::string& prefix) override;
 

@@ -40,6 +40,11 @@ std::optional<std::uint32_t> parse_generation(std::string_view part) {
   return value;
 }
 
+bool begins_a_backup(const LogEntry& entry) {
+  const auto* begin = std::get_if<BeginEntry>(&entry.content);
+  return begin != nullptr && begin->purpose == SessionPurpose::Write;
+}
+
 /// A log that cannot be read on for a reason that another generation may have answered.
 bool is_damaged_entry(const Error& error) { return error.code() == Errc::Corruption || error.code() == Errc::Precondition; }
 
@@ -324,6 +329,20 @@ Status Log::refresh() {
   return remember();
 }
 
+std::optional<Log::Position> Log::take_position() {
+  if (!opened_) return std::nullopt;
+  opened_ = false;
+  return Position{std::move(origin_), std::move(state_), next_generation_, seen_};
+}
+
+void Log::resume(Position position) {
+  origin_ = std::move(position.origin);
+  state_ = std::move(position.state);
+  next_generation_ = position.next_generation;
+  seen_ = position.seen;
+  opened_ = true;
+}
+
 Status Log::remember() {
   if (state_.next_seq() == 0) return ok();
   const SeenMemory::Head head{state_.generation(), state_.next_seq() - 1, state_.head()};
@@ -436,7 +455,9 @@ Result<std::uint64_t> Log::append(const Actor& actor, const std::function<Result
     }
     [[maybe_unused]] const auto taken = TRY(take(state_, object));
     TRY(remember());
-    // A rebuild may have read the log before this entry: then it counts for nothing, and must be valid in the new generation.
+    // A rebuild may have read the log before this entry: then it counts for nothing, and must be valid in the new generation. Far away that is found out
+    // for BEGIN of a backup when it is published: a new generation does not know its session, and never lets its packs go.
+    if (is_far() && begins_a_backup(entry)) return entry.seq;
     if (TRY(superseded())) continue;
     return entry.seq;
   }

@@ -66,6 +66,16 @@ class Log {
   Status refresh();
   const LogState& state() const { return state_; }
 
+  /// What was read, for another Log of the same cluster in this process: it goes on from there.
+  struct Position {
+    LogState origin, state;
+    std::uint32_t next_generation = 0;
+    std::optional<SeenMemory::Head> seen;
+  };
+  /// nullopt: nothing was read. Leaves this one as if new.
+  std::optional<Position> take_position();
+  void resume(Position position);
+
   /// Creates entry 0 of generation 0. @errors Precondition (the log exists), Storage
   Status create(const Actor& actor, GenesisEntry genesis);
   /// Validates against the fold, creates exactly the next slot; on a lost race folds, validates again, and tries the next.

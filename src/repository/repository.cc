@@ -59,13 +59,19 @@ std::string of_slot(const StoredSlot& slot) {
 }  // namespace
 
 Cluster::Cluster(Repository& repository, RecordContext context, ClusterKeys keys)
-    : repository_(repository), context_(context), keys_(std::move(keys)) {
+    : repository_(repository), context_(context), keys_(std::move(keys)), positions_(repository.positions_) {
   auto& e = repository.environment();
   log_ = std::make_unique<Log>(Log::Dependencies{e.store, context_, keys_.maintenance_key, repository.format().root, e.clock, e.random, e.seen, e.reads_at_once});
+  reads_at_once_ = e.reads_at_once;
+  if (auto known = positions_->extract(context_.cluster)) log_->resume(std::move(known.mapped()));
+}
+
+Cluster::~Cluster() {
+  if (reads_at_once_ <= 1) return;
+  if (auto position = log_->take_position()) positions_->insert_or_assign(context_.cluster, std::move(*position));
 }
 
 storage::BlobStore& Cluster::store() const { return repository_.environment().store; }
-unsigned Cluster::reads_at_once() const { return repository_.environment().reads_at_once; }
 
 Actor Cluster::actor() const {
   std::set<crypto::PublicKey> enrolled;

@@ -1,6 +1,7 @@
 // Opening a repository: format, a slot that a secret opens, clusters with their keys and logs. What operations start from.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,16 +35,23 @@ struct UnreadableCluster {
   Error error;
 };
 
+/// Logs that were read in this process and are not open now. Only where the store is far away.
+using LogPositions = std::map<ClusterId, Log::Position>;
+
 /// One cluster of an open repository. Borrows the repository. Not thread-safe; `keys()`, `context()` and `store()` may be
 /// shared by workers.
 class Cluster {
  public:
+  ~Cluster();
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
   const ClusterId& id() const { return context_.cluster; }
   const RecordContext& context() const { return context_; }
   const ClusterKeys& keys() const { return keys_; }
   storage::BlobStore& store() const;
   /// As in Environment: how many requests the store is worth having in flight.
-  unsigned reads_at_once() const;
+  unsigned reads_at_once() const { return reads_at_once_; }
   Log& log() { return *log_; }
   const LogState& state() const { return log_->state(); }
   /// Who signs: the newest key of this opener that is enrolled in the log as it was last read.
@@ -57,6 +65,8 @@ class Cluster {
   RecordContext context_;
   ClusterKeys keys_;
   std::unique_ptr<Log> log_;
+  std::shared_ptr<LogPositions> positions_;
+  unsigned reads_at_once_ = 1;
 };
 
 /// What one slot gave.
@@ -97,10 +107,12 @@ class Repository {
   Result<std::unique_ptr<Cluster>> find_cluster(const std::string& name, std::optional<std::uint64_t> system_id);
   /// The cluster whose current identity is `system_id`; nullptr when none.
   Result<std::unique_ptr<Cluster>> find_by_system_id(std::uint64_t system_id);
+  /// As open_cluster(), with the log read, and keys that it vouches for; nullptr: nothing was ever written to it.
+  Result<std::unique_ptr<Cluster>> read_cluster(const ClusterId& id);
   /// Creates key ring and genesis of a new cluster. Root role only.
   /// @errors Key, Precondition (a rotation of the root key is not finished), Busy (one began meanwhile), Storage
   Result<std::unique_ptr<Cluster>> create_cluster(const std::string& name, std::uint64_t system_id);
-  /// Opens without reading the log (`wal push`, `--from-manifest`).
+  /// Opens without reading the log (`wal push`, `--from-manifest`); far away it may be known as it was last read in this process.
   Result<std::unique_ptr<Cluster>> open_cluster(const ClusterId& id);
 
   Result<std::vector<SlotInfo>> slots();
@@ -122,13 +134,12 @@ class Repository {
   Status rotate_root(std::vector<Slot> unlocks, bool drop_unopened);
 
  private:
+  friend class Cluster;
   class RootRotation;
   explicit Repository(Environment environment) : environment_(std::move(environment)) {}
   bool answered_from_copies() const;
   /// Format, and what `unlocks_` open.
   Status unlock();
-  /// nullptr: nothing was ever written to it.
-  Result<std::unique_ptr<Cluster>> read_cluster(const ClusterId& id);
   Result<std::unique_ptr<Cluster>> open_and_read(const ClusterId& id);
   Result<std::vector<ClusterId>> cluster_ids();
   void derive_signing_keys();
@@ -141,6 +152,7 @@ class Repository {
 
   Environment environment_;
   std::vector<Unlock> unlocks_;
+  std::shared_ptr<LogPositions> positions_ = std::make_shared<LogPositions>();
   FormatFile format_;
   std::vector<OpenedSlot> opened_;  ///< newest root generation first; several only while a rotation is unfinished
   std::vector<std::unique_ptr<crypto::SigningKey>> signing_keys_;  ///< of opened_, then of earlier roots, newest first

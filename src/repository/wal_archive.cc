@@ -430,13 +430,21 @@ Result<WalPut> WalArchive::put(const std::string& file_name, WalContent content,
   State& s = *state_;
   const auto name = TRY(s.object_name(file_name));
   auto info = TRY(describe_file(s.identity, file_name, content, wal_segment_size, plain.size()));
-  crypto::Digest unwanted;
-  crypto::Digest& told = mac != nullptr ? *mac : unwanted;
   // Looked for first: most of a put's work is compression, and what was pushed ahead needs none.
   if (TRY(s.holds(file_name, name, info, plain))) {
-    told = info.mac;
+    if (mac != nullptr) *mac = info.mac;
     return WalPut::Duplicate;
   }
+  return put_new(file_name, content, wal_segment_size, plain, mac);
+}
+
+Result<WalPut> WalArchive::put_new(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size, WalPlain& plain, crypto::Digest* mac) {
+  State& s = *state_;
+  TRY(s.check_keys());
+  const auto name = TRY(s.object_name(file_name));
+  auto info = TRY(describe_file(s.identity, file_name, content, wal_segment_size, plain.size()));
+  crypto::Digest unwanted;
+  crypto::Digest& told = mac != nullptr ? *mac : unwanted;
   const SealedObject object = TRY(s.seal(file_name, name, info, plain));
   const auto existing = [&]() -> Result<bool> {
     auto look = TRY(s.look(file_name, name).context(file_name));

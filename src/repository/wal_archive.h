@@ -69,6 +69,9 @@ class WalArchive {
   /// @param mac  gets the plaintext's MAC with success
   Result<WalPut> put(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size, WalPlain& plain,
                      crypto::Digest* mac = nullptr);
+  /// The same for a caller that has just found nothing under that name: it is not looked for once more.
+  Result<WalPut> put_new(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size, WalPlain& plain,
+                         crypto::Digest* mac = nullptr);
   /// True when an object of that name holds exactly `plain`, false when there is none: the name's header, authenticated, and
   /// size are looked at, and the MAC compared; the records are not read. @errors as put
   Result<bool> holds(const std::string& file_name, WalContent content, std::uint32_t wal_segment_size, ByteView plain);

@@ -52,6 +52,36 @@ TEST_P(BlobStoreConformance, CreatesAndReadsBack) {
   EXPECT_EQ((*info)->size, 5u);
 }
 
+TEST_P(BlobStoreConformance, ReadsAFrontWithTheSizeOfTheWhole) {
+  const Bytes data = pattern(100'000, 5);
+  ASSERT_TRUE(store.create("p/long", data));
+  ASSERT_TRUE(store.create("p/short", ByteView(data).first(300)));
+  ASSERT_TRUE(store.create("p/empty", {}));
+  const auto front = [&](const std::string& name, std::size_t length) {
+    auto read = store.read_front(name, length);
+    EXPECT_TRUE(read) << read.failure().describe();
+    return read ? *read : std::nullopt;
+  };
+  for (const std::size_t length : {std::size_t{1}, std::size_t{2048}, BlobStore::kFrontMax}) {
+    const auto found = front("p/long", length);
+    ASSERT_TRUE(found);
+    EXPECT_EQ(found->size, data.size());
+    EXPECT_TRUE(std::ranges::equal(found->bytes, ByteView(data).first(length)));
+  }
+  const auto whole = front("p/short", 2048);
+  ASSERT_TRUE(whole);
+  EXPECT_EQ(whole->size, 300u);
+  EXPECT_EQ(whole->bytes.size(), 300u);
+  const auto nothing = front("p/empty", 2048);
+  ASSERT_TRUE(nothing);
+  EXPECT_EQ(nothing->size, 0u);
+  EXPECT_TRUE(nothing->bytes.empty());
+  EXPECT_FALSE(front("p/absent", 2048));
+  // What is gone is gone, whatever was read of it before.
+  ASSERT_TRUE(store.remove("p/short"));
+  EXPECT_FALSE(front("p/short", 2048));
+}
+
 TEST_P(BlobStoreConformance, CreatesFromPieces) {
   const Bytes data = pattern(100'000, 3);
   std::uint64_t expected = 0;

@@ -23,6 +23,7 @@ namespace pgmint::storage {
 namespace {
 
 constexpr auto kTouchedAfter = std::chrono::hours(24);  ///< a copy that is used says so about once a day
+constexpr auto kSmallStays = std::chrono::hours(24);
 constexpr int kKeptBeforePruning = 256;
 constexpr std::size_t kListedMax = 200'000;
 constexpr std::size_t kDigestSize = std::tuple_size_v<crypto::Digest>;
@@ -53,8 +54,20 @@ class CacheStore final : public ForwardingStore {
 
   Result<Created> create(const std::string& name, ByteView data) override {
     auto created = inner().create(name, data);
-    if (created && *created == Created::Yes) keep(name, data);
+    if (created && *created == Created::Yes) {
+      keep(name, data);
+      if (policy_.keeps_small && data.size() <= policy_.small_max && policy_.keeps_small(name)) keep_as(name, data);
+    }
     return created;
+  }
+  Status read_range(const std::string& name, std::uint64_t offset, MutableByteView out) override {
+    if (!policy_.keeps_small || !policy_.keeps_small(name) || is_older_than(path_of(name), kSmallStays)) return inner().read_range(name, offset, out);
+    const auto kept = find(name);
+    if (!kept) return inner().read_range(name, offset, out);
+    if (offset > kept->size() || out.size() > kept->size() - offset)
+      return Error(Errc::Corruption, fmt::format("{} ends at {} bytes, before {} + {}", name, kept->size(), offset, out.size()));
+    std::copy_n(kept->begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
+    return ok();
   }
   Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override {
     if (!policy_.keeps(name)) return inner().read(name, limit);
@@ -150,10 +163,13 @@ class CacheStore final : public ForwardingStore {
   }
 
   void touch(const fs::path& path) {
+    if (is_older_than(path, kTouchedAfter)) ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0);
+  }
+
+  /// Of what is not there: no.
+  bool is_older_than(const fs::path& path, std::chrono::microseconds age) const {
     struct stat status {};
-    if (::stat(path.c_str(), &status) != 0) return;
-    const auto age = clock_.now() - TimePoint(std::chrono::seconds(status.st_mtime));
-    if (age > kTouchedAfter) ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0);
+    return ::stat(path.c_str(), &status) == 0 && clock_.now() - TimePoint(std::chrono::seconds(status.st_mtime)) > age;
   }
 
   void keep(const std::string& name, ByteView data) {
@@ -187,7 +203,7 @@ class CacheStore final : public ForwardingStore {
   }
 
   void drop(const std::string& name) {
-    if (policy_.keeps(name)) ::unlink(path_of(name).c_str());
+    if (policy_.keeps(name) || (policy_.keeps_small && policy_.keeps_small(name))) ::unlink(path_of(name).c_str());
   }
 
   void prune() {

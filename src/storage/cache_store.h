@@ -13,10 +13,15 @@ namespace pgmint::storage {
 struct CachePolicy {
   std::function<bool(const std::string& name)> keeps;  ///< objects that are worth it: read often, small, never written anew
   std::function<bool(const std::string& name)> keeps_front{};  ///< of which the beginning is: it says what is in them
+  std::function<bool(const std::string& name)> keeps_small{};  ///< of which those are, for a day, that were created here and are no larger than small_max
+  std::uint64_t small_max = 256 << 10;
   std::uint64_t object_max = 4 << 20;                  ///< bytes; larger ones are not kept
   std::uint64_t size_max = 256 << 20;                  ///< bytes in all; the longest unused go first
 };
 
+/// read_range() of what `keeps_small` names is answered from a copy that was taken when it was created, for a day: whoever builds on it each hour finds out within a
+/// day that the store has lost it.
+///
 /// A front is answered from a copy when a listing made through here names the object with the etag that it had when the copy was made.
 ///
 /// read() of what `keeps` names is answered from `directory` (made when needed, 0700) once it was read or created through here. What the

@@ -6,6 +6,8 @@
 
 #include "base/file.h"
 #include "base/random.h"
+#include "crypto/md5.h"
+#include "storage/forwarding_store.h"
 #include "storage/fault_store.h"
 #include "storage/instant_clock.h"
 #include "storage/memory_store.h"
@@ -54,6 +56,100 @@ TEST_F(CacheStoreTest, AsksOnceForWhatItKeepsAndAlwaysForTheRest) {
   store = open(holding({}));
   EXPECT_EQ(text(*store, "log/1"), "one");
   EXPECT_EQ(faults->operations(), 0u);
+}
+
+/// A store whose listings tell the MD5 of what they list, as S3's do; or something else, as S3's do of what a service's key encrypts.
+class WithEtags final : public ForwardingStore {
+ public:
+  explicit WithEtags(std::unique_ptr<BlobStore> inner) : ForwardingStore(std::move(inner)) {}
+  bool are_md5 = true;
+  Status list(const std::string& prefix, const std::string& after, const std::function<Status(const BlobInfo&)>& visit) override {
+    return ForwardingStore::list(prefix, after, [&](const BlobInfo& info) {
+      auto told = info;
+      told.etag = to_hex(*crypto::md5(**inner().read(info.name, 1 << 20)));
+      if (!are_md5) std::swap(told.etag[0], told.etag[31]);
+      return visit(told);
+    });
+  }
+};
+
+TEST_F(CacheStoreTest, TheNewestIsHeldAgainstWhatTheListingSaysOfIt) {
+  auto memory = holding({{"log/1", "one"}, {"log/2", "two"}});
+  auto& there = static_cast<MemoryStore&>(*memory);
+  auto telling = std::make_unique<WithEtags>(std::move(memory));
+  auto& etags = *telling;
+  auto store = open(std::move(telling));
+  const auto reads_after_listing = [&] {
+    EXPECT_TRUE(list_all(*store, "log/"));
+    const auto before = faults->operations();
+    EXPECT_EQ(text(*store, "log/1"), "one");
+    text(*store, "log/2");
+    return faults->operations() - before;
+  };
+  EXPECT_EQ(reads_after_listing(), 2u) << "nothing is kept yet";
+  EXPECT_EQ(reads_after_listing(), 0u) << "the listing vouches for it";
+  there.replace("log/2", as_bytes("TWO"));
+  EXPECT_EQ(reads_after_listing(), 1u) << "another one stands there";
+  EXPECT_EQ(text(*store, "log/2"), "TWO");
+  etags.are_md5 = false;
+  EXPECT_EQ(reads_after_listing(), 1u) << "an etag that says nothing of the bytes vouches for nothing";
+}
+
+struct FrontTest : CacheStoreTest {
+  FrontTest() {
+    policy.keeps_front = [](const std::string& name) { return name.starts_with("wal/"); };
+    policy.keeps_small = [](const std::string& name) { return name.starts_with("p/"); };
+    policy.small_max = 100;
+    clock.sleep(system_clock().now() - clock.now());  // copies are stamped by the file system
+  }
+  std::uint64_t requests(BlobStore& store, const std::string& name, std::string_view expected) {
+    const auto before = faults->operations();
+    const auto front = store.read_front(name, 4);
+    EXPECT_TRUE(front && *front && as_text((*front)->bytes) == expected);
+    return faults->operations() - before;
+  }
+  CachePolicy policy;
+};
+
+TEST_F(FrontTest, AFrontIsKeptForWhatAListingNamedWithTheSameContent) {
+  auto memory = holding({{"wal/1", "front and more"}});
+  auto& there = static_cast<MemoryStore&>(*memory);
+  auto store = open(std::make_unique<WithEtags>(std::move(memory)), policy);
+  EXPECT_GT(requests(*store, "wal/1", "fron"), 0u);
+  EXPECT_GT(requests(*store, "wal/1", "fron"), 0u) << "no listing has named it";
+  ASSERT_TRUE(list_all(*store, "wal/"));
+  EXPECT_GT(requests(*store, "wal/1", "fron"), 0u);
+  EXPECT_EQ(requests(*store, "wal/1", "fron"), 0u);
+  const auto front = store->read_front("wal/1", 4);
+  ASSERT_TRUE(front && *front);
+  EXPECT_EQ((*front)->size, 14u);
+  there.replace("wal/1", as_bytes("FRONT AND MORE"));
+  ASSERT_TRUE(list_all(*store, "wal/"));
+  EXPECT_GT(requests(*store, "wal/1", "FRON"), 0u) << "its content is another one now";
+}
+
+TEST_F(FrontTest, WhatIsSmallAndWasMadeHereIsKeptForADay) {
+  auto memory = holding({{"p/theirs", "theirs"}});
+  auto& there = static_cast<MemoryStore&>(*memory);
+  auto store = open(std::move(memory), policy);
+  ASSERT_TRUE(store->create("p/small", Bytes(100, std::byte{7})));
+  ASSERT_TRUE(store->create("p/large", Bytes(101, std::byte{7})));
+  const auto reads = [&](const std::string& name) {
+    const auto before = faults->operations();
+    Bytes part(5);
+    EXPECT_TRUE(store->read_range(name, 1, part)) << name;
+    return faults->operations() - before;
+  };
+  EXPECT_EQ(reads("p/small"), 0u);
+  EXPECT_EQ(reads("p/large"), 1u);
+  EXPECT_EQ(reads("p/theirs"), 1u);
+  Bytes beyond(2);
+  EXPECT_EQ(store->read_range("p/small", 99, beyond).failure().code(), Errc::Corruption);
+  ASSERT_TRUE(there.remove("p/small"));
+  EXPECT_EQ(reads("p/small"), 0u);
+  clock.sleep(std::chrono::hours(25));
+  Bytes part(5);
+  EXPECT_EQ(store->read_range("p/small", 1, part).failure().code(), Errc::NotFound) << "a day later it is known to be gone";
 }
 
 TEST_F(CacheStoreTest, AbsenceIsNotKept) {

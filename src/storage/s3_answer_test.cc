@@ -23,13 +23,15 @@ TEST(S3Answer, ReadsAPageOfAListing) {
   constexpr std::string_view kXml =
       "<?xml version=\"1.0\" encoding=\"UTF-8\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name><Prefix>p/</Prefix>"
       "<IsTruncated>true</IsTruncated><NextContinuationToken>t&amp;k</NextContinuationToken>"
-      "<Contents><Key>p/a&amp;b</Key><Size>12</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/c</Key><Size>0</Size></Contents>"
+      "<Contents><Key>p/a&amp;b</Key><Size>12</Size><ETag>&quot;d41d8cd98f00b204e9800998ecf8427e&quot;</ETag><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>p/c</Key><Size>0</Size></Contents>"
       "<CommonPrefixes><Prefix>p/d/</Prefix></CommonPrefixes></ListBucketResult>";
   const auto page = parse_s3_page(as_bytes(kXml));
   ASSERT_TRUE(page) << page.failure().describe();
   ASSERT_EQ(page->objects.size(), 2u);
   EXPECT_EQ(page->objects[0].name, "p/a&b");
   EXPECT_EQ(page->objects[0].size, 12u);
+  EXPECT_EQ(page->objects[0].etag, "d41d8cd98f00b204e9800998ecf8427e");
+  EXPECT_EQ(page->objects[1].etag, "");
   EXPECT_EQ(page->objects[1].size, 0u);
   EXPECT_EQ(page->prefixes, std::vector<std::string>{"p/d/"});
   EXPECT_EQ(page->next, "t&k");

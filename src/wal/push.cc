@@ -185,13 +185,14 @@ class Pusher {
   Result<bool> holds(WalFile& file) {
     return archive_.holds(file.file_name(), file.content(), file.segment_size(), file);
   }
-  Result<WalPut> put(WalFile& file) { return archive_.put(file.file_name(), file.content(), file.segment_size(), file); }
+  /// Each of what has been looked for and is not there.
+  Result<WalPut> put(WalFile& file) { return archive_.put_new(file.file_name(), file.content(), file.segment_size(), file); }
 
   /// Stores a file ahead of its turn, and notes what was read for its own run.
   Result<WalPut> put_ahead(WalFile& file) {
     const auto watch = notes_.watch(file.fd());
     crypto::Digest mac{};
-    const auto put = TRY(archive_.put(file.file_name(), file.content(), file.segment_size(), file, &mac));
+    const auto put = TRY(archive_.put_new(file.file_name(), file.content(), file.segment_size(), file, &mac));
     if (watch) notes_.note(file.file_name(), *watch, file.fd(), mac);
     return put;
   }
