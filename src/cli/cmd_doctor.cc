@@ -225,9 +225,18 @@ class Examination {
     options.connect_timeout = std::chrono::seconds(5);
     auto connection = postgres::Connection::open(options, &context_.cancel());
     if (!connection) return fail(name("server"), connection.error());
+    examine_transport(name("transport"), settings.name, connection->transport());
     const auto facts = postgres::server_facts(*connection);
     if (!facts) return fail(name("server"), facts.error());
     examine_facts(name, *connection, *facts, control ? std::optional(control->system_identifier) : std::nullopt);
+  }
+
+  /// With less than verify-full whoever sits in between may answer in the server's place, and is told the password.
+  void examine_transport(std::string name, const std::string& cluster, const postgres::Transport& transport) {
+    if (transport.is_local()) return;
+    const auto what = fmt::format("the connection to {} goes over the network with sslmode={}{}", transport.host, transport.sslmode, transport.encrypted ? "" : ", and is not encrypted");
+    if (transport.sslmode == "verify-full" && transport.encrypted) return good(std::move(name), what);
+    warn(std::move(name), what + ": another machine could answer in its place", fmt::format("add sslmode=verify-full and sslrootcert=FILE to connection in [cluster.{}]", cluster));
   }
 
   template <class Name>

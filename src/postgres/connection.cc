@@ -25,8 +25,8 @@ constexpr int kRowsMax = 10'000'000;
 // libpq is loaded when the first connection is opened. It brings 18 libraries along (Kerberos, LDAP, TLS), whose start costs more
 // than all else that an archive_command does before it reads its file.
 #define PGMINT_LIBPQ_FUNCTIONS(X)                                                                                   \
-  X(PQcancel) X(PQclear) X(PQconnectPoll) X(PQconnectStartParams) X(PQconninfoFree) X(PQconninfoParse)              \
-  X(PQconsumeInput) X(PQerrorMessage) X(PQfinish) X(PQflush) X(PQfname) X(PQfreeCancel) X(PQfreemem) X(PQgetCancel) \
+  X(PQcancel) X(PQclear) X(PQconnectPoll) X(PQconnectStartParams) X(PQconninfo) X(PQconninfoFree) X(PQconninfoParse) \
+  X(PQconsumeInput) X(PQerrorMessage) X(PQfinish) X(PQflush) X(PQfname) X(PQfreeCancel) X(PQfreemem) X(PQgetCancel) X(PQhost) X(PQhostaddr) X(PQsslInUse) \
   X(PQgetResult) X(PQgetisnull) X(PQgetlength) X(PQgetvalue) X(PQisBusy) X(PQnfields) X(PQntuples)                  \
   X(PQresultErrorField) X(PQresultErrorMessage) X(PQresultStatus) X(PQsendQueryParams) X(PQserverVersion)           \
   X(PQsetErrorVerbosity) X(PQsetNoticeReceiver) X(PQsetnonblocking) X(PQsocket) X(PQstatus) X(PQtransactionStatus)
@@ -399,6 +399,20 @@ Result<std::string> Connection::value(const std::string& sql,
 Status Connection::execute(const std::string& sql) {
   TRY(query(sql));
   return ok();
+}
+
+bool Transport::is_local() const {
+  if (host.empty() || host.starts_with('/') || host.starts_with('@')) return true;
+  return address == "::1" || address.starts_with("127.") || (address.empty() && host == "localhost");
+}
+
+Transport Connection::transport() const {
+  const auto text = [](const char* given) { return std::string(given != nullptr ? given : ""); };
+  Transport transport{text(libpq().PQhost(state_->connection)), text(libpq().PQhostaddr(state_->connection)), "", libpq().PQsslInUse(state_->connection) != 0};
+  const OptionsHandle options(libpq().PQconninfo(state_->connection));
+  for (const PQconninfoOption* option = options.get(); option != nullptr && option->keyword != nullptr; ++option)
+    if (std::string_view(option->keyword) == "sslmode") transport.sslmode = text(option->val);
+  return transport;
 }
 
 int Connection::server_version_num() const {

@@ -29,6 +29,16 @@ struct ConnectOptions {
   std::string application_name = "pgmint";
 };
 
+/// How a session's bytes travel.
+struct Transport {
+  std::string host;     ///< as the connection names it; a directory for a socket; empty: the default socket
+  std::string address;  ///< that it leads to, where libpq knows it
+  std::string sslmode;  ///< "prefer", "verify-full", ...
+  bool encrypted = false;
+  /// Over a socket, or within this host.
+  bool is_local() const;
+};
+
 /// One session. Not thread-safe. Every wait watches the CancelToken (a cancelled query is cancelled on the server too)
 /// and ends in at most a second.
 ///
@@ -56,6 +66,7 @@ class Connection {
   Status start(const std::string& sql);
   Result<Rows> finish();
 
+  Transport transport() const;
   int server_version_num() const;  ///< 150018
   const VersionEntry& version() const;
   /// Notices and warnings since the last call, without the trailing newline.

@@ -50,6 +50,24 @@ TEST_F(ConnectionTest, QueriesWithParametersAndNulls) {
             "pgmint");
 }
 
+TEST(Transport, ASocketAndThisHostAreLocalAndNothingElseIs) {
+  for (const Transport& local : {Transport{"", "", "prefer", false}, Transport{"/var/run/postgresql", "", "prefer", false}, Transport{"@abstract", "", "prefer", false},
+                                 Transport{"localhost", "127.0.0.1", "prefer", false}, Transport{"::1", "::1", "prefer", false}, Transport{"db.example.com", "127.0.0.1", "prefer", false}})
+    EXPECT_TRUE(local.is_local()) << local.host << ' ' << local.address;
+  for (const Transport& remote : {Transport{"db.example.com", "192.0.2.7", "prefer", true}, Transport{"192.0.2.7", "", "disable", false}, Transport{"localhost", "192.0.2.7", "prefer", false},
+                                  Transport{"127.example.com", "", "prefer", false}, Transport{"db", "2001:db8::1", "verify-full", true}})
+    EXPECT_FALSE(remote.is_local()) << remote.host << ' ' << remote.address;
+}
+
+TEST_F(ConnectionTest, KnowsHowItsBytesTravel) {
+  auto connection = server_->connect();
+  const auto transport = connection.transport();
+  EXPECT_TRUE(transport.is_local());
+  EXPECT_TRUE(transport.host.starts_with('/')) << transport.host;
+  EXPECT_FALSE(transport.encrypted);
+  EXPECT_FALSE(transport.sslmode.empty());
+}
+
 TEST_F(ConnectionTest, TimeoutsOfTheRoleAreLifted) {
   auto connection = server_->connect();
   for (auto name : {"statement_timeout", "lock_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout"})

@@ -58,6 +58,11 @@ TEST_F(CacheStoreTest, AsksOnceForWhatItKeepsAndAlwaysForTheRest) {
   EXPECT_EQ(faults->operations(), 0u);
 }
 
+Bytes bytes_of(std::string_view text) {
+  const auto view = as_bytes(text);
+  return {view.begin(), view.end()};
+}
+
 /// A store whose listings tell the MD5 of what they list, as S3's do; or something else, as S3's do of what a service's key encrypts.
 class WithEtags final : public ForwardingStore {
  public:
@@ -88,7 +93,7 @@ TEST_F(CacheStoreTest, TheNewestIsHeldAgainstWhatTheListingSaysOfIt) {
   };
   EXPECT_EQ(reads_after_listing(), 2u) << "nothing is kept yet";
   EXPECT_EQ(reads_after_listing(), 0u) << "the listing vouches for it";
-  there.replace("log/2", as_bytes("TWO"));
+  there.replace("log/2", bytes_of("TWO"));
   EXPECT_EQ(reads_after_listing(), 1u) << "another one stands there";
   EXPECT_EQ(text(*store, "log/2"), "TWO");
   etags.are_md5 = false;
@@ -123,7 +128,7 @@ TEST_F(FrontTest, AFrontIsKeptForWhatAListingNamedWithTheSameContent) {
   const auto front = store->read_front("wal/1", 4);
   ASSERT_TRUE(front && *front);
   EXPECT_EQ((*front)->size, 14u);
-  there.replace("wal/1", as_bytes("FRONT AND MORE"));
+  there.replace("wal/1", bytes_of("FRONT AND MORE"));
   ASSERT_TRUE(list_all(*store, "wal/"));
   EXPECT_GT(requests(*store, "wal/1", "FRON"), 0u) << "its content is another one now";
 }
