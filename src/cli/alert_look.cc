@@ -33,7 +33,7 @@ Finding unreadable_repository(const Error& error) {
   return {"", "repository-unreadable", "", Severity::Problem, error.describe(), error.hint().empty() ? "pgmint doctor" : error.hint()};
 }
 
-Status look_at_repository(Context& context, service::Look& look) {
+Status look_at_one(Context& context, service::Look& look) {
   TRY(context.repository());
   for (const auto& health : TRY(health_of_all(context, std::nullopt))) {
     for (const auto& problem : health.problems) look.findings.push_back(finding_of(health.name, problem));
@@ -51,6 +51,34 @@ Status look_at_repository(Context& context, service::Look& look) {
   }
   for (const auto& problem : *warnings) look.findings.push_back(finding_of("", problem));
   for (const auto& code : unjudged) look.unknown.push_back({"", code});
+  return ok();
+}
+
+/// All of them. What is found in one of several is told with its name; one that cannot be read hides no other, and nothing of it is over.
+Status look_at_repository(Context& context, service::Look& look) {
+  const auto& repositories = TRY(context.configuration())->repositories;
+  if (repositories.size() < 2) return look_at_one(context, look);
+  for (const auto& repository : repositories) {
+    auto arguments = context.arguments();
+    arguments.set("--repository", repository.name);
+    arguments.one_of_several = true;
+    Context own(std::move(arguments), context.cancel());
+    own.stop_at_next_request();
+    service::Look seen;
+    auto looked = look_at_one(own, seen);
+    TRY(context.cancel().check());
+    if (!looked) {
+      seen.findings.push_back(unreadable_repository(looked.failure()));
+      if (const auto waiting = waiting_wal(own)) seen.findings.push_back(finding_of("", *waiting));
+      look.unknown.push_back({std::nullopt, ""});
+    }
+    for (auto& finding : seen.findings) {
+      finding.subject = fmt::format("{}{}repository {}", finding.subject, finding.subject.empty() ? "" : ", ", repository.name);
+      finding.message = fmt::format("repository {}: {}", repository.name, finding.message);
+      look.findings.push_back(std::move(finding));
+    }
+    look.unknown.insert(look.unknown.end(), seen.unknown.begin(), seen.unknown.end());
+  }
   return ok();
 }
 

@@ -25,6 +25,10 @@ class Arguments {
   std::vector<std::string> all(const std::string& option) const;
   /// A position's value, by its name in capitals.
   std::optional<std::string> position(const std::string& name) const { return get(name); }
+  /// As if typed once more.
+  void set(const std::string& option, std::string value) { values_[option] = {std::move(value)}; }
+  /// It runs for one of several configured repositories, which --repository names.
+  bool one_of_several = false;
   /// The command line as typed, without the program's name, with nothing secret in it.
   std::string command_line;
 

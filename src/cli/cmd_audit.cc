@@ -215,6 +215,7 @@ const CommandSpec& audit_list_command() {
                    {"pgmint audit list --operation restore --operation export --since 2026-11-01", "Who took data out this month, or tried to."}},
       .see_also = {"audit verify", "audit anchor"},
       .only_reads = true,
+      .repositories = Repositories::Each,
       .run = run_list,
   };
   return command;
@@ -235,6 +236,7 @@ const CommandSpec& audit_verify_command() {
       .examples = {{"pgmint audit verify", "As an auditor would run it."}, {"pgmint audit verify --anchor /mnt/audit/anchors", "Nothing that was there then is missing now."}},
       .see_also = {"audit list", "audit anchor", "verify"},
       .only_reads = true,
+      .repositories = Repositories::Each,
       .run = run_verify,
   };
   return command;

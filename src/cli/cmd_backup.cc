@@ -233,6 +233,7 @@ const CommandSpec& backup_command() {
                    {"pgmint backup main --note \"before the upgrade\" --max-rate 50MiB", "With a note, and gently."}},
       .see_also = {"list", "restore", "restore-db", "wal push", "verify"},
       .leaves_note = true,
+      .repositories = Repositories::Each,
       .run = run,
   };
   return command;

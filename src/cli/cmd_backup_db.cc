@@ -60,6 +60,7 @@ const CommandSpec& backup_db_command() {
                    {"pgmint backup-db --db mint_replica", "The same, of the configured server."}},
       .see_also = {"restore-db", "backup", "list"},
       .leaves_note = true,
+      .repositories = Repositories::Each,
       .run = run,
   };
   return command;

@@ -79,6 +79,7 @@ const CommandSpec& collect_command() {
       .examples = {{"pgmint collect --dry-run", "What a run would free."}},
       .see_also = {"expire", "list", "audit list"},
       .leaves_note = true,
+      .repositories = Repositories::Each,
       .run = run,
   };
   return command;

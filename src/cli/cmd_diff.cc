@@ -51,6 +51,7 @@ const CommandSpec& diff_command() {
       .examples = {{"pgmint diff 20261122T030000Z-config 20261129T030000Z-config", "What changed within that week."}},
       .see_also = {"backup", "export", "list"},
       .only_reads = true,
+      .repositories = Repositories::Fitting,
       .run = run,
   };
   return command;

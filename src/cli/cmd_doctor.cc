@@ -421,6 +421,7 @@ const CommandSpec& doctor_command() {
                     "After installation, after each change, and when status complains. The exit status is that of the "
                     "first failed check."}},
       .see_also = {"status", "verify"},
+      .repositories = Repositories::Each,
       .run = run,
   };
   return command;

@@ -255,6 +255,7 @@ const CommandSpec& expire_command() {
                    {"pgmint expire --yes", "Let go also what only minimum keeps, but for the newest backup."}},
       .see_also = {"collect", "hold", "list", "audit list"},
       .leaves_note = true,
+      .repositories = Repositories::Each,
       .run = run,
   };
   return command;

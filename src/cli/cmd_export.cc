@@ -132,6 +132,7 @@ const CommandSpec& export_command() {
       .exits = {{1, "There is no such backup."}, {4, "The file exists, or the backup is no dump; nothing was changed."}},
       .examples = {{"pgmint export mint_replica_20240120_010000.sql.gz.enc --to /mnt/usb --passphrase-file /root/export.pass", "One dump, to take away."}},
       .see_also = {"import", "restore-db"},
+      .repositories = Repositories::Fitting,
       .run = run_export,
   };
   return command;
@@ -153,6 +154,7 @@ const CommandSpec& import_command() {
       .exits = {{1, "There is no such file."}, {7, "The passphrase does not open it."}, {8, "It is damaged, or no archive of pg_dump's."}},
       .examples = {{"pgmint import /mnt/old/mint_replica_20240120_010000.sql.gz.enc --passphrase-file /root/old.pass", "A dump of the old scripts."}},
       .see_also = {"export", "restore-db"},
+      .repositories = Repositories::Each,
       .run = run_import,
   };
   return command;

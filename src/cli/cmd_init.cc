@@ -198,6 +198,7 @@ const CommandSpec& init_command() {
           {{"pgmint init",
             "Create the repository of /etc/pgmint/pgmint.toml; then paste the archive_command that it prints."}},
       .see_also = {"backup", "key list", "key check", "doctor"},
+      .repositories = Repositories::Each,
       .run = run,
   };
   return command;

@@ -190,6 +190,7 @@ const CommandSpec& key_list_command() {
       .exits = {},
       .examples = {{"pgmint key list", "Who can open the repository, and which recovery key nobody has tried yet."}},
       .see_also = {"key add", "key remove", "key check"},
+      .repositories = Repositories::Each,
       .run = run_list,
   };
   return command;
@@ -315,6 +316,7 @@ const CommandSpec& key_check_command() {
                 {7, "The key opens no slot, or its file is missing or open to others; or KMS refuses: the hint says what to do."}},
       .examples = {{"PGMINT_RECOVERY_KEY_FILE=recovery.txt pgmint key check", "Try the printed recovery key."}},
       .see_also = {"key list", "status"},
+      .repositories = Repositories::Each,
       .run = run_check,
   };
   return command;

@@ -98,6 +98,7 @@ const CommandSpec& list_command() {
       .examples = {{"pgmint list", "What there is, and how far back one can go."}},
       .see_also = {"show", "restore", "status"},
       .only_reads = true,
+      .repositories = Repositories::Each,
       .run = run,
   };
   return command;

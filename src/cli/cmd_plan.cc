@@ -103,6 +103,7 @@ const CommandSpec& plan_command() {
                    {"pgmint plan main --to /srv/pg --tablespace /ssd/ts1=/srv/ts1", "To the end of the archived WAL, into these places."}},
       .see_also = {"restore", "status", "list"},
       .only_reads = true,
+      .repositories = Repositories::Fitting,
       .run = run,
   };
   return command;

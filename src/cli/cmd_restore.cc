@@ -130,6 +130,7 @@ const CommandSpec& restore_command() {
                     "To a restore point, and look around before going on."},
                    {"pgmint restore --to /srv/pg --tablespace /ssd/ts1=/srv/ts1", "With a tablespace."}},
       .see_also = {"list", "wal get", "verify"},
+      .repositories = Repositories::Fitting,
       .run = run,
   };
   return command;

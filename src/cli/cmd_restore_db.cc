@@ -213,6 +213,7 @@ const CommandSpec& restore_db_command() {
                    {"restore-db --db mint_replica --backup latest --table transactions", "One table that was lost."},
                    {"restore-db --db inspection --from-db mint_replica --backup latest", "Into another database, to look at."}},
       .see_also = {"backup-db", "backup", "restore", "list"},
+      .repositories = Repositories::Fitting,
       .run = run,
   };
   return command;

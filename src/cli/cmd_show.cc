@@ -185,6 +185,7 @@ const CommandSpec& show_command() {
       .examples = {{"pgmint show 20261122T084001Z-full", "One backup in detail."}},
       .see_also = {"list", "restore"},
       .only_reads = true,
+      .repositories = Repositories::Fitting,
       .run = run,
   };
   return command;

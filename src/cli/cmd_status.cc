@@ -107,6 +107,7 @@ const CommandSpec& status_command() {
       .examples = {{"pgmint status --json", "For a monitoring system: alert on exit 10."}},
       .see_also = {"doctor", "list", "wal status"},
       .only_reads = true,
+      .repositories = Repositories::Each,
       .run = run,
   };
   return command;

@@ -246,6 +246,7 @@ const CommandSpec& validate_command() {
                    {"pgmint validate --record-baseline", "On the origin, once."},
                    {"pgmint validate --connection \"host=db2 dbname=postgres\" --backup 20261122T084001Z-logical --db inspection --from-db shop", "After restore-db."}},
       .see_also = {"restore", "restore-db", "plan", "status"},
+      .repositories = Repositories::Fitting,
       .run = run,
   };
   return command;

@@ -263,6 +263,7 @@ const CommandSpec& verify_command() {
       .see_also = {"audit verify", "repair", "status"},
       .only_reads = true,
       .leaves_note = true,
+      .repositories = Repositories::Each,
       .run = run,
   };
   return command;

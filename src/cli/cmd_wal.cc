@@ -69,6 +69,7 @@ std::vector<std::string> prefetch_words(Context& context, const WalTarget& targe
   std::vector<std::string> words = {"/proc/self/exe"};
   if (const auto& file = (*context.configuration())->file; !file.empty())
     words.insert(words.end(), {"--config", fs::absolute(file).string()});
+  if (const auto repository = context.arguments().get("--repository")) words.insert(words.end(), {"--repository", *repository});
   words.insert(words.end(), {"wal", "prefetch", "--cluster", target.cluster->id().hex(), "--system-identifier",
                              std::to_string(target.identity.system_id), "--count", std::to_string(count)});
   return words;
@@ -236,6 +237,7 @@ const CommandSpec& wal_push_command() {
                 {125, "Cancelled, or anything else: never more than 125, since that would end PostgreSQL's archiver."}},
       .examples = {{"archive_command = 'pgmint wal push \"%p\"'", "In postgresql.conf, with archive_mode = on."}},
       .see_also = {"wal get", "wal status", "wal drain"},
+      .repositories = Repositories::Each,
       .run = run_push,
   };
   return command;
@@ -262,6 +264,7 @@ const CommandSpec& wal_get_command() {
                 {200, "Anything else, whatever another command would exit with."}},
       .examples = {{"restore_command = 'pgmint wal get \"%f\" \"%p\"'", "As restore writes it."}},
       .see_also = {"wal push", "restore"},
+      .repositories = Repositories::Fitting,
       .run = run_get,
   };
   return command;
@@ -283,6 +286,7 @@ const CommandSpec& wal_status_command() {
                     "Missing WAL is named here; verify, status and doctor fail because of it."}},
       .see_also = {"wal push", "status", "verify"},
       .only_reads = true,
+      .repositories = Repositories::Each,
       .run = run_status,
   };
   return command;

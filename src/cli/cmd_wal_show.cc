@@ -180,6 +180,7 @@ const CommandSpec& wal_show_command() {
       .examples = {{"pgmint wal show 000000010000000000000003 000000010000000000000009", "When was that table dropped?"}},
       .see_also = {"wal status", "restore"},
       .only_reads = true,
+      .repositories = Repositories::Fitting,
       .run = run,
   };
   return command;

@@ -43,6 +43,13 @@ struct ExampleSpec {
 };
 
 /// A command and its manual page. Lives beside its code, in cmd_<verb>.cc.
+/// What a command is about when several repositories are configured, and --repository names none of them.
+enum class Repositories {
+  One,     ///< it asks which
+  Each,    ///< all, one after the other; what fails in one keeps it from none of the others
+  Fitting  ///< the first that has what is wanted
+};
+
 struct CommandSpec {
   std::string_view verb;                      ///< "wal push"
   std::string_view summary;                   ///< completes "pgmint VERB - ..."
@@ -57,6 +64,7 @@ struct CommandSpec {
   bool only_reads = false;
   /// It works while nobody watches: what becomes of it is noted in the state directory (run_key.h), and told by alerts and metrics.
   bool leaves_note = false;
+  Repositories repositories = Repositories::One;
   /// Returns the exit code: 0, or that of an answer that is no failure (nothing found, damage found, objective
   /// breached).
   Result<int> (*run)(Context&) = nullptr;

@@ -1,6 +1,7 @@
 #include "cli/config.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,7 +26,10 @@ Status apply_environment(Configuration& configuration, const GetEnvironment& env
       chosen.name = "default";
       chosen.url = *url;
     } else {
-      return Error(Errc::Configuration, fmt::format("PGMINT_REPOSITORY: there is no repository named \"{}\"", *url));
+      std::vector<std::string> names;
+      for (const auto& one : configuration.repositories) names.push_back(one.name);
+      return Error(Errc::Configuration, fmt::format("there is no repository named \"{}\"; configured: {}", *url, fmt::join(names, ", ")),
+                   Hint{"--repository, or PGMINT_REPOSITORY, takes one of these names, or a directory or URL"});
     }
     configuration.repositories = {std::move(chosen)};
   }
@@ -129,6 +133,11 @@ Result<Configuration> load_configuration(const std::optional<std::string>& file,
   }
   TRY(apply_environment(configuration, environment));
   return configuration;
+}
+
+Result<Configuration> load_configuration(const Arguments& arguments) {
+  const auto named = arguments.get("--repository");
+  return load_configuration(arguments.get("--config"), [&](const char* name) { return named && std::string_view(name) == "PGMINT_REPOSITORY" ? named : process_environment(name); });
 }
 
 Result<fs::path> state_directory(const Configuration& configuration, const GetEnvironment& environment) {

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "cli/arguments.h"
 #include "cli/health_limits.h"
 #include "cli/kms_settings.h"
 #include "cli/s3_settings.h"
@@ -136,6 +137,9 @@ std::optional<std::string> process_environment(const char* name);
 /// Reads `file`; without one, PGMINT_CONFIG or the default. Only the default may be missing. Then PGMINT_* variables
 /// take the place of what the file says. @errors Configuration
 Result<Configuration> load_configuration(const std::optional<std::string>& file, const GetEnvironment& environment);
+
+/// As the command line wants it: --config, and --repository in the place of PGMINT_REPOSITORY. @errors Configuration
+Result<Configuration> load_configuration(const Arguments& arguments);
 
 /// The state directory: configured, else $XDG_STATE_HOME/pgmint, else ~/.local/state/pgmint. @errors Configuration
 Result<fs::path> state_directory(const Configuration& configuration, const GetEnvironment& environment);

@@ -53,7 +53,7 @@ Status check_word(std::optional<std::string>& target, const Value& value, const 
 const std::vector<Key<RepositorySettings>>& repository_keys() {
   using T = RepositorySettings;
   static const std::vector<Key<T>> keys = {
-      {"name", "text", "How messages and PGMINT_REPOSITORY name it.",
+      {"name", "text", "How messages, --repository and PGMINT_REPOSITORY name it.",
        [](T& t, const Value& v) { return assign(t.name, v.text()); }},
       {"url", "path or URL", "A directory, or s3://bucket/prefix.",
        [](T& t, const Value& v) { return assign(t.url, v.line()); }},
@@ -318,7 +318,7 @@ Status read_repositories(Configuration& target, const Value& value) {
 const std::vector<Key<Configuration>>& top_keys() {
   using T = Configuration;
   static const std::vector<Key<T>> keys = {
-      {"repository", "path or URL", "Where backups go: a directory, or tables [[repository]] with name and url.",
+      {"repository", "path or URL", "Where backups go: a directory, s3://bucket/prefix, or tables [[repository]] with name and url for several.",
        [](T& t, const Value& v) { return read_repositories(t, v); }},
       {"state_directory", "path",
        "What pgmint remembers on this host, such as the newest log entry seen. Default: $XDG_STATE_HOME/pgmint, else "

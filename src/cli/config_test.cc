@@ -264,6 +264,22 @@ TEST(Configuration, RepositoryVariableChoosesByName) {
   EXPECT_FALSE(load_configuration(file.path, variables({{"PGMINT_REPOSITORY", "c"}})));
 }
 
+TEST(Configuration, TheCommandLineChoosesARepositoryBeforeTheVariable) {
+  const TemporaryFile file("[[repository]]\nname = \"a\"\nurl = \"/a\"\n[[repository]]\nname = \"b\"\nurl = \"/b\"\n");
+  auto arguments = parse_arguments({"list", "--config", file.path, "--repository", "b"});
+  ASSERT_TRUE(arguments) << arguments.error().describe();
+  ASSERT_EQ(::setenv("PGMINT_REPOSITORY", "a", 1), 0);
+  const auto loaded = load_configuration(*arguments);
+  ASSERT_EQ(::unsetenv("PGMINT_REPOSITORY"), 0);
+  ASSERT_TRUE(loaded) << loaded.error().describe();
+  ASSERT_EQ(loaded->repositories.size(), 1U);
+  EXPECT_EQ(loaded->repositories[0].name, "b");
+  arguments->set("--repository", "c");
+  const auto unknown = load_configuration(*arguments);
+  ASSERT_FALSE(unknown);
+  EXPECT_NE(unknown.error().describe().find("a, b"), std::string::npos) << unknown.error().describe();
+}
+
 TEST(Configuration, StateDirectoryFollowsXdg) {
   Configuration configuration;
   EXPECT_EQ(*state_directory(configuration, variables({{"XDG_STATE_HOME", "/s"}, {"HOME", "/h"}})), "/s/pgmint");

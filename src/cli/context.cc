@@ -21,7 +21,7 @@ namespace pgmint::cli {
 namespace {
 
 constexpr int kFewAttempts = 3;
-/// For a bucket. A day of a small server, an hour of a busy one.
+/// For a bucket, and where others must not wait for this one. A day of a small server, an hour of a busy one.
 constexpr ByteCount kSpoolMax{std::uint64_t{4} << 30};
 
 }  // namespace
@@ -43,7 +43,7 @@ Context::Context(Arguments arguments, CancelToken& cancel)
 Context::~Context() = default;
 
 Result<const Configuration*> Context::configuration() {
-  if (!configuration_) configuration_ = TRY(load_configuration(arguments_.get("--config"), process_environment));
+  if (!configuration_) configuration_ = TRY(load_configuration(arguments_));
   return &*configuration_;
 }
 
@@ -56,8 +56,8 @@ Result<const RepositorySettings*> Context::repository_settings() {
   if (repositories.size() > 1)
     return Error(
         Errc::Configuration,
-        fmt::format("{} repositories are configured; several at once come with a later version", repositories.size()),
-        Hint{fmt::format("choose one: PGMINT_REPOSITORY={}", repositories.front().name)});
+        fmt::format("{} repositories are configured, and {} is about one of them", repositories.size(), arguments_.command->verb),
+        Hint{fmt::format("name it: --repository {}", repositories.front().name)});
   return &repositories.front();
 }
 
@@ -122,11 +122,15 @@ Result<repository::Repository*> Context::repository() {
 
 Result<ByteCount> Context::spool_max() {
   if (const auto& configured = TRY(configuration())->wal.spool_max) return *configured;
-  return TRY(repository_settings())->is_s3() ? kSpoolMax : ByteCount(0);
+  return TRY(repository_settings())->is_s3() || arguments_.one_of_several ? kSpoolMax : ByteCount(0);
 }
 
 Result<const wal::Spool*> Context::spool() {
-  if (!spool_) spool_ = std::make_unique<wal::Spool>(TRY(state_directory()), TRY(place())->store->describe());
+  if (spool_) return spool_.get();
+  const auto* settings = TRY(repository_settings());
+  // A directory that is not there cannot be opened as a store, and is called what it would be.
+  const auto name = settings->is_s3() ? TRY(place())->store->describe() : TRY(settings->directory()).string();
+  spool_ = std::make_unique<wal::Spool>(TRY(state_directory()), name);
   return spool_.get();
 }
 

@@ -48,7 +48,7 @@ class Context {
 
   /// Read at the first call. @errors Configuration
   Result<const Configuration*> configuration();
-  /// The one repository that this version operates. @errors Configuration
+  /// The repository that is meant. @errors Configuration (also when several are configured, and none was named)
   Result<const RepositorySettings*> repository_settings();
   /// The repository's own, else the general one. @errors Configuration
   Result<EncryptionSettings> encryption();

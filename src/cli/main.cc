@@ -17,6 +17,7 @@
 #include "cli/exit_rules.h"
 #include "cli/manual.h"
 #include "cli/run_key.h"
+#include "cli/several_repositories.h"
 
 namespace pgmint::cli {
 namespace {
@@ -104,7 +105,13 @@ int run_main(const std::vector<std::string>& words) {
   }
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error to report, not a way to die
   const std::string verb(arguments->command->verb);
-  Context context(std::move(*arguments), install_signal_handlers());
+  auto& cancel = install_signal_handlers();
+  if (const auto names = repositories_meant(*arguments); !names.empty()) {
+    auto run = arguments->command->repositories == Repositories::Each ? run_for_each : run_for_fitting;
+    const auto result = run(*arguments, names, cancel, run_command);
+    return result ? *result : fail(result.error(), nullptr, verb);
+  }
+  Context context(std::move(*arguments), cancel);
   auto result = run_command(context);
   if (!result) return fail(result.error(), &context.output(), verb);
   return *result;

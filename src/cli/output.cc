@@ -33,10 +33,14 @@ void Output::line(std::string_view text) {
 void Output::document(const Json& document) {
   if (!json_) return;
   PGMINT_ASSERT(!written_);
+  written_ = true;
+  if (place_ != nullptr) {
+    *place_ = document;
+    return;
+  }
   // Names of files need not be UTF-8; a document that is not valid JSON would be worse than a replaced character.
   write(stdout, document.dump(2, ' ', false, Json::error_handler_t::replace));
   write(stdout, "\n");
-  written_ = true;
 }
 
 Status Output::finish() {

@@ -17,6 +17,8 @@ using Json = nlohmann::ordered_json;
 class Output {
  public:
   explicit Output(bool json) : json_(json) {}
+  /// The document goes there instead of to standard output, as part of a larger one. Borrowed.
+  void keep_document_in(Json* place) { place_ = place; }
   bool json() const { return json_; }
   bool written() const { return written_; }
 
@@ -30,6 +32,7 @@ class Output {
  private:
   bool json_;
   bool written_ = false;
+  Json* place_ = nullptr;
 };
 
 /// "pgmint: error: ..." and, when there is one, "hint: ..." on standard error, secrets redacted.

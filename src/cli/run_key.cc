@@ -55,6 +55,8 @@ std::optional<service::RunKey> run_key(const Arguments& arguments, const Configu
     // What a share went well of says little of the rest. --older-than leaves out only what was proven.
     if (arguments.has("--sample")) key.part += key.part.empty() ? "sample" : ", sample";
   }
+  // Of its own: what went well into one repository has not gone into the other.
+  if (const auto repository = arguments.get("--repository")) key.part += fmt::format("{}repository {}", key.part.empty() ? "" : ", ", *repository);
   return key;
 }
 

@@ -23,6 +23,7 @@ void start_drainer(Context& context, const wal::Spool& spool) {
   lock->reset();
   std::vector<std::string> words = {"/proc/self/exe"};
   if (const auto& file = (*context.configuration())->file; !file.empty()) words.insert(words.end(), {"--config", fs::absolute(file).string()});
+  if (const auto repository = context.arguments().get("--repository")) words.insert(words.end(), {"--repository", *repository});
   words.insert(words.end(), {"wal", "drain", "--for", kDrainerSeconds});
   if (const auto started = start_detached(std::move(words)); !started) log_warning("nothing sends on the WAL that waits: {}", started.failure().describe());
 }

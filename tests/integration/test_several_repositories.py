@@ -1,0 +1,142 @@
+"""Several repositories at once: everything goes into each, one that is away holds none of the others back and catches up, and what is looked for is found in the first that has it."""
+import json
+import shutil
+
+import pytest
+
+from harness.pgmint import Pgmint, give_to_owner, toml_value
+from harness.places import wait_until
+from test_clone_safety import clone_of
+
+
+class Several(Pgmint):
+    """Two repositories, each with a key of its own."""
+
+    NAMES = ("near", "far")
+
+    def place(self, name):
+        return self.home / name
+
+    def write(self, text=None):
+        lines = [f"state_directory = {toml_value(self.home / 'state')}", self.extra]
+        for name in self.NAMES:
+            lines += ["[[repository]]", f'name = "{name}"', f"url = {toml_value(self.place(name))}", "[repository.encryption]", f"key_file = {toml_value(self.home / (name + '.key'))}"]
+        for name, settings in self.clusters.items():
+            lines += [f"[cluster.{name}]"] + [f"{key} = {toml_value(value)}" for key, value in settings.items()]
+        return super().write("\n".join(lines) + "\n")
+
+    def answers(self, *arguments, **keywords):
+        """What each repository answered, by name."""
+        document = self.run(*arguments, "--json", **keywords).json
+        return {one["repository"]: one for one in document["repositories"]}
+
+    def names_in(self, repository):
+        return [backup["name"] for cluster in self.run("list", "--repository", repository, "--json").json["clusters"] for backup in cluster["backups"]]
+
+    def away(self, name):
+        self.place(name).rename(self.home / f"{name}.away")
+
+    def back(self, name):
+        (self.home / f"{name}.away").rename(self.place(name))
+
+
+@pytest.fixture
+def several(make):
+    tool = Several(make.work)
+    make.homes.append(tool.home)
+    cluster, tool = make.pair(pgmint=tool)
+    return cluster, tool
+
+
+@pytest.mark.quick
+def test_what_is_backed_up_is_in_each_and_comes_back_from_either(make, several):
+    cluster, tool = several
+    made = tool.answers("backup")
+    assert set(made) == {"near", "far"} and all(one["exit_code"] == 0 for one in made.values())
+    for name in tool.NAMES:
+        assert tool.names_in(name) == [made[name]["answer"]["name"]]
+    cluster.add_rows("t", 500)
+    cluster.archive_now()
+    expected = cluster.digest()
+    listed = tool.run("list")
+    assert listed.out.index("repository near") < listed.out.index("repository far")
+    for one in tool.answers("wal", "status").values():
+        assert one["answer"]["clusters"][0]["timelines"][0]["segments"] > 0
+    tool.run("verify", "--read-data")
+    for gone in (None, "near"):
+        if gone:
+            tool.away(gone)
+        clone = clone_of(make, tool).start().wait_promoted()
+        assert clone.digest() == expected
+        clone.stop()
+
+
+def test_recovery_goes_on_in_the_next_repository_when_the_first_goes_away(make, several):
+    cluster, tool = several
+    tool.run("backup")
+    for _ in range(3):
+        cluster.add_rows("t", 200)
+        cluster.archive_now()
+    expected = cluster.digest()
+    target = make.folder("clone") / "data"
+    tool.restore(target)
+    tool.away("near")  # what recovery needs of WAL it asks for now
+    clone = make.opened(target, name="clone").start().wait_promoted()
+    assert clone.digest() == expected
+
+
+def test_one_that_is_away_holds_none_back_and_catches_up(make, several):
+    cluster, tool = several
+    tool.run("backup")
+    tool.away("far")
+    cluster.add_rows("t", 700)
+    names = [cluster.archive_now(timeout=60) for _ in range(2)]
+    failed = tool.answers("backup", code=6)
+    assert failed["near"]["exit_code"] == 0 and failed["far"]["exit_code"] == 6
+    assert "error" in failed["far"]["answer"]
+    assert len(tool.names_in("near")) == 2
+    waiting = tool.answers("wal", "status", code=6)
+    assert waiting["near"]["answer"]["waiting"] is None
+    # Its WAL is durable on this host, PostgreSQL has let go of it, and what one repository lacks is told by alerts.
+    assert all(cluster.archived(name) for name in names)
+    assert {p.name for p in (tool.home / "state" / "spool").rglob("0000*")} >= set(names)
+    tool.back("far")
+    wait_until(lambda: not [p for p in (tool.home / "state" / "spool").rglob("0000*") if p.is_file()], "what waited was sent on", timeout=60)
+    made = tool.answers("backup")
+    assert made["far"]["answer"]["name"].endswith("-incr") and made["far"]["exit_code"] == 0
+    cluster.archive_now()
+    expected = cluster.digest()
+    tool.run("verify", "--read-data")
+    tool.away("near")
+    clone = clone_of(make, tool).start().wait_promoted()
+    assert clone.digest() == expected
+
+
+def test_absent_wal_is_absent_only_when_all_agree(make, several):
+    cluster, tool = several
+    tool.run("backup")
+    last = cluster.archive_now()
+    after = f"{int(last, 16) + 16:024X}"
+    where = make.folder("wal")
+    give_to_owner(where)
+    assert tool.run("wal", "get", after, where / "x", cwd=cluster.data, code=1).code == 1
+    shutil.move(tool.place("near") / "c", tool.home / "c.away")
+    refused = tool.run("wal", "get", after, where / "x", cwd=cluster.data, code=None)
+    assert refused.code > 125, refused
+    assert not (where / "x").exists()
+    assert tool.run("wal", "get", last, where / "y", cwd=cluster.data).code == 0, "the other one has it"
+
+
+def test_a_command_about_one_asks_which(several):
+    cluster, tool = several
+    asked = tool.refuses("key", "rotate", "--data", code=3, naming=("2 repositories", "--repository near"))
+    assert "key rotate" in asked.err
+    tool.refuses("list", "--repository", "nowhere", code=3, naming=("nowhere", "near, far"))
+    tool.run("backup")
+    tool.run("key", "rotate", "--data", "--repository", "far")
+    assert {name: json.dumps(one["answer"]) != "null" for name, one in tool.answers("status", code=None).items()} == {"near": True, "far": True}
+    own = tool.names_in("far")[0]
+    assert own in tool.run("show", own).out, "looked for in near, found in far"
+    tool.refuses("show", "20200101T000000Z-full", code=1, naming="20200101T000000Z-full")
+    tool.run("backup")
+    tool.run("verify", "--read-data")
