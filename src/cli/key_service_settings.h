@@ -1,0 +1,14 @@
+// Where the services are that open repositories, and who we are to each.
+#pragma once
+
+#include "cli/kms_settings.h"
+#include "cli/vault_settings.h"
+
+namespace pgmint::cli {
+
+struct KeyServiceSettings {
+  KmsSettings kms;      ///< [kms]
+  VaultSettings vault;  ///< [vault]
+};
+
+}  // namespace pgmint::cli
