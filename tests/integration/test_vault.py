@@ -256,6 +256,8 @@ def test_an_outage_of_vault_is_none_where_another_secret_opens(vault, tool):
         outcome = tool.run("key", "check", "--json")
         assert outcome.json["kind"] == "key-file" and outcome.json["role"] == "host"
         assert f"localhost:{vault.port}" in outcome.err
+        alone = tool.run("list", env={"PGMINT_KEY_FILE": str(host)})
+        assert not alone.err, "whoever names a key wants no other one asked"
     finally:
         vault.start(vault.port)
     opened_with(tool, key_file=tool.key_file)
