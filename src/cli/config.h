@@ -29,9 +29,9 @@ struct EncryptionSettings {
   std::optional<std::string> passphrase_file;    ///< first line is the passphrase
   std::optional<std::string> recovery_key_file;  ///< holds the printed recovery key
   std::optional<std::string> export_passphrase_file;  ///< of exported files; opens nothing here
-  std::vector<std::string> kms{}, vault{};            ///< URIs of keys ("awskms:///...", "vault:///...")
-  KeyServiceSettings services{};                      ///< [kms], [vault], wherever a repository has its own [repository.encryption]
-  bool needs_service() const { return !kms.empty() || !vault.empty(); }
+  std::vector<std::string> kms{}, vault{}, pkcs11{};  ///< URIs of keys ("awskms:///...", "vault:///...", "pkcs11:...")
+  KeyServiceSettings services{};                      ///< [kms], [vault], [pkcs11], wherever a repository has its own [repository.encryption]
+  bool needs_service() const { return !kms.empty() || !vault.empty() || !pkcs11.empty(); }
   bool empty() const { return !key_file && !passphrase_file && !recovery_key_file && !needs_service(); }
 };
 

@@ -6,6 +6,7 @@
 #include "cli/contacts.h"
 #include "cli/key_uris.h"
 #include "cli/kms_keys.h"
+#include "cli/pkcs11_keys.h"
 #include "cli/s3_keys.h"
 #include "cli/schedule_keys.h"
 #include "cli/service_keys.h"
@@ -31,6 +32,8 @@ const std::vector<Key<EncryptionSettings>>& encryption_keys() {
        [](T& t, const Value& v) { return read_key_uris(t.kms, v, [](std::string_view uri) -> Status { TRY(parse_kms_uri(uri)); return ok(); }); }},
       {"vault", "text or list", "A key of HashiCorp Vault's transit engine that opens the repository, or several: \"vault:///transit/KEY\". [vault] says how it is reached.",
        [](T& t, const Value& v) { return read_key_uris(t.vault, v, [](std::string_view uri) -> Status { TRY(parse_vault_uri(uri)); return ok(); }); }},
+      {"pkcs11", "text or list", "An AES key in a PKCS#11 token that opens the repository, or several: \"pkcs11:token=TOKEN;object=KEY\" (RFC 7512). [pkcs11] says how it is reached.",
+       [](T& t, const Value& v) { return read_key_uris(t.pkcs11, v, [](std::string_view uri) -> Status { TRY(parse_pkcs11_uri(uri)); return ok(); }); }},
   };
   return keys;
 }
@@ -368,6 +371,10 @@ const std::vector<Key<Configuration>>& top_keys() {
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.services.vault, vault_keys(), {v.place.source, "[vault]"});
        }},
+      {"pkcs11", "table", "",
+       [](T& t, const Value& v) -> Status {
+         return read_table(*TRY(v.table()), t.services.pkcs11, pkcs11_keys(), {v.place.source, "[pkcs11]"});
+       }},
       {"wal", "table", "",
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.wal, wal_keys(), {v.place.source, "[wal]"});
@@ -418,6 +425,7 @@ std::vector<KeyDocumentation> documented_keys() {
   document(out, "[s3]", s3_keys());
   document(out, "[kms]", kms_keys());
   document(out, "[vault]", vault_keys());
+  document(out, "[pkcs11]", pkcs11_keys());
   document(out, "[[repository]]", repository_keys());
   return out;
 }

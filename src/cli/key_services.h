@@ -30,5 +30,7 @@ std::span<const KeyServiceKind> key_service_kinds();
 Result<std::shared_ptr<repository::KeyService>> make_kms_service(const std::string& uri, const KeyServiceSettings& settings);
 /// "vault:///MOUNT/KEY"
 Result<std::shared_ptr<repository::KeyService>> make_vault_service(const std::string& uri, const KeyServiceSettings& settings);
+/// "pkcs11:token=TOKEN;object=KEY"
+Result<std::shared_ptr<repository::KeyService>> make_pkcs11_service(const std::string& uri, const KeyServiceSettings& settings);
 
 }  // namespace pgmint::cli

@@ -293,6 +293,8 @@ const std::vector<ServiceSlot>& service_slots() {
   static const std::vector<ServiceSlot> all = {
       {"kms", repository::KeyProvider::AwsKms, "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", "what KMS calls a CiphertextBlob"},
       {"vault", repository::KeyProvider::Vault, "vault:///transit/pgmint", "vault:v1:what Vault calls a ciphertext"},
+      {"pkcs11", repository::KeyProvider::Pkcs11, "pkcs11:token=backup;serial=e6f4a5c1d2b3a495;object=pgmint;id=%01",
+       "\x01\x0ctwelve bytes" + std::string("what AES-256-GCM makes of 32 bytes: 48 together.")},
   };
   return all;
 }
