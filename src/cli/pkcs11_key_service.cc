@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "cli/key_services.h"
 #include "cli/pkcs11_keys.h"
+#include "cli/refused_pins.h"
 #include "cli/secrets.h"
 #include "crypto/pkcs11_module.h"
 
@@ -75,11 +76,23 @@ class Pkcs11KeyService final : public repository::KeyService {
     if (!path)
       return Error(Errc::Configuration, "the library of the PKCS#11 token is not known", Hint{"module = \"/usr/lib/...\" in [pkcs11], or ?module-path= in the URI"});
     auto* module = TRY(crypto::Pkcs11Module::load(*path));
-    return Pkcs11Key::open(*module, uri_.key, [this]() -> Result<std::string> {
-      const auto& file = uri_.pin_file ? uri_.pin_file : settings_.pin_file;
+    const auto& file = uri_.pin_file ? uri_.pin_file : settings_.pin_file;
+    crypto::TokenKeyName whole_token = uri_.key;  // whichever of its keys
+    whole_token.object.reset();
+    whole_token.id.reset();
+    const auto token = fmt::format("{};slot-id={}", pkcs11_uri(whole_token), uri_.key.slot.value_or(0));
+    std::optional<RefusedPins> refused;
+    if (settings_.refused_pins) refused.emplace(*settings_.refused_pins);
+    crypto::PinSource pin;
+    pin.get = [&]() -> Result<std::string> {
       if (!file) return Error(Errc::Configuration, "the token wants a PIN, and none is configured", Hint{"pin_file = \"/etc/pgmint/token.pin\" in [pkcs11], or ?pin-source=file:/PATH in the URI"});
+      if (refused) TRY(refused->expect_untried(token, *file));
       return read_passphrase_file(*file);
-    });
+    };
+    pin.refused = [&] {
+      if (refused) refused->note(token, *file);
+    };
+    return Pkcs11Key::open(*module, uri_.key, pin);
   }
 
   const Pkcs11Uri uri_;

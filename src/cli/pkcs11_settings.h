@@ -8,6 +8,7 @@ namespace pgmint::cli {
 
 struct Pkcs11Settings {
   std::optional<std::string> module, pin_file;
+  std::optional<std::string> refused_pins{};  ///< not of the file: the folder of RefusedPins
 };
 
 }  // namespace pgmint::cli

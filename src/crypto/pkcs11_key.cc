@@ -192,12 +192,15 @@ class Session final : public Pkcs11Key {
     if ((token_.flags & CKF_USER_PIN_FINAL_TRY) != 0)
       return Error(Errc::Key, fmt::format("token {}: one wrong PIN more would lock it, so pgmint does not try", token_.shown()),
                    Hint{fmt::format("log in by hand, which sets its counter back: pkcs11-tool --module {} --token-label TOKEN --login --test; then look at the PIN file", module_.name())});
-    auto secret = TRY(pin());
+    auto secret = TRY(pin.get());
     const auto code = module_().C_Login(session_, CKU_USER, reinterpret_cast<unsigned char*>(secret.data()), secret.size());
     wipe(std::as_writable_bytes(std::span(secret.data(), secret.size())));
     if (code == CKR_OK || code == CKR_USER_ALREADY_LOGGED_IN) return ok();
     auto error = pkcs11_error(code, fmt::format("token {}, login{}", token_.shown(), code == CKR_PIN_INCORRECT ? tries_left() : ""));
-    if (error.code() == Errc::Key) module_.note_refused_pin(token_.serial);
+    if (error.code() == Errc::Key) {
+      module_.note_refused_pin(token_.serial);
+      if (pin.refused) pin.refused();
+    }
     return error;
   }
 

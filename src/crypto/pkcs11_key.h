@@ -21,8 +21,11 @@ struct TokenKeyName {
   std::optional<Bytes> id;
 };
 
-/// Gives the PIN once it is needed; whoever gets it wipes it.
-using PinSource = std::function<Result<std::string>()>;
+/// Asked once the PIN is needed.
+struct PinSource {
+  std::function<Result<std::string>()> get;  ///< whoever gets it wipes it
+  std::function<void()> refused{};           ///< told that the token did not take what `get` gave
+};
 
 /// A session, logged in, and the key. Not thread-safe. Borrows the module. The wrapping key is never asked for.
 class Pkcs11Key {

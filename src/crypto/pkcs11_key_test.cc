@@ -120,12 +120,13 @@ class Hsm {
 /// How often the PIN was asked for, and what is given.
 struct Pin {
   std::string text = std::string(kPin);
-  int asked = 0;
+  int asked = 0, refused = 0;
   PinSource source() {
-    return [this]() -> Result<std::string> {
-      ++asked;
-      return text;
-    };
+    return {[this]() -> Result<std::string> {
+              ++asked;
+              return text;
+            },
+            [this] { ++refused; }};
   }
 };
 
@@ -213,6 +214,7 @@ TEST_F(Pkcs11KeyTest, WrapsForOneRepository) {
   ASSERT_TRUE(again) << again.failure().describe();
   EXPECT_FALSE(*again);
   EXPECT_EQ(pin.asked, 2);
+  EXPECT_EQ(pin.refused, 0);
 }
 
 TEST_F(Pkcs11KeyTest, NoChangedByteOpens) {
@@ -295,6 +297,7 @@ TEST_F(Pkcs11KeyTest, AWrongPinIsTriedOnce) {
   EXPECT_EQ(open(changed.module).failure().code(), Errc::Key) << "not by this process";
   EXPECT_EQ(Changed::logins, 1);
   EXPECT_EQ(pin.asked, 1) << "nor is the PIN read again";
+  EXPECT_EQ(pin.refused, 1) << "and whoever gave it knows";
   EXPECT_TRUE(open(hsm.module()));
 }
 

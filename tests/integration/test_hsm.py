@@ -1,5 +1,6 @@
 """Keys that a PKCS#11 token wraps: slots, restores, refusals, tokens that are gone; beside Vault and key files. The token is SoftHSM2."""
 import json
+import os
 
 import pytest
 
@@ -170,6 +171,15 @@ def test_a_wrong_pin_is_tried_once_a_command(hsm, tool):
     opened_with(tool, URI, second)
     tool.run("list", code=7, env={"PKCS11SPY": MODULE, "PKCS11SPY_OUTPUT": str(calls)})
     assert calls.read_text().count(": C_Login\n") == 1, calls.read_text()
+    # Nor by the next command, as archive_command would be one; only when the file has changed.
+    tool.refuses("list", code=7, naming=["not asked again", "touch"], env={"PKCS11SPY": MODULE, "PKCS11SPY_OUTPUT": str(calls)})
+    assert calls.read_text().count(": C_Login\n") == 1
+    os.utime(hsm.home / "wrong-pin")
+    tool.refuses("list", code=7, naming="CKR_PIN_INCORRECT", env={"PKCS11SPY": MODULE, "PKCS11SPY_OUTPUT": str(calls)})
+    assert calls.read_text().count(": C_Login\n") == 2
+    hsm.pin_file(name="wrong-pin")
+    tool.run("list", env={"PKCS11SPY": MODULE, "PKCS11SPY_OUTPUT": str(calls)})
+    changed(tool, service(hsm)).run("list")
 
 
 def test_several_slots_at_once_whichever_is_away(hsm, work, tool, monkeypatch):
