@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <p11-kit/pkcs11.h>
 
 #include <algorithm>
 #include <array>

@@ -2,6 +2,7 @@
 #include "crypto/pkcs11_key.h"
 
 #include <gtest/gtest.h>
+#include <p11-kit/pkcs11.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <p11-kit/pkcs11.h>
 #include <unistd.h>
 
 #include <algorithm>

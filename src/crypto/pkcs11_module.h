@@ -1,7 +1,6 @@
 // A PKCS#11 module: the library that speaks for tokens, loaded into this process. Source: OASIS PKCS #11 Base Specification 2.40, by p11-kit's header.
 #pragma once
 
-#include <p11-kit/pkcs11.h>
 #include <sys/types.h>
 
 #include <mutex>
@@ -12,7 +11,11 @@
 #include "base/error.h"
 #include "base/file.h"
 
+struct ck_function_list;  // CK_FUNCTION_LIST
+
 namespace pgmint::crypto {
+
+using Pkcs11Code = unsigned long;  ///< CK_RV
 
 /// Thread-safe as far as the module is: it is told to use the system's locks.
 ///
@@ -23,11 +26,11 @@ class Pkcs11Module {
   /// @param path  absolute. @errors Configuration (absent, no such library, not to be set up)
   static Result<Pkcs11Module*> load(const fs::path& path);
   /// One that is loaded already. Borrows `functions`.
-  Pkcs11Module(CK_FUNCTION_LIST* functions, std::string name) : functions_(functions), name_(std::move(name)) {}
+  Pkcs11Module(ck_function_list* functions, std::string name) : functions_(functions), name_(std::move(name)) {}
   Pkcs11Module(const Pkcs11Module&) = delete;
   Pkcs11Module& operator=(const Pkcs11Module&) = delete;
 
-  const CK_FUNCTION_LIST& operator()() const { return *functions_; }
+  const ck_function_list& operator()() const { return *functions_; }
   const std::string& name() const { return name_; }
 
   /// A PIN that a token refused is not tried on it again by this process: tries are counted.
@@ -37,7 +40,7 @@ class Pkcs11Module {
  private:
   Status set_up();
 
-  CK_FUNCTION_LIST* const functions_;
+  ck_function_list* const functions_;
   const std::string name_;
   pid_t process_ = 0;  ///< that it was set up in
   std::mutex mutex_;
@@ -45,8 +48,8 @@ class Pkcs11Module {
 };
 
 /// What a call did not do, as an Error. @param what  for messages: the call, and on what
-Error pkcs11_error(CK_RV code, std::string_view what);
+Error pkcs11_error(Pkcs11Code code, std::string_view what);
 /// "CKR_PIN_INCORRECT"; a number where it is not one that a caller can do something about.
-std::string pkcs11_code(CK_RV code);
+std::string pkcs11_code(Pkcs11Code code);
 
 }  // namespace pgmint::crypto
