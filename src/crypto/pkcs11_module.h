@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 
-struct ck_function_list;  // CK_FUNCTION_LIST
+struct _CK_FUNCTION_LIST;  // CK_FUNCTION_LIST, as p11-kit calls it
 
 namespace pgmint::crypto {
 
@@ -26,11 +26,11 @@ class Pkcs11Module {
   /// @param path  absolute. @errors Configuration (absent, no such library, not to be set up)
   static Result<Pkcs11Module*> load(const fs::path& path);
   /// One that is loaded already. Borrows `functions`.
-  Pkcs11Module(ck_function_list* functions, std::string name) : functions_(functions), name_(std::move(name)) {}
+  Pkcs11Module(_CK_FUNCTION_LIST* functions, std::string name) : functions_(functions), name_(std::move(name)) {}
   Pkcs11Module(const Pkcs11Module&) = delete;
   Pkcs11Module& operator=(const Pkcs11Module&) = delete;
 
-  const ck_function_list& operator()() const { return *functions_; }
+  const _CK_FUNCTION_LIST& operator()() const { return *functions_; }
   const std::string& name() const { return name_; }
 
   /// A PIN that a token refused is not tried on it again by this process: tries are counted.
@@ -40,7 +40,7 @@ class Pkcs11Module {
  private:
   Status set_up();
 
-  ck_function_list* const functions_;
+  _CK_FUNCTION_LIST* const functions_;
   const std::string name_;
   pid_t process_ = 0;  ///< that it was set up in
   std::mutex mutex_;
