@@ -15,3 +15,4 @@ find_package(ZLIB REQUIRED)
 find_package(pugixml REQUIRED)
 pkg_check_modules(PQ REQUIRED IMPORTED_TARGET libpq)
 pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl)
+pkg_check_modules(P11KIT REQUIRED p11-kit-1)  # its header alone

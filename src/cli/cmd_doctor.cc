@@ -111,7 +111,7 @@ class Examination {
   bool examine_repository() {
     const auto place = context_.place();
     if (!place) return fail("repository", place.error()), false;
-    const bool by_service = !(*place)->encryption.kms.empty() && !(*place)->encryption.key_file;
+    const bool by_service = (*place)->encryption.needs_service() && !(*place)->encryption.key_file;
     const std::string key = by_service ? "key service" : "key file";
     if (const auto unlocks = configured_unlocks((*place)->encryption); !unlocks)
       return fail(key, unlocks.error()), false;
@@ -120,6 +120,8 @@ class Examination {
     good(key, fmt::format("opens slot {} ({})", (*repository)->opened_slot(),
                                  repository::role_name((*repository)->bundle().role)));
     examine_slots(**repository);
+    if (!(*place)->encryption.vault.empty() && (*place)->encryption.services.vault.tls_min == "1.2")
+      warn("transport", "tls_min of [vault] allows TLS 1.2", "remove tls_min from [vault] once Vault speaks TLS 1.3");
     good("repository", (*place)->store->describe());
     if (auto probed = probe_create_if_absent(*(*place)->store, system_random()); !probed)
       fail("repository create-if-absent", probed.error());

@@ -35,6 +35,15 @@ Result<std::optional<FirstKey>> present_key(const EncryptionSettings& settings) 
   return std::optional(FirstKey{TRY(unlock_from_key_file(file)), file, false});
 }
 
+/// Keys of services that are configured beside the first one.
+Result<std::vector<repository::Unlock>> keys_beside(const FirstKey& first, const EncryptionSettings& settings) {
+  auto unlocks = TRY(configured_unlocks(settings));
+  std::erase_if(unlocks, [&](const auto& unlock) { return !repository::needs_service(unlock.provider); });
+  // Without a key file the first is whatever is configured first: when that is a service's, it is the first of these.
+  if (repository::needs_service(first.unlock.provider)) unlocks.erase(unlocks.begin());
+  return unlocks;
+}
+
 /// Whether `name` in `directory` is nothing but what an init leaves that was cut off before it made `format`: key slots
 /// that open nothing, and temporary files. Repository::create passes over them and removes the slots.
 bool left_by_an_init(const fs::path& directory, const std::string& name) {
@@ -145,6 +154,7 @@ Result<int> run(Context& context) {
   const auto recovery = create_recovery_key(environment.random);
   std::vector<repository::Repository::Slot> slots;
   slots.push_back({clone(key.unlock), fmt::format("made by init for {}", actor_label())});
+  for (auto& unlock : TRY(keys_beside(key, encryption))) slots.push_back({std::move(unlock), fmt::format("made by init for {}", actor_label())});
   slots.push_back({clone(recovery.unlock), "printed by init"});
   TRY(repository::Repository::create(environment, std::move(slots)));
 
@@ -180,7 +190,8 @@ const CommandSpec& init_command() {
       .verb = "init",
       .summary = "create the repository and its first key slots",
       .description =
-          {"Creates the repository that the configuration names, and the key file when it is absent (mode 0600). "
+          {"Creates the repository that the configuration names, and the key file when it is absent (mode 0600); a slot for it, and one for each key of a service "
+           "that [encryption] names. "
            "Everything in the repository is encrypted: "
            "whoever has neither the key file nor the recovery key cannot read the backups, and that includes you.",
            "Prints the recovery key, once. Keep it away from this host, and try it: status warns until it has been "

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -38,19 +39,15 @@ struct NewSecret {
   std::string recovery_key;  ///< shown once; empty for other kinds
 };
 
-Result<NewSecret> new_secret(const Arguments& arguments, const KmsSettings& kms) {
-  for (const auto* later : {"--vault", "--pkcs11"})
-    if (arguments.has(later))
-      return Error(Errc::Precondition, fmt::format("{}: not in this version (pgmint {})", later, PGMINT_VERSION),
-                   Hint{"pgmint key add --help"});
-  const int given = static_cast<int>(arguments.has("--file")) + static_cast<int>(arguments.has("--passphrase-file")) +
-                    static_cast<int>(arguments.has("--recovery")) + static_cast<int>(arguments.has("--kms"));
-  if (given != 1)
-    return Error(Errc::Usage, "key add needs exactly one of --file, --passphrase-file, --recovery, --kms",
-                 Hint{"pgmint key add --help"});
+Result<NewSecret> new_secret(const Arguments& arguments, const KeyServiceSettings& services) {
+  std::vector<std::string> ways = {"--file", "--passphrase-file", "--recovery"};
+  for (const auto& kind : key_service_kinds()) ways.push_back(kind.option);
+  if (std::ranges::count_if(ways, [&](const auto& way) { return arguments.has(way); }) != 1)
+    return Error(Errc::Usage, fmt::format("key add needs exactly one of {}", fmt::join(ways, ", ")), Hint{"pgmint key add --help"});
   if (const auto file = arguments.get("--passphrase-file"))
     return NewSecret{TRY(unlock_from_passphrase_file(*file)), "a passphrase slot", ""};
-  if (const auto uri = arguments.get("--kms")) return NewSecret{TRY(unlock_from_kms(*uri, kms)), fmt::format("a slot for the KMS key {}", *uri), ""};
+  for (const auto& kind : key_service_kinds())
+    if (const auto uri = arguments.get(kind.option)) return NewSecret{TRY(kind.unlock(*uri, services)), fmt::format("a slot for the {} key {}", kind.title, *uri), ""};
   if (const auto file = arguments.get("--file")) {
     if (TRY(stat_if_exists(*file)))
       return NewSecret{TRY(unlock_from_key_file(*file)), fmt::format("a slot for the key file {}", *file), ""};
@@ -74,7 +71,7 @@ Result<int> run_add(Context& context) {
   if (repository.bundle().role != repository::Role::Root)
     return Error(Errc::Key, fmt::format("slot {} has the role {}: only a root slot adds others",
                                         repository.opened_slot(), repository::role_name(repository.bundle().role)));
-  auto secret = TRY(new_secret(arguments, TRY(context.place())->encryption.kms_service));
+  auto secret = TRY(new_secret(arguments, TRY(context.place())->encryption.services));
   const auto slot = TRY(repository.add_slot(secret.unlock, role, arguments.get("--note").value_or(""), host.get()));
 
   auto& out = context.output();
@@ -134,7 +131,8 @@ Result<int> rotate_root(Context& context, repository::Repository& repository) {
     slots.push_back({TRY(unlock_from_passphrase_file(file)), ""});
   for (const auto& file : arguments.all("--recovery-key-file"))
     slots.push_back({TRY(unlock_from_recovery_file(file)), ""});
-  for (const auto& uri : arguments.all("--kms")) slots.push_back({TRY(unlock_from_kms(uri, place->encryption.kms_service)), ""});
+  for (const auto& kind : key_service_kinds())
+    for (const auto& uri : arguments.all(kind.option)) slots.push_back({TRY(kind.unlock(uri, place->encryption.services)), ""});
   TRY(repository.rotate_root(std::move(slots), context.yes()));
   const auto left = TRY(repository.slots());
   context.output().document({{"slots", to_json(left, {})}});
@@ -184,7 +182,7 @@ const CommandSpec& key_list_command() {
       .verb = "key list",
       .summary = "list the key slots of the repository",
       .description = {"A slot holds the repository's keys, sealed for one secret: a key file, a passphrase, a recovery "
-                      "key, a key of AWS KMS. Any one of them opens the repository."},
+                      "key, a key of AWS KMS, of Vault, in a token. Any one of them opens the repository."},
       .positionals = {},
       .options = {},
       .exits = {},
@@ -216,8 +214,8 @@ const CommandSpec& key_add_command() {
                .completes = Completes::File},
               {.name = "--recovery", .value = "", .text = "A new recovery key, which is printed once."},
               {.name = "--kms", .value = "URI", .text = "A key of AWS KMS: awskms:///ARN, awskms:///ID or awskms:///alias/NAME. It must be symmetric; [kms] says how it is reached."},
-              {.name = "--vault", .value = "URI", .text = "Not in this version."},
-              {.name = "--pkcs11", .value = "URI", .text = "Not in this version."},
+              {.name = "--vault", .value = "URI", .text = "A key of HashiCorp Vault's transit engine: vault:///transit/KEY, or vault:///MOUNT/KEY. [vault] says how it is reached."},
+              {.name = "--pkcs11", .value = "URI", .text = "An AES key of 256 bits in a PKCS#11 token, which it never leaves: pkcs11:token=TOKEN;object=KEY (RFC 7512). [pkcs11] says how it is reached."},
               {.name = "--role",
                .value = "ROLE",
                .text = "root (the default), host or maintenance.",
@@ -231,6 +229,8 @@ const CommandSpec& key_add_command() {
       .exits = {},
       .examples = {{"pgmint key add --file /root/backup-admin.key --note \"admins\"", "A second root key."},
                    {"pgmint key add --kms awskms:///alias/pgmint", "A root slot that AWS KMS opens for whoever may use that key."},
+                   {"pgmint key add --vault vault:///transit/pgmint", "A root slot that Vault opens for whoever may decrypt with that key."},
+                   {"pgmint key add --pkcs11 \"pkcs11:token=backup;object=pgmint\"", "A root slot that opens where the token is."},
                    {"pgmint key add --file /etc/pgmint/host.key --role host --cluster main",
                     "A key that opens the backups of main and nothing else."}},
       .see_also = {"key list", "key remove", "key rotate"},
@@ -291,6 +291,8 @@ const CommandSpec& key_rotate_command() {
                .repeatable = true,
                .completes = Completes::File},
               {.name = "--kms", .value = "URI", .text = "With --root: the KMS key of one.", .repeatable = true},
+              {.name = "--vault", .value = "URI", .text = "With --root: the Vault key of one.", .repeatable = true},
+              {.name = "--pkcs11", .value = "URI", .text = "With --root: the token's key of one.", .repeatable = true},
           },
       .exits = {{4, "There is no cluster yet, a root slot's secret is missing, or with --data: a rotation of the root key was "
                     "cut off. Nothing was changed."},
@@ -312,8 +314,8 @@ const CommandSpec& key_check_command() {
                       "like this once: then it is known to work, and status no longer warns."},
       .positionals = {},
       .options = {},
-      .exits = {{6, "The key service (KMS) is not reached."},
-                {7, "The key opens no slot, or its file is missing or open to others; or KMS refuses: the hint says what to do."}},
+      .exits = {{6, "The key service (KMS, Vault) is not reached, Vault is sealed, or the token is not there."},
+                {7, "The key opens no slot, or its file is missing or open to others; or the key service refuses: the hint says what to do."}},
       .examples = {{"PGMINT_RECOVERY_KEY_FILE=recovery.txt pgmint key check", "Try the printed recovery key."}},
       .see_also = {"key list", "status"},
       .repositories = Repositories::Each,

@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/context.h"
+#include "cli/pkcs11_keys.h"
 #include "cli/recall_command.h"
 #include "cli/schedule_plan.h"
 #include "cli/service_user.h"
@@ -45,7 +46,16 @@ Result<service::InstallFacts> facts_of(Context& context, const ServiceUser& user
     if (file) facts.read.emplace_back(*file);
   const auto& s3 = repository.s3.empty() ? configuration.s3 : repository.s3;
   if (repository.is_s3() && s3.ca_file) facts.read.emplace_back(*s3.ca_file);
-  if (!encryption.kms.empty() && encryption.kms_service.ca_file) facts.read.emplace_back(*encryption.kms_service.ca_file);
+  const auto& services = encryption.services;
+  if (!encryption.kms.empty() && services.kms.ca_file) facts.read.emplace_back(*services.kms.ca_file);
+  if (!encryption.vault.empty())
+    for (const auto& file : {services.vault.ca_file, services.vault.token_file, services.vault.secret_id_file})
+      if (file) facts.read.emplace_back(*file);
+  for (const auto& text : encryption.pkcs11) {
+    const auto uri = TRY(parse_pkcs11_uri(text));
+    for (const auto& file : {uri.module ? uri.module : services.pkcs11.module, uri.pin_file ? uri.pin_file : services.pkcs11.pin_file})
+      if (file) facts.read.emplace_back(*file);
+  }
   for (const auto& channel : configuration.alerts) {
     for (const auto& file : {channel.secret_file, channel.password_file, channel.ca_file})
       if (!file.empty()) facts.read.push_back(file);

@@ -38,7 +38,7 @@ Status apply_environment(Configuration& configuration, const GetEnvironment& env
   chosen.passphrase_file = environment("PGMINT_PASSPHRASE_FILE");
   chosen.recovery_key_file = environment("PGMINT_RECOVERY_KEY_FILE");
   if (!chosen.empty()) {  // whoever names a key wants that one tried, and no other
-    chosen.kms_service = configuration.kms;
+    chosen.services = configuration.services;
     configuration.encryption = chosen;
     for (auto& repository : configuration.repositories) repository.encryption = {};
   }

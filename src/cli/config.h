@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "cli/arguments.h"
 #include "cli/health_limits.h"
-#include "cli/kms_settings.h"
+#include "cli/key_service_settings.h"
 #include "cli/s3_settings.h"
 #include "cli/schedule_settings.h"
 #include "cli/validation_settings.h"
@@ -30,9 +30,10 @@ struct EncryptionSettings {
   std::optional<std::string> passphrase_file;    ///< first line is the passphrase
   std::optional<std::string> recovery_key_file;  ///< holds the printed recovery key
   std::optional<std::string> export_passphrase_file;  ///< of exported files; opens nothing here
-  std::vector<std::string> kms{};                     ///< URIs of keys ("awskms:///...")
-  KmsSettings kms_service{};                          ///< [kms], wherever a repository has its own [repository.encryption]
-  bool empty() const { return !key_file && !passphrase_file && !recovery_key_file && kms.empty(); }
+  std::vector<std::string> kms{}, vault{}, pkcs11{};  ///< URIs of keys ("awskms:///...", "vault:///...", "pkcs11:...")
+  KeyServiceSettings services{};                      ///< [kms], [vault], [pkcs11], wherever a repository has its own [repository.encryption]
+  bool needs_service() const { return !kms.empty() || !vault.empty() || !pkcs11.empty(); }
+  bool empty() const { return !key_file && !passphrase_file && !recovery_key_file && !needs_service(); }
 };
 
 struct RepositorySettings {
@@ -102,7 +103,7 @@ struct Configuration {
   bool may_be_read_by_others = false;
   std::vector<RepositorySettings> repositories;
   EncryptionSettings encryption;
-  KmsSettings kms;
+  KeyServiceSettings services;
   S3Settings s3;
   std::vector<ClusterSettings> clusters;  ///< in the order of the file
   WalSettings wal;

@@ -4,11 +4,14 @@
 
 #include "base/units.h"
 #include "cli/contacts.h"
+#include "cli/key_uris.h"
 #include "cli/kms_keys.h"
+#include "cli/pkcs11_keys.h"
 #include "cli/s3_keys.h"
 #include "cli/schedule_keys.h"
 #include "cli/service_keys.h"
 #include "cli/validation_keys.h"
+#include "cli/vault_keys.h"
 #include "codec/compression.h"
 
 namespace pgmint::cli {
@@ -26,7 +29,11 @@ const std::vector<Key<EncryptionSettings>>& encryption_keys() {
       {"export_passphrase_file", "path", "A file whose first line is the passphrase of files that export writes and import reads. It opens nothing in the repository.",
        [](T& t, const Value& v) { return assign(t.export_passphrase_file, v.absolute_path()); }},
       {"kms", "text or list", "A key of AWS KMS that opens the repository, or several: \"awskms:///ARN\" or \"awskms:///alias/NAME\". [kms] says how it is reached.",
-       [](T& t, const Value& v) { return read_key_uris(t.kms, v); }},
+       [](T& t, const Value& v) { return read_key_uris(t.kms, v, [](std::string_view uri) -> Status { TRY(parse_kms_uri(uri)); return ok(); }); }},
+      {"vault", "text or list", "A key of HashiCorp Vault's transit engine that opens the repository, or several: \"vault:///transit/KEY\". [vault] says how it is reached.",
+       [](T& t, const Value& v) { return read_key_uris(t.vault, v, [](std::string_view uri) -> Status { TRY(parse_vault_uri(uri)); return ok(); }); }},
+      {"pkcs11", "text or list", "An AES key in a PKCS#11 token that opens the repository, or several: \"pkcs11:token=TOKEN;object=KEY\" (RFC 7512). [pkcs11] says how it is reached.",
+       [](T& t, const Value& v) { return read_key_uris(t.pkcs11, v, [](std::string_view uri) -> Status { TRY(parse_pkcs11_uri(uri)); return ok(); }); }},
   };
   return keys;
 }
@@ -358,7 +365,15 @@ const std::vector<Key<Configuration>>& top_keys() {
       {"s3", "table", "", [](T& t, const Value& v) { return read_s3(t.s3, v, "[s3]"); }},
       {"kms", "table", "",
        [](T& t, const Value& v) -> Status {
-         return read_table(*TRY(v.table()), t.kms, kms_keys(), {v.place.source, "[kms]"});
+         return read_table(*TRY(v.table()), t.services.kms, kms_keys(), {v.place.source, "[kms]"});
+       }},
+      {"vault", "table", "",
+       [](T& t, const Value& v) -> Status {
+         return read_table(*TRY(v.table()), t.services.vault, vault_keys(), {v.place.source, "[vault]"});
+       }},
+      {"pkcs11", "table", "",
+       [](T& t, const Value& v) -> Status {
+         return read_table(*TRY(v.table()), t.services.pkcs11, pkcs11_keys(), {v.place.source, "[pkcs11]"});
        }},
       {"wal", "table", "",
        [](T& t, const Value& v) -> Status {
@@ -386,8 +401,8 @@ const std::vector<Key<Configuration>>& top_keys() {
 
 Status read_top_level(const toml::table& table, Configuration& target, std::string_view source) {
   TRY(read_table(table, target, top_keys(), {source, "the top level"}));
-  target.encryption.kms_service = target.kms;
-  for (auto& repository : target.repositories) repository.encryption.kms_service = target.kms;
+  target.encryption.services = target.services;
+  for (auto& repository : target.repositories) repository.encryption.services = target.services;
   return ok();
 }
 
@@ -409,6 +424,8 @@ std::vector<KeyDocumentation> documented_keys() {
   document_service(out);
   document(out, "[s3]", s3_keys());
   document(out, "[kms]", kms_keys());
+  document(out, "[vault]", vault_keys());
+  document(out, "[pkcs11]", pkcs11_keys());
   document(out, "[[repository]]", repository_keys());
   return out;
 }

@@ -35,6 +35,19 @@ Error unknown_key(const Place& place, const toml::key& key, const std::vector<st
                Hint{place.other_file.empty() ? "man pgmint.toml lists every key" : std::string(place.other_file)});
 }
 
+Status one_of(std::optional<std::string>& target, const Value& value, std::initializer_list<std::string_view> words) {
+  auto text = TRY(value.text());
+  std::string all;
+  for (const auto word : words) {
+    if (text == word) {
+      target = std::move(text);
+      return ok();
+    }
+    all += fmt::format("{}\"{}\"", all.empty() ? "" : " or ", word);
+  }
+  return value.wrong(fmt::format("must be {}, not \"{}\"", all, text));
+}
+
 Error Value::wrong(std::string_view what) const {
   return config_error(place, node, fmt::format("\"{}\" in {} {}", key, place.table, what));
 }

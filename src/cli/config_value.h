@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,6 +59,9 @@ Status assign(T& target, Result<Reader> value) {
   target = TRY(std::move(value));
   return ok();
 }
+
+/// One of `words`, and no other text. @errors Configuration
+Status one_of(std::optional<std::string>& target, const Value& value, std::initializer_list<std::string_view> words);
 
 /// Names the nearest known key, or the table in which `key` would have been right.
 Error unknown_key(const Place& place, const toml::key& key, const std::vector<std::string>& known);

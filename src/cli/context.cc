@@ -63,7 +63,9 @@ Result<const RepositorySettings*> Context::repository_settings() {
 
 Result<EncryptionSettings> Context::encryption() {
   const auto& own = TRY(repository_settings())->encryption;
-  return own.empty() ? TRY(configuration())->encryption : own;
+  auto chosen = own.empty() ? TRY(configuration())->encryption : own;
+  if (const auto state = state_directory()) chosen.services.pkcs11.refused_pins = (*state / "refused-pins").string();
+  return chosen;
 }
 
 Result<fs::path> Context::state_directory() {

@@ -2,26 +2,16 @@
 
 #include <fmt/format.h>
 
+#include "cli/key_uris.h"
 #include "repository/key_service.h"
-#include "service/channel.h"
 
 namespace pgmint::cli {
 namespace {
 
 constexpr std::string_view kScheme = "awskms:///";
-constexpr std::size_t kUrisMax = 16;
 
 bool may_stand_in_a_key(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == ':' || c == '/' || c == '_' || c == '-';
-}
-
-Status check_endpoint(std::optional<std::string>& target, const Value& value) {
-  auto text = TRY(value.line());
-  const auto to = service::Destination::parse(text);
-  if (!to || (to->scheme != "https" && to->scheme != "http")) return value.wrong("must be a URL such as https://vpce-1.kms.eu-central-1.vpce.amazonaws.com");
-  if (to->scheme == "http" && !to->loopback) return value.wrong("a key must not travel without TLS: http:// is for this host alone");
-  target = std::move(text);
-  return ok();
 }
 
 }  // namespace
@@ -36,20 +26,11 @@ Result<std::string> parse_kms_uri(std::string_view uri) {
   return std::string(key);
 }
 
-Status read_key_uris(std::vector<std::string>& target, const Value& value) {
-  const auto uris = value.node.is_array() ? TRY(value.texts()) : std::vector{TRY(value.line())};
-  if (uris.empty() || uris.size() > kUrisMax) return value.wrong(fmt::format("must name 1 to {} keys", kUrisMax));
-  for (const auto& uri : uris)
-    if (auto key = parse_kms_uri(uri); !key) return value.wrong(key.error().message() + "; one looks like awskms:///alias/NAME or awskms:///ARN");
-  target = uris;
-  return ok();
-}
-
 const std::vector<Key<KmsSettings>>& kms_keys() {
   using T = KmsSettings;
   static const std::vector<Key<T>> keys = {
       {"endpoint", "URL", "Where KMS listens, such as a VPC endpoint. Absent: AWS's own of the region. http:// is for this host alone.",
-       [](T& t, const Value& v) { return check_endpoint(t.endpoint, v); }},
+       [](T& t, const Value& v) { return read_service_url(t.endpoint, v); }},
       {"region", "text", "The region of keys that are not named by an ARN. Absent: AWS_REGION, AWS_DEFAULT_REGION, the profile's.",
        [](T& t, const Value& v) { return assign(t.region, v.line()); }},
       {"ca_file", "path", "Certificates to trust, in PEM, and no others. Absent: the system's.",

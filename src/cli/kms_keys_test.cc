@@ -8,14 +8,14 @@
 namespace pgmint::cli {
 namespace {
 
-constexpr const char* kArn = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+const std::string kArn = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
 TEST(KmsUri, IsAnArnAnIdOrAnAlias) {
   EXPECT_EQ(*parse_kms_uri(std::string("awskms:///") + kArn), kArn);
   EXPECT_EQ(*parse_kms_uri("awskms:///alias/pgmint"), "alias/pgmint");
   EXPECT_EQ(*parse_kms_uri("awskms:///mrk-1234abcd12ab34cd56ef1234567890ab"), "mrk-1234abcd12ab34cd56ef1234567890ab");
   const std::string long_one(2049, 'a');
-  for (const std::string& wrong : {std::string(), std::string(kArn), std::string("awskms://alias/x"), std::string("awskms:///"), std::string("awskms:////alias/x"),
+  for (const std::string& wrong : {std::string(), kArn, std::string("awskms://alias/x"), std::string("awskms:///"), std::string("awskms:////alias/x"),
                                    std::string("awskms:///alias/a b"), std::string("awskms:///alias/x?region=y"), std::string("awskms:///alias/x\n"),
                                    std::string("AWSKMS:///alias/x"), "awskms:///" + long_one}) {
     auto refused = parse_kms_uri(wrong);
@@ -34,8 +34,8 @@ TEST(KmsConfiguration, NamesOneKeyOrSeveralAndItsService) {
   EXPECT_FALSE(parsed->encryption.empty());
   const auto& own = parsed->repositories.front().encryption;
   EXPECT_EQ(own.kms.size(), 2u);
-  EXPECT_EQ(own.kms_service.endpoint, "https://kms.example");
-  EXPECT_EQ(parsed->encryption.kms_service.region, "eu-west-1");
+  EXPECT_EQ(own.services.kms.endpoint, "https://kms.example");
+  EXPECT_EQ(parsed->encryption.services.kms.region, "eu-west-1");
 }
 
 TEST(KmsConfiguration, RefusesWhatWouldNotWorkOrNotBeSafe) {
@@ -56,10 +56,10 @@ TEST(KmsConfiguration, RefusesWhatWouldNotWorkOrNotBeSafe) {
 
 TEST(KmsKeyService, DoesNotAskForWhatAnotherKeyWrapped) {
   // Nobody listens there: asking would be an error.
-  KmsSettings nowhere;
-  nowhere.endpoint = "http://127.0.0.1:1";
+  KeyServiceSettings nowhere;
+  nowhere.kms.endpoint = "http://127.0.0.1:1";
   const auto unwrapped = [&](const std::string& key, const std::string& name) {
-    return (*make_key_service("awskms:///" + key, nowhere))->unwrap(name, as_bytes("wrapped"), {});
+    return (*make_kms_service("awskms:///" + key, nowhere))->unwrap(name, as_bytes("wrapped"), {});
   };
   auto other = unwrapped(kArn, "arn:aws:kms:eu-central-1:111122223333:key/ffffffff-12ab-34cd-56ef-1234567890ab");
   ASSERT_TRUE(other) << other.failure().describe();

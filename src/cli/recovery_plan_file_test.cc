@@ -1,5 +1,6 @@
 #include "cli/recovery_plan_file.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/file.h"
@@ -21,7 +22,7 @@ Result<service::RecoveryPlan> parse(std::string_view text, const Configuration& 
 
 constexpr std::string_view kTop = "name = \"p\"\n";
 
-std::string step(std::string_view keys) { return std::string(kTop) + "[[step]]\nname = \"s\"\ngroup = \"database\"\n" + std::string(keys); }
+std::string step(std::string_view keys) { return fmt::format("{}[[step]]\nname = \"s\"\ngroup = \"database\"\n{}", kTop, keys); }
 
 std::string why(std::string_view text) {
   const auto plan = parse(text);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "cli/dump_names.h"
+#include "cli/key_services.h"
 #include "cli/opened_slots.h"
 #include "cli/recall_command.h"
 #include "cli/recovery_plan_file.h"
@@ -162,7 +163,8 @@ Result<RunbookFacts> runbook_facts(Context& context) {
     if (encryption->key_file) facts.keys.push_back(key_place("key file", *encryption->key_file));
     if (encryption->passphrase_file) facts.keys.push_back(key_place("passphrase file", *encryption->passphrase_file));
     if (encryption->recovery_key_file) facts.keys.push_back(key_place("recovery key file", *encryption->recovery_key_file));
-    for (const auto& uri : encryption->kms) facts.keys.push_back({"AWS KMS", uri, "with the service"});
+    for (const auto& kind : key_service_kinds())
+      for (const auto& uri : (*encryption).*kind.uris) facts.keys.push_back({std::string(kind.title), uri, "with the service"});
     if (encryption->export_passphrase_file) facts.keys.push_back(key_place("passphrase of exported files", *encryption->export_passphrase_file));
   }
   facts.contacts = configuration.contacts;

@@ -1,23 +1,6 @@
 #include "cli/s3_keys.h"
 
 namespace pgmint::cli {
-namespace {
-
-Status one_of(std::optional<std::string>& target, const Value& value, std::initializer_list<std::string_view> words) {
-  auto text = TRY(value.text());
-  std::string all;
-  for (const auto word : words) {
-    if (text == word) {
-      target = std::move(text);
-      return ok();
-    }
-    all += fmt::format("{}\"{}\"", all.empty() ? "" : " or ", word);
-  }
-  return value.wrong(fmt::format("must be {}, not \"{}\"", all, text));
-}
-
-}  // namespace
-
 const std::vector<Key<S3Settings>>& s3_keys() {
   using T = S3Settings;
   static const std::vector<Key<T>> keys = {

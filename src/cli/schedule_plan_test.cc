@@ -46,7 +46,7 @@ TEST(SchedulePlan, TheDefaultIsThatOfTheRunbook) {
 }
 
 TEST(SchedulePlan, AlertsAreLookedAfterWhereThereIsSomebodyToTell) {
-  const auto plan = plan_of(read(std::string(kCluster) + "[[alert]]\nname = \"page\"\ntype = \"command\"\ncommand = [\"/bin/true\"]\n"), "db1");
+  const auto plan = plan_of(read(fmt::format("{}{}", kCluster, "[[alert]]\nname = \"page\"\ntype = \"command\"\ncommand = [\"/bin/true\"]\n")), "db1");
   ASSERT_EQ(plan->hooks.size(), 1U);
   EXPECT_EQ(plan->hooks[0].arguments, (std::vector<std::string>{"alert", "check"}));
 }

@@ -85,7 +85,8 @@ Result<std::vector<repository::Unlock>> configured_unlocks(const EncryptionSetti
   if (settings.key_file) unlocks.push_back(TRY(unlock_from_key_file(*settings.key_file)));
   if (settings.passphrase_file) unlocks.push_back(TRY(unlock_from_passphrase_file(*settings.passphrase_file)));
   if (settings.recovery_key_file) unlocks.push_back(TRY(unlock_from_recovery_file(*settings.recovery_key_file)));
-  for (const auto& uri : settings.kms) unlocks.push_back(TRY(unlock_from_kms(uri, settings.kms_service)));
+  for (const auto& kind : key_service_kinds())
+    for (const auto& uri : settings.*kind.uris) unlocks.push_back(TRY(kind.unlock(uri, settings.services)));
   if (unlocks.empty())
     return Error(Errc::Configuration, "no key is configured",
                  Hint{"set key_file in [encryption]; pgmint init makes the file when it is absent"});

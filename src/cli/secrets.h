@@ -22,8 +22,8 @@ Result<repository::Unlock> unlock_from_passphrase_file(const fs::path& path);
 Result<std::string> read_passphrase_file(const fs::path& path);
 Result<repository::Unlock> unlock_from_recovery_file(const fs::path& path);
 
-/// Every secret that is configured, in the order key file, passphrase, recovery key, KMS; the first that cannot be read is
-/// an error. KMS is not asked here. @errors Configuration (none is configured), Key, Io
+/// Every secret that is configured, in the order key file, passphrase, recovery key, key services; the first that cannot be read is
+/// an error. No service is asked here. @errors Configuration (none is configured), Key, Io
 Result<std::vector<repository::Unlock>> configured_unlocks(const EncryptionSettings& settings);
 
 /// Draws a key and writes its file, with mode 0600. @errors Precondition (exists), Key, Io

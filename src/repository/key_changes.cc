@@ -193,7 +193,7 @@ class Repository::RootRotation {
       return Error(Errc::Key, "none of the secrets given opens a root slot, so that none could be written anew", Hint{"pgmint key list shows the slots"});
     if (!unopened.empty() && !drop_unopened_)
       return Error(Errc::Precondition, fmt::format("these root slots cannot be written anew without their secret: {}", unopened),
-                   Hint{"give them with --file, --passphrase-file, --recovery-key-file, --kms; or let those slots go with --yes"});
+                   Hint{"give them with --file, --passphrase-file, --recovery-key-file, --kms, --vault, --pkcs11; or let those slots go with --yes"});
     return ok();
   }
 

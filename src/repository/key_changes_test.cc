@@ -1,5 +1,8 @@
 // What key changes leave behind when nothing interferes; tests/sim interrupts them and runs them against each other.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <map>
 
 #include "repository/layout.h"
 #include "repository/rebuild.h"
@@ -117,6 +120,43 @@ TEST_F(KeyChangesTest, AServiceIsAskedLastAndItsOutageIsNoneWhereAnotherSecretOp
   Unlock wrong;
   wrong.key = crypto::Key256::generate(random);
   EXPECT_NE(open(std::move(wrong)).failure().hint().find("awskms:///"), std::string::npos) << "how a kms slot is opened";
+}
+
+TEST_F(KeyChangesTest, OfSeveralServicesAnyOpensWhicheverIsAway) {
+  SeededRandom random(9);
+  // Slots are tried in the order of their names: kms-, pkcs11-, vault-. Each is away once, then all but one.
+  std::vector<std::shared_ptr<testing::FakeKeyService>> services;
+  for (const auto provider : {KeyProvider::AwsKms, KeyProvider::Pkcs11, KeyProvider::Vault}) {
+    services.push_back(std::make_shared<testing::FakeKeyService>(random, fmt::format("key-of-{}", static_cast<int>(provider)), provider));
+    services.back()->failure.reset();
+    ASSERT_TRUE(repo.repository->add_slot(testing::service_unlock(services.back()), Role::Root, "", nullptr, kCheap));
+  }
+  for (std::size_t left = 0; left < services.size(); ++left)
+    for (const bool backwards : {false, true}) {
+      for (std::size_t i = 0; i < services.size(); ++i) services[i]->failure = i == left ? std::nullopt : std::optional(Error(Errc::Storage, "away"));
+      std::vector<Unlock> all;
+      for (const auto& service : services) all.push_back(testing::service_unlock(service));
+      if (backwards) std::reverse(all.begin(), all.end());
+      auto opened = Repository::open(repo.environment(), std::move(all));
+      ASSERT_TRUE(opened) << left << ": " << opened.failure().describe();
+      EXPECT_TRUE((*opened)->opened_slot().starts_with(provider_name(services[left]->provider())));
+    }
+}
+
+TEST_F(KeyChangesTest, HowASlotOfEachServiceIsOpenedIsTold) {
+  SeededRandom random(10);
+  for (const auto& [provider, says] : std::map<KeyProvider, std::string>{{KeyProvider::Vault, "vault:///"}, {KeyProvider::Pkcs11, "pkcs11:token="}}) {
+    ASSERT_TRUE(repo.repository->add_slot(testing::service_unlock(std::make_shared<testing::FakeKeyService>(random, "a-key", provider)), Role::Root, "", nullptr, kCheap));
+    Unlock wrong;
+    wrong.key = crypto::Key256::generate(random);
+    const auto refused = open(std::move(wrong));
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.failure().hint().find(says), std::string::npos) << refused.failure().hint();
+    const auto slots = repo.repository->slots().value();
+    const auto made = std::ranges::find(slots, provider, &SlotInfo::provider);
+    ASSERT_NE(made, slots.end());
+    ASSERT_TRUE(repo.repository->remove_slot(made->name));
+  }
 }
 
 TEST_F(KeyChangesTest, ARotationWrapsAnewForTheService) {

@@ -1,4 +1,4 @@
-// What the repository asks of a service that wraps keys and keeps the wrapping key to itself, such as AWS KMS. Implemented above, where
+// What the repository asks of a service that wraps keys and keeps the wrapping key to itself, such as AWS KMS, Vault or a PKCS#11 token. Implemented above, where
 // requests may be made. What a slot keeps of it: docs/format/keys.md.
 #pragma once
 

@@ -150,7 +150,7 @@ Result<ParsedSlot> parse_slot_parts(ByteView object, std::string_view slot, cons
     info.scrypt.p = TRY(cost.u8());
     info.salt = to_bytes(TRY(parameters.array<32>(3)));
   }
-  if (info.provider == KeyProvider::AwsKms) {
+  if (needs_service(info.provider)) {
     codec::BinaryReader parameters_in(TRY(f.value(7)), "key service parameters");
     auto parameters = TRY(FieldReader::parse(parameters_in, "key service parameters", {1, 3}));
     info.service_key = TRY(parameters.text(1, kServiceKeyNameMax));

@@ -24,7 +24,7 @@ struct Unlock {
   KeyProvider provider = KeyProvider::KeyFile;
   crypto::Key256 key;      ///< KeyFile, Recovery: the 32 bytes
   std::string passphrase;  ///< Passphrase
-  std::shared_ptr<KeyService> service{};  ///< AwsKms and its like (key_service.h)
+  std::shared_ptr<KeyService> service{};  ///< AwsKms, Vault, Pkcs11 (key_service.h)
 };
 
 /// The clear part of a slot.
@@ -38,8 +38,8 @@ struct SlotInfo {
   crypto::PublicKey actor{};
   crypto::ScryptCost scrypt{};
   Bytes salt;
-  std::string service_key{};  ///< AwsKms: the wrapping key, as the service names it
-  Bytes wrapped_key{};        ///< AwsKms: for KeyService::unwrap()
+  std::string service_key{};  ///< of a service: the wrapping key, as the service names it
+  Bytes wrapped_key{};        ///< of a service: for KeyService::unwrap()
   crypto::Digest commitment{};
   /// Damaged, or a newer pgmint's: only name and note (the reason) are set.
   bool unreadable() const { return role == Role{}; }

@@ -101,6 +101,21 @@ TEST_F(KeysTest, ASlotOfAServiceOpensThroughIt) {
   ASSERT_TRUE(opened && *opened);
   EXPECT_TRUE(same((*opened)->root_key, root.root_key));
 
+  // A service of another kind is not asked, whatever it could unwrap.
+  for (const auto provider : {KeyProvider::Vault, KeyProvider::Pkcs11}) {
+    auto elsewhere = std::make_shared<testing::FakeKeyService>(random, "arn:fake:key/1", provider);
+    EXPECT_FALSE(*open_slot(made->object, *info, testing::service_unlock(elsewhere)));
+    EXPECT_EQ(elsewhere->asked, 0);
+    auto own = make_slot(repository, root, testing::service_unlock(elsewhere), "", cheap, TimePoint{}, random);
+    ASSERT_TRUE(own);
+    auto own_info = parse_slot(own->object, own->name, repository);
+    ASSERT_TRUE(own_info) << own_info.failure().describe();
+    EXPECT_EQ(own_info->provider, provider);
+    auto bundle = open_slot(own->object, *own_info, testing::service_unlock(elsewhere));
+    ASSERT_TRUE(bundle && *bundle);
+    EXPECT_TRUE(same((*bundle)->root_key, root.root_key));
+  }
+
   const auto other = testing::service_unlock(std::make_shared<testing::FakeKeyService>(random, "arn:fake:key/2"));
   auto wrong = open_slot(made->object, *info, other);
   ASSERT_TRUE(wrong) << wrong.failure().describe();
@@ -151,11 +166,19 @@ TEST_F(KeysTest, AProviderOfANewerPgmintIsNamedAndIsNoDamage) {
   ASSERT_FALSE(info);
   EXPECT_EQ(info.failure().code(), Errc::Precondition);
   EXPECT_NE(info.failure().message().find("provider 9"), std::string::npos) << info.failure().message();
-  at[2] = std::byte{5};
-  info = parse_slot(made->object, made->name, repository);
-  ASSERT_TRUE(info) << info.failure().describe();
-  EXPECT_EQ(info->provider, KeyProvider::Vault);
-  EXPECT_FALSE(*open_slot(made->object, *info, file_unlock()));
+}
+
+TEST_F(KeysTest, AServicesSlotLacksNothing) {
+  auto made = make_slot(repository, root, file_unlock(), "", cheap, TimePoint{}, random);
+  const Bytes provider = {std::byte{1}, std::byte{1}, std::byte{1}};  // tag, length, value
+  const auto at = std::search(made->object.begin() + 64, made->object.end(), provider.begin(), provider.end());
+  ASSERT_NE(at, made->object.end());
+  for (const auto service : {KeyProvider::AwsKms, KeyProvider::Vault, KeyProvider::Pkcs11}) {
+    at[2] = static_cast<std::byte>(service);
+    auto info = parse_slot(made->object, made->name, repository);
+    ASSERT_FALSE(info) << provider_name(service);
+    EXPECT_EQ(info.failure().code(), Errc::Corruption);
+  }
 }
 
 TEST_F(KeysTest, EveryFlippedByteOfASlotIsNoticedAndOpensNothing) {

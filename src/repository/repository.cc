@@ -51,9 +51,16 @@ std::string of_slot(const StoredSlot& slot) {
   if (slot.object.empty()) return slot.info.note;
   std::string text(role_name(slot.info.role));
   if (!slot.info.service_key.empty()) text += fmt::format(", {}", slot.info.service_key);
-  if (slot.info.provider == KeyProvider::Vault || slot.info.provider == KeyProvider::Pkcs11)
-    text += fmt::format(", needs the key provider {}, which this pgmint does not have", provider_name(slot.info.provider));
   return text;
+}
+
+/// How a slot of a service is opened.
+std::string_view example_of(KeyProvider service) {
+  switch (service) {
+    case KeyProvider::Vault: return "vault = \"vault:///transit/KEY\"";
+    case KeyProvider::Pkcs11: return "pkcs11 = \"pkcs11:token=TOKEN;object=KEY\"";
+    default: return "kms = \"awskms:///KEY\"";
+  }
 }
 
 }  // namespace
@@ -204,13 +211,15 @@ Status Repository::unlock() {
     return Error(Errc::NotFound, fmt::format("{} is not a pgmint repository", e.store.describe()), Hint{"pgmint init creates one"});
   const auto id = TRY(peek_repository_id(*object).context("format"));
   std::string names;
-  bool needs_kms = false;
+  std::optional<KeyProvider> not_asked;  ///< a service whose slots stand here, and of which no key was given
   std::optional<Error> damaged;
   std::set<crypto::PublicKey> roots;
   std::vector<OpenedSlot> opened;
   for (const auto& slot : TRY(read_slots(e.store, id))) {
     names += fmt::format("{}{} ({})", names.empty() ? "" : ", ", slot.info.name, of_slot(slot));
-    needs_kms = needs_kms || slot.info.provider == KeyProvider::AwsKms;
+    if (!not_asked && needs_service(slot.info.provider) &&
+        std::ranges::none_of(unlocks_, [&](const auto& unlock) { return unlock.provider == slot.info.provider; }))
+      not_asked = slot.info.provider;
     if (slot.object.empty()) continue;
     // One slot is enough, but root slots of two generations stand until a rotation has ended.
     if (!opened.empty() && (opened.front().bundle.role != Role::Root || slot.info.role != Role::Root || roots.contains(slot.info.actor)))
@@ -228,12 +237,10 @@ Status Repository::unlock() {
     }
   }
   if (opened.empty() && damaged) return *std::move(damaged);
-  if (opened.empty()) {
-    const bool asks_kms = std::ranges::any_of(unlocks_, [](const auto& unlock) { return unlock.provider == KeyProvider::AwsKms; });
+  if (opened.empty())
     return Error(Errc::Key, fmt::format("no key given opens {}; its slots: {}", e.store.describe(), names.empty() ? "none" : names),
-                 Hint{needs_kms && !asks_kms ? "check key_file in the configuration, or name the key of a kms slot: kms = \"awskms:///KEY\" in [encryption]"
-                                             : "check key_file in the configuration, or use the recovery key: pgmint key check"});
-  }
+                 Hint{not_asked ? fmt::format("check key_file in the configuration, or name the key of a {} slot: {} in [encryption]", provider_name(*not_asked), example_of(*not_asked))
+                                : "check key_file in the configuration, or use the recovery key: pgmint key check"});
   if (damaged) log_warning("{}", damaged->describe());
   auto format = TRY(parse_format(*object, opened.front().bundle.repository_mac_key));
   TRY(check_features(format, Operation::Read));

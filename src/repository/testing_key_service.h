@@ -1,4 +1,4 @@
-// A key service for tests: wraps by remembering. A stand-in for AWS KMS.
+// A key service for tests: wraps by remembering. A stand-in for AWS KMS, Vault and PKCS#11 tokens.
 #pragma once
 
 #include <map>
@@ -9,8 +9,9 @@ namespace pgmint::repository::testing {
 
 class FakeKeyService final : public KeyService {
  public:
-  explicit FakeKeyService(RandomSource& random, std::string name = "arn:fake:key/1") : random_(random), name_(std::move(name)) {}
-  KeyProvider provider() const override { return KeyProvider::AwsKms; }
+  explicit FakeKeyService(RandomSource& random, std::string name = "arn:fake:key/1", KeyProvider provider = KeyProvider::AwsKms)
+      : random_(random), name_(std::move(name)), provider_(provider) {}
+  KeyProvider provider() const override { return provider_; }
 
   Result<ServiceKey> make_key(const RepositoryId& repository) override {
     ++asked;
@@ -41,6 +42,7 @@ class FakeKeyService final : public KeyService {
   };
   RandomSource& random_;
   const std::string name_;
+  const KeyProvider provider_;
   std::map<Bytes, Given> given_;
 };
 

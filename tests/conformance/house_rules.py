@@ -37,6 +37,7 @@ LIBRARIES = [
     ("OpenSSL", re.compile(r"openssl/"), {"crypto"}, {"src/crypto/openssl_handles.h"}),
     ("libpq", re.compile(r"(postgresql/)?libpq"), {"postgres"}, set()),
     ("libcurl", re.compile(r"curl/"), {"http"}, {"src/http/curl_library.h"}),
+    ("p11-kit", re.compile(r"p11-kit/"), {"crypto"}, set()),
     ("pugixml", re.compile(r"pugixml"), {"http", "storage"}, set()),
     ("zstd", re.compile(r"zstd"), {"codec"}, set()),
     ("lz4", re.compile(r"lz4"), {"codec"}, set()),

@@ -280,55 +280,78 @@ TEST(Golden, ACommandRunStillReads) {
   EXPECT_EQ(audit.run->exit_code, 4u);
 }
 
-/// A slot that AWS KMS wrapped: what KMS keeps to itself is given here.
+/// Slots of which a service wrapped the key: what the service keeps to itself is given here.
 const repository::RepositoryId kSlotRepository = repository::RepositoryId::parse("00112233445566778899aabbccddeeff").value();
-const std::string kWrappedKey = "what KMS calls a CiphertextBlob";
 
-repository::Unlock slot_service(RandomSource& random) {
-  auto service = std::make_shared<repository::testing::FakeKeyService>(random, "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab");
-  service->know(as_bytes(kWrappedKey), crypto::Key256::from_bytes(Bytes(32, std::byte{11})).value(), kSlotRepository);
+struct ServiceSlot {
+  const char* file;
+  repository::KeyProvider provider;
+  const char* key;      ///< the wrapping one
+  std::string wrapped;
+};
+const std::vector<ServiceSlot>& service_slots() {
+  static const std::vector<ServiceSlot> all = {
+      {"kms", repository::KeyProvider::AwsKms, "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", "what KMS calls a CiphertextBlob"},
+      {"vault", repository::KeyProvider::Vault, "vault:///transit/pgmint", "vault:v1:what Vault calls a ciphertext"},
+      {"pkcs11", repository::KeyProvider::Pkcs11, "pkcs11:token=backup;serial=e6f4a5c1d2b3a495;object=pgmint;id=%01",
+       "\x01\x0ctwelve bytes" + std::string("what AES-256-GCM makes of 32 bytes: 48 together.")},
+  };
+  return all;
+}
+crypto::Key256 wrapped_in_service_slots() { return crypto::Key256::from_bytes(Bytes(32, std::byte{11})).value(); }
+
+repository::Unlock opener_of(const ServiceSlot& slot, RandomSource& random) {
+  auto service = std::make_shared<repository::testing::FakeKeyService>(random, slot.key, slot.provider);
+  service->know(as_bytes(slot.wrapped), wrapped_in_service_slots(), kSlotRepository);
   return repository::testing::service_unlock(std::move(service));
 }
 
 /// Wraps with nothing but the one key above.
 class OneKey final : public repository::KeyService {
  public:
-  repository::KeyProvider provider() const override { return repository::KeyProvider::AwsKms; }
+  explicit OneKey(const ServiceSlot& slot) : slot_(slot) {}
+  repository::KeyProvider provider() const override { return slot_.provider; }
   Result<repository::ServiceKey> make_key(const repository::RepositoryId&) override {
-    return repository::ServiceKey{crypto::Key256::from_bytes(Bytes(32, std::byte{11})).value(),
-                                  "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", to_bytes(as_bytes(kWrappedKey))};
+    return repository::ServiceKey{wrapped_in_service_slots(), slot_.key, to_bytes(as_bytes(slot_.wrapped))};
   }
   Result<std::optional<crypto::Key256>> unwrap(const std::string&, ByteView, const repository::RepositoryId&) override { return std::optional<crypto::Key256>(); }
+
+ private:
+  const ServiceSlot& slot_;
 };
 
 TEST(Golden, WriteKeySlotsWhenAskedTo) {
   if (!asked_to_write("key-slots")) GTEST_SKIP() << "set PGMINT_WRITE_GOLDEN=key-slots to write the files anew";
-  SeededRandom random(20261127);
-  const auto bundle = repository::testing::make_root_bundle(random);
-  const auto slot = repository::make_slot(kSlotRepository, bundle, repository::testing::service_unlock(std::make_shared<OneKey>()), "golden", {},
-                                          TimePoint(std::chrono::seconds(1'800'000'000)), random);
-  ASSERT_TRUE(slot) << slot.failure().describe();
   ASSERT_TRUE(create_directories(kSlotFolder, 0755));
-  ASSERT_TRUE(write_file_durably(kSlotFolder / "kms", slot->object, 0644));
-  Bytes seed{std::byte{0}};
-  append(seed, slot->object);
-  ASSERT_TRUE(write_file_durably("tests/fuzz/corpus/fuzz_keys/kms", seed, 0644));
+  for (const auto& each : service_slots()) {
+    SeededRandom random(20261127);
+    const auto bundle = repository::testing::make_root_bundle(random);
+    const auto slot = repository::make_slot(kSlotRepository, bundle, repository::testing::service_unlock(std::make_shared<OneKey>(each)), "golden", {},
+                                            TimePoint(std::chrono::seconds(1'800'000'000)), random);
+    ASSERT_TRUE(slot) << slot.failure().describe();
+    ASSERT_TRUE(write_file_durably(kSlotFolder / each.file, slot->object, 0644));
+    Bytes seed{std::byte{0}};
+    append(seed, slot->object);
+    ASSERT_TRUE(write_file_durably(fs::path("tests/fuzz/corpus/fuzz_keys") / each.file, seed, 0644));
+  }
 }
 
-TEST(Golden, AKmsSlotStillOpens) {
-  const auto object = read_file(kSlotFolder / "kms", 1 << 20);
-  ASSERT_TRUE(object);
-  const auto info = repository::parse_slot(*object, "kms-00000000", kSlotRepository);
-  ASSERT_TRUE(info) << info.failure().describe();
-  EXPECT_EQ(info->provider, repository::KeyProvider::AwsKms);
-  EXPECT_EQ(info->service_key, "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab");
-  EXPECT_EQ(as_text(info->wrapped_key), kWrappedKey);
-  EXPECT_EQ(info->note, "golden");
-  SeededRandom random(1);
-  const auto opened = repository::open_slot(*object, *info, slot_service(random));
-  ASSERT_TRUE(opened && *opened) << (opened ? "it does not fit" : opened.failure().describe());
-  SeededRandom again(20261127);
-  EXPECT_TRUE(crypto::equal_constant_time((*opened)->root_key.bytes(), repository::testing::make_root_bundle(again).root_key.bytes()));
+TEST(Golden, SlotsOfServicesStillOpen) {
+  for (const auto& each : service_slots()) {
+    const auto object = read_file(kSlotFolder / each.file, 1 << 20);
+    ASSERT_TRUE(object) << each.file;
+    const auto info = repository::parse_slot(*object, fmt::format("{}-00000000", each.file), kSlotRepository);
+    ASSERT_TRUE(info) << info.failure().describe();
+    EXPECT_EQ(info->provider, each.provider);
+    EXPECT_EQ(info->service_key, each.key);
+    EXPECT_EQ(as_text(info->wrapped_key), each.wrapped);
+    EXPECT_EQ(info->note, "golden");
+    SeededRandom random(1);
+    const auto opened = repository::open_slot(*object, *info, opener_of(each, random));
+    ASSERT_TRUE(opened && *opened) << each.file << (opened ? ": it does not fit" : opened.failure().describe());
+    SeededRandom again(20261127);
+    EXPECT_TRUE(crypto::equal_constant_time((*opened)->root_key.bytes(), repository::testing::make_root_bundle(again).root_key.bytes()));
+  }
 }
 
 TEST(Golden, Version1StillReadsAndVerifies) {
