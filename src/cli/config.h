@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "cli/health_limits.h"
 #include "cli/kms_settings.h"
+#include "cli/mirror_settings.h"
 #include "cli/s3_settings.h"
 #include "cli/schedule_settings.h"
 #include "cli/validation_settings.h"
@@ -103,6 +104,7 @@ struct Configuration {
   EncryptionSettings encryption;
   KmsSettings kms;
   S3Settings s3;
+  std::vector<MirrorSettings> mirrors;    ///< in the order of the file
   std::vector<ClusterSettings> clusters;  ///< in the order of the file
   WalSettings wal;
   RecoverySettings recovery;

@@ -5,6 +5,7 @@
 #include "base/units.h"
 #include "cli/contacts.h"
 #include "cli/kms_keys.h"
+#include "cli/mirror_keys.h"
 #include "cli/s3_keys.h"
 #include "cli/schedule_keys.h"
 #include "cli/service_keys.h"
@@ -360,6 +361,7 @@ const std::vector<Key<Configuration>>& top_keys() {
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.kms, kms_keys(), {v.place.source, "[kms]"});
        }},
+      {"mirror", "tables", "", [](T& t, const Value& v) { return read_mirrors(t.mirrors, v); }},
       {"wal", "table", "",
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.wal, wal_keys(), {v.place.source, "[wal]"});
@@ -410,6 +412,7 @@ std::vector<KeyDocumentation> documented_keys() {
   document(out, "[s3]", s3_keys());
   document(out, "[kms]", kms_keys());
   document(out, "[[repository]]", repository_keys());
+  document(out, "[[mirror]]", mirror_keys());
   return out;
 }
 

@@ -76,6 +76,18 @@ Result<std::optional<Bytes>> KeyCopies::read(const std::string& name, std::uint6
 }
 
 Status KeyCopies::list(const std::string& prefix, const std::string& after, const std::function<Status(const storage::BlobInfo&)>& visit) {
+  if (prefix == kMarksPrefix) {
+    // Whether a store is a mirror is asked of it each time. While it is away nothing reaches it either, and what waits for it is refused later.
+    bool visited = false;
+    auto listed = inner().list(prefix, after, [&](const storage::BlobInfo& info) {
+      visited = true;
+      return visit(info);
+    });
+    const std::lock_guard lock(mutex_);
+    if (listed || visited || !trusted_ || !is_transient(listed.failure().code())) return listed;
+    answered_ = true;
+    return ok();
+  }
   if (prefix != kKeysPrefix || !after.empty()) return inner().list(prefix, after, visit);
   std::optional<std::vector<std::string>> names;
   std::map<std::string, std::uint64_t> sizes;

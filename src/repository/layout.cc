@@ -69,6 +69,14 @@ bool is_wal(const std::string& name) {
   return rest && rest->starts_with("wal/");
 }
 
+std::string mirror_mark_name(std::uint64_t number) { return fmt::format("{}{:016x}", kMarksPrefix, number); }
+std::string mirror_absences_prefix(const ClusterId& cluster) { return fmt::format("mirror/absent/{}/", cluster.hex()); }
+
+std::optional<std::uint64_t> parse_mirror_mark_name(std::string_view name) {
+  if (!name.starts_with(kMarksPrefix)) return std::nullopt;
+  return parse_fixed_hex<std::uint64_t>(name.substr(kMarksPrefix.size()), 16);
+}
+
 std::optional<PackId> parse_pack_name(std::string_view name) {
   auto rest = inside_cluster(name);
   if (!rest || rest->size() != 2 + 3 + 32 + 1 + 8 || !rest->starts_with("p/") || (*rest)[4] != '/' || (*rest)[37] != '-')

@@ -12,6 +12,7 @@ namespace pgmint::repository {
 inline constexpr std::string_view kFormatName = "format";
 inline constexpr std::string_view kKeysPrefix = "keys/";
 inline constexpr std::string_view kClustersPrefix = "c/";
+inline constexpr std::string_view kMarksPrefix = "mirror/mark/";
 
 std::string slot_name(std::string_view slot);
 std::string cluster_prefix(const ClusterId& cluster);  ///< "c/<cluster>/"
@@ -33,6 +34,11 @@ bool is_small_and_final(const std::string& name);
 /// A file of WAL.
 bool is_wal(const std::string& name);
 
+std::string mirror_mark_name(std::uint64_t number);
+std::string mirror_absences_prefix(const ClusterId& cluster);  ///< "mirror/absent/<cluster>/"
+
+/// The inverse of mirror_mark_name; nullopt for anything else.
+std::optional<std::uint64_t> parse_mirror_mark_name(std::string_view name);
 /// The inverse of pack_name, of a full object name; nullopt for anything else.
 std::optional<PackId> parse_pack_name(std::string_view name);
 /// Generation and sequence number from a full object name.
