@@ -11,6 +11,7 @@
 
 #include "base/units.h"
 #include "cli/health.h"
+#include "cli/mirror_facts.h"
 #include "cli/recall_command.h"
 #include "cli/run_key.h"
 #include "cli/service_user.h"
@@ -50,6 +51,7 @@ Status look_at_one(Context& context, service::Look& look) {
     return ok();
   }
   for (const auto& problem : *warnings) look.findings.push_back(finding_of("", problem));
+  for (const auto& problem : mirror_problems(*TRY(context.repository()), TRY(look_at_mirrors(context)), &unjudged)) look.findings.push_back(finding_of("", problem));
   for (const auto& code : unjudged) look.unknown.push_back({"", code});
   return ok();
 }

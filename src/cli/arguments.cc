@@ -179,7 +179,9 @@ Result<Arguments> parse_arguments(const std::vector<std::string>& words) {
     if (!arguments.help && !arguments.version) return Error(Errc::Usage, "no command", Hint{"pgmint --help"});
     return arguments;
   }
-  if (arguments.help && split.verb_words.size() == 1 && !commands_of_group(split.verb_words[0]).empty()) {
+  // What is a command itself as well (replicate) has a page of its own.
+  const bool is_command = !split.verb_words.empty() && std::ranges::find(all_commands(), split.verb_words[0], &CommandSpec::verb) != all_commands().end();
+  if (arguments.help && !is_command && split.verb_words.size() == 1 && !commands_of_group(split.verb_words[0]).empty()) {
     arguments.help_group = split.verb_words[0];
     return arguments;
   }

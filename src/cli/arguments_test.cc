@@ -75,7 +75,6 @@ TEST(Arguments, ChecksPositionsAndValues) {
 }
 
 TEST(Arguments, LaterVerbsAreRefusedAndNotUnknown) {
-  expect_refused({"replicate"}, Errc::Precondition, {"not in this version"});
   expect_refused({"wal", "receive"}, Errc::Precondition, {"wal receive", "not in this version"});
 }
 
@@ -84,6 +83,9 @@ TEST(Arguments, HelpNeedsNothingElse) {
   EXPECT_EQ(parsed({"key", "remove", "--help"}).command->verb, "key remove");
   EXPECT_EQ(parsed({"help", "key", "remove"}).command->verb, "key remove");
   EXPECT_EQ(parsed({"key", "--help"}).help_group, "key");
+  // A command that has others below it.
+  EXPECT_EQ(parsed({"replicate", "--help"}).command->verb, "replicate");
+  EXPECT_EQ(parsed({"replicate", "promote", "--help"}).command->verb, "replicate promote");
   EXPECT_TRUE(parsed({"--version"}).version);
   expect_refused({"frobnicate", "--help"}, Errc::Usage, {"frobnicate"});
 }

@@ -125,7 +125,7 @@ bool is_audited(const CommandSpec& command) {
 
 void note_command(Context& context, const Result<int>& result, TimePoint began) {
   auto* repository = context.opened_repository();
-  if (repository == nullptr || !is_audited(*context.arguments().command)) return;
+  if (repository == nullptr || repository->is_mirror() || !is_audited(*context.arguments().command)) return;
   const CancelToken::HoldOff to_the_end(&context.cancel());  // who interrupts a command has run it
   if (const auto noted = note(context, *repository, result, began); !noted)
     log_warning("this command could not be written into the audit log: {}", noted.failure().describe());

@@ -232,6 +232,7 @@ const CommandSpec& backup_command() {
                    {"pgmint backup --type logical --consistent", "All databases as of one moment."},
                    {"pgmint backup main --note \"before the upgrade\" --max-rate 50MiB", "With a note, and gently."}},
       .see_also = {"list", "restore", "restore-db", "wal push", "verify"},
+      .changes_repository = true,
       .leaves_note = true,
       .repositories = Repositories::Each,
       .run = run,

@@ -59,6 +59,7 @@ const CommandSpec& backup_db_command() {
       .examples = {{"backup-db --host db1 --db mint_replica --user backup", "As crontab runs it."},
                    {"pgmint backup-db --db mint_replica", "The same, of the configured server."}},
       .see_also = {"restore-db", "backup", "list"},
+      .changes_repository = true,
       .leaves_note = true,
       .repositories = Repositories::Each,
       .run = run,

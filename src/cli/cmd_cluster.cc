@@ -70,6 +70,7 @@ const CommandSpec& cluster_adopt_command() {
       .exits = {{4, "The cluster is that server already; nothing was changed."}},
       .examples = {{"pgmint cluster adopt main --reason \"pg_upgrade 15 to 17\"", "Then take a full backup."}},
       .see_also = {"backup", "audit list"},
+      .changes_repository = true,
       .repositories = Repositories::Each,
       .run = run_adopt,
   };

@@ -78,6 +78,7 @@ const CommandSpec& collect_command() {
       .exits = {},
       .examples = {{"pgmint collect --dry-run", "What a run would free."}},
       .see_also = {"expire", "list", "audit list"},
+      .changes_repository = true,
       .leaves_note = true,
       .repositories = Repositories::Each,
       .run = run,

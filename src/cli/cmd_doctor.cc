@@ -10,6 +10,7 @@
 #include "cli/alert_look.h"
 #include "cli/commands.h"
 #include "cli/health.h"
+#include "cli/mirror_facts.h"
 #include "cli/recall_command.h"
 #include "cli/secrets.h"
 #include "cli/store_probe.h"
@@ -84,6 +85,7 @@ class Examination {
                                       counted(configuration.clusters.size(), "cluster")));
     const bool secret = configuration.s3.secret_access_key.has_value() ||
                         std::ranges::any_of(configuration.repositories, [](const auto& each) { return each.s3.secret_access_key.has_value(); }) ||
+                        std::ranges::any_of(configuration.mirrors, [](const auto& each) { return each.s3.secret_access_key.has_value(); }) ||
                         std::ranges::any_of(configuration.clusters, [](const auto& cluster) {
                           const auto login = cluster.validation.login.value_or("");
                           return redact(cluster.connection) != cluster.connection || redact(login) != login;
@@ -123,7 +125,9 @@ class Examination {
     if (!(*place)->encryption.vault.empty() && (*place)->encryption.services.vault.tls_min == "1.2")
       warn("transport", "tls_min of [vault] allows TLS 1.2", "remove tls_min from [vault] once Vault speaks TLS 1.3");
     good("repository", (*place)->store->describe());
-    if (auto probed = probe_create_if_absent(*(*place)->store, system_random()); !probed)
+    if ((*repository)->is_mirror())
+      good("repository create-if-absent", fmt::format("not tried: {}", mirror_text(**repository)));
+    else if (auto probed = probe_create_if_absent(*(*place)->store, system_random()); !probed)
       fail("repository create-if-absent", probed.error());
     else
       good("repository create-if-absent", "of 16 racers one succeeded, an existing object was refused");
@@ -357,6 +361,17 @@ class Examination {
     const auto warnings = repository_warnings(context_);
     if (!warnings) return fail("keys", warnings.error());
     for (const auto& warning : *warnings) warn(warning.code, warning.message, warning.hint);
+    examine_mirrors();
+  }
+
+  void examine_mirrors() {
+    const auto repository = context_.repository();
+    const auto mirrors = look_at_mirrors(context_);
+    if (!repository || !mirrors) return fail("mirrors", !mirrors ? mirrors.error() : repository.error());
+    const auto problems = mirror_problems(**repository, *mirrors, nullptr);
+    for (const auto& problem : problems) warn(problem.code, problem.message, problem.hint);
+    for (const auto& mirror : *mirrors)
+      if (std::ranges::none_of(problems, [&](const auto& problem) { return problem.subject == mirror.settings->name; })) good("mirror", describe(mirror));
   }
 
   /// By what was last sent: an examination does not write to people.

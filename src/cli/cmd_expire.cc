@@ -254,6 +254,7 @@ const CommandSpec& expire_command() {
                    {"pgmint expire", "What a nightly job runs after its backup, before pgmint collect."},
                    {"pgmint expire --yes", "Let go also what only minimum keeps, but for the newest backup."}},
       .see_also = {"collect", "hold", "list", "audit list"},
+      .changes_repository = true,
       .leaves_note = true,
       .repositories = Repositories::Each,
       .run = run,

@@ -154,6 +154,7 @@ const CommandSpec& import_command() {
       .exits = {{1, "There is no such file."}, {7, "The passphrase does not open it."}, {8, "It is damaged, or no archive of pg_dump's."}},
       .examples = {{"pgmint import /mnt/old/mint_replica_20240120_010000.sql.gz.enc --passphrase-file /root/old.pass", "A dump of the old scripts."}},
       .see_also = {"export", "restore-db"},
+      .changes_repository = true,
       .repositories = Repositories::Each,
       .run = run_import,
   };

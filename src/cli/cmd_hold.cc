@@ -78,6 +78,7 @@ const CommandSpec& hold_command() {
       .examples = {{"pgmint hold 20261122T084001Z-full --reason \"audit 2026-17\"", "Keep it until it is released."},
                    {"pgmint hold 20261122T084001Z-full --reason \"tax year 2026\" --until 7y", "Keep it for seven years at least."}},
       .see_also = {"release", "expire", "list", "audit list"},
+      .changes_repository = true,
       .repositories = Repositories::Fitting,
       .run = run_hold,
   };
@@ -97,6 +98,7 @@ const CommandSpec& release_command() {
       .exits = {{1, "There is no such backup."}, {4, "It is not held; nothing was changed."}},
       .examples = {{"pgmint release 20261122T084001Z-full", "Its turn comes again."}},
       .see_also = {"hold", "expire"},
+      .changes_repository = true,
       .repositories = Repositories::Fitting,
       .run = run_release,
   };

@@ -234,6 +234,7 @@ const CommandSpec& key_add_command() {
                    {"pgmint key add --file /etc/pgmint/host.key --role host --cluster main",
                     "A key that opens the backups of main and nothing else."}},
       .see_also = {"key list", "key remove", "key rotate"},
+      .changes_repository = true,
       .run = run_add,
   };
   return command;
@@ -253,6 +254,7 @@ const CommandSpec& key_remove_command() {
       .examples = {{"pgmint key remove recovery-1f00ba42",
                     "After a new recovery key was made with key add --recovery."}},
       .see_also = {"key list", "key add", "key rotate"},
+      .changes_repository = true,
       .run = run_remove,
   };
   return command;
@@ -301,6 +303,7 @@ const CommandSpec& key_rotate_command() {
                    {"pgmint key rotate --root --recovery-key-file /media/usb/recovery.txt",
                     "After a root key file was seen by somebody else."}},
       .see_also = {"key list", "key add"},
+      .changes_repository = true,
       .run = run_rotate,
   };
   return command;

@@ -4,6 +4,7 @@
 
 #include "cli/cluster_choice.h"
 #include "cli/commands.h"
+#include "cli/mirror_facts.h"
 #include "cli/recovery_facts.h"
 
 namespace pgmint::cli {
@@ -59,6 +60,8 @@ Result<int> run(Context& context) {
   auto clusters = TRY(clusters_to_show(context, context.arguments().position("CLUSTER")));
   Json all = Json::array();
   bool damaged = false, first = true;
+  const auto& repository = *TRY(context.repository());
+  if (repository.is_mirror()) context.output().line(fmt::format("repository: {}", mirror_text(repository)));
   for (const auto& cluster : clusters) {
     Listed listed;
     listed.backups = TRY(backups_of(*cluster));
@@ -74,7 +77,7 @@ Result<int> run(Context& context) {
     print(context.output(), *cluster, listed);
   }
   if (clusters.empty()) context.output().line("no clusters yet: pgmint backup takes the first backup");
-  context.output().document({{"clusters", std::move(all)}});
+  context.output().document({{"clusters", std::move(all)}, {"mirror", mirror_json(repository)}});
   return damaged ? exit_code(Errc::Corruption) : 0;
 }
 

@@ -116,6 +116,7 @@ const CommandSpec& repair_command() {
       .exits = {{8, "Done, but something could not be taken over; it is named."}},
       .examples = {{"pgmint repair --rebuild-log main", "After audit verify or list reported a damaged log."}},
       .see_also = {"verify", "audit verify", "restore"},
+      .changes_repository = true,
       .run = run,
   };
   return command;

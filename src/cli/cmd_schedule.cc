@@ -98,28 +98,32 @@ Result<int> run(Context& context) {
 
   Json clusters = Json::array();
   auto& out = context.output();
-  for (const auto& cluster : configuration.clusters) {
-    if (chosen && *chosen != cluster.name) continue;
+  const auto show = [&](const std::string& name, std::string_view title) -> Json {
     Json jobs = Json::array();
     std::vector<std::vector<std::string>> rows;
     const ScheduledJob* first = nullptr;
     for (const auto& scheduled : all) {
-      if (scheduled.job.cluster != cluster.name) continue;
+      if (scheduled.job.cluster != name) continue;
       if (first == nullptr) first = &scheduled;
       const auto view = view_of(scheduled, known, daemon.has_value(), now);
       jobs.push_back(to_json(view));
       rows.push_back(row_of(view, now));
     }
+    if (first == nullptr) return nullptr;
     const auto& job = first->job;
-    clusters.push_back({{"name", cluster.name}, {"timezone", job.zone.name()}, {"delay_s", job.delay.count()}, {"jobs", std::move(jobs)}});
-    out.line(fmt::format("cluster {}: times of {}, {} later than they say (jitter)", cluster.name, job.zone.name(), policy::format_delay(job.delay)));
+    out.line(fmt::format("{}: times of {}, {} later than they say (jitter)", title, job.zone.name(), policy::format_delay(job.delay)));
     out.line(text_table({"JOB", "SCHEDULE", "NEXT", "LAST RUN", "RESULT"}, rows));
-  }
+    return {{"name", name}, {"timezone", job.zone.name()}, {"delay_s", job.delay.count()}, {"jobs", std::move(jobs)}};
+  };
+  for (const auto& cluster : configuration.clusters)
+    if (!chosen || *chosen == cluster.name) clusters.push_back(show(cluster.name, "cluster " + cluster.name));
+  Json repository = chosen ? Json(nullptr) : show(std::string(service::kRepositoryJobs), "the whole repository");
   out.line("WAL: continuously, by the server's archive_command");
   if (!daemon) out.line("no daemon runs here, so nothing of this happens by itself; next: pgmint schedule install");
   out.document({{"daemon", {{"running", daemon.has_value()}, {"pid", daemon ? Json(*daemon) : Json(nullptr)}}},
                 {"state_file", files.memory().string()},
-                {"clusters", std::move(clusters)}});
+                {"clusters", std::move(clusters)},
+                {"repository", std::move(repository)}});
   return 0;
 }
 
@@ -132,7 +136,7 @@ const CommandSpec& schedule_show_command() {
       .description = {"Each job of each cluster: its schedule, when it runs next, when it ran last and what became of it. What pgmint daemon remembers is kept in the state "
                       "directory of its user; root is told about the owner of the first cluster's data directory.",
                       "By default, as the runbook has it: a full backup daily at 01:00, an incremental one every 6 hours, a configuration backup on Sunday at 02:00, expire daily "
-                      "at 04:30, collect daily at 05:00, verify on Sunday at 05:30. WAL goes continuously, by archive_command."},
+                      "at 04:30, collect daily at 05:00, verify on Sunday at 05:30; where mirrors are configured, replicate each hour. WAL goes continuously, by archive_command."},
       .positionals = {{.name = "CLUSTER", .text = "Default: all clusters.", .required = false, .completes = Completes::Cluster}},
       .options = {},
       .exits = {},

@@ -39,6 +39,13 @@ Result<service::InstallFacts> facts_of(Context& context, const ServiceUser& user
   facts.state_directory = TRY(state_directory_of(configuration, user));
   const auto& repository = *TRY(context.repository_settings());
   if (!repository.is_s3()) facts.written.push_back(TRY(repository.directory()));
+  for (const auto& mirror : configuration.mirrors) {
+    RepositorySettings place;
+    place.url = mirror.url;
+    if (!place.is_s3()) facts.written.push_back(TRY(place.directory()));
+    const auto& its = mirror.s3.empty() ? configuration.s3 : mirror.s3;
+    if (place.is_s3() && its.ca_file) facts.read.emplace_back(*its.ca_file);
+  }
   if (configuration.logs.directory) facts.written.push_back(*configuration.logs.directory);
   if (!configuration.file.empty()) facts.read.push_back(fs::absolute(configuration.file));
   const auto encryption = TRY(context.encryption());
@@ -102,6 +109,7 @@ class Install {
       if (cluster.schedule.timezone || configuration.schedule.timezone)
         return Error(Errc::Precondition, "cron knows no time zones, and [schedule] has one", Hint{"leave out timezone, or let the daemon run: pgmint schedule install --systemd"});
     }
+    locks[std::string(service::kRepositoryJobs)] = facts_.state_directory;
     const auto plan = TRY(plan_of(configuration, host_name()));
     const auto text = TRY(service::crontab(facts_, plan.jobs, plan.hooks, locks, to_.has_value()));
     if (configuration.metrics_listen) next_.push_back("let cron run pgmint metrics --textfile FILE each minute too: without the daemon nobody listens at [metrics] listen");

@@ -6,6 +6,7 @@
 #include "base/units.h"
 #include "cli/commands.h"
 #include "cli/health.h"
+#include "cli/mirror_facts.h"
 
 namespace pgmint::cli {
 namespace {
@@ -65,8 +66,16 @@ void print(Output& out, const ClusterHealth& health) {
 
 Result<int> run(Context& context) {
   const auto all = TRY(health_of_all(context, context.arguments().position("CLUSTER")));
-  const auto warnings = TRY(repository_warnings(context));
-  Json clusters = Json::array();
+  auto warnings = TRY(repository_warnings(context));
+  const auto& repository = *TRY(context.repository());
+  const auto mirrors = TRY(look_at_mirrors(context));
+  for (auto& problem : mirror_problems(repository, mirrors, nullptr)) warnings.push_back(std::move(problem));
+  Json clusters = Json::array(), mirrors_json = Json::array();
+  if (repository.is_mirror()) context.output().line(fmt::format("repository: {}", mirror_text(repository)));
+  for (const auto& mirror : mirrors) {
+    mirrors_json.push_back(to_json(mirror));
+    context.output().line(describe(mirror));
+  }
   for (const auto& health : all) {
     clusters.push_back(to_json(health));
     print(context.output(), health);
@@ -76,7 +85,8 @@ Result<int> run(Context& context) {
     context.output().line(fmt::format("warning: {}", warning.message));
     context.output().line(fmt::format("  next: {}", warning.hint));
   }
-  context.output().document({{"clusters", std::move(clusters)}, {"warnings", problems_json(warnings)}});
+  context.output().document(
+      {{"clusters", std::move(clusters)}, {"mirror", mirror_json(repository)}, {"mirrors", std::move(mirrors_json)}, {"warnings", problems_json(warnings)}});
   const bool breached =
       std::ranges::any_of(all, [](const ClusterHealth& health) { return health.state() == "breached"; });
   const auto unread = std::ranges::find_if(all, [](const ClusterHealth& health) { return health.unreadable.has_value(); });
@@ -99,6 +109,7 @@ const CommandSpec& status_command() {
                       "How long a restore would take, by what earlier restores took, against production 4 h, staging 24 h, development 48 h; where none was "
                       "measured nothing is said. When a restored server was last validated (pgmint validate).",
                       "A cluster that cannot be read is named, beside all that can be said of the others; the exit code is that of its error.",
+                      "How far each mirror ([[mirror]]) lags behind; of a repository that is one itself, which moment it shows.",
                       "Warns until a key that lives off this host has been opened once."},
       .positionals =
           {{.name = "CLUSTER", .text = "Default: all clusters.", .required = false, .completes = Completes::Cluster}},

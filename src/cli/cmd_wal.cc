@@ -237,6 +237,7 @@ const CommandSpec& wal_push_command() {
                 {125, "Cancelled, or anything else: never more than 125, since that would end PostgreSQL's archiver."}},
       .examples = {{"archive_command = 'pgmint wal push \"%p\"'", "In postgresql.conf, with archive_mode = on."}},
       .see_also = {"wal get", "wal status", "wal drain"},
+      .changes_repository = true,
       .repositories = Repositories::Each,
       .run = run_push,
   };

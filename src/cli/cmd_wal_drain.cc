@@ -94,6 +94,7 @@ const CommandSpec& wal_drain_command() {
       .exits = {{5, "Another pgmint is at it."}, {8, "A file was damaged on this host while it waited, or the repository holds another one of that name."}},
       .examples = {{"pgmint wal drain", "After the repository has come back."}},
       .see_also = {"wal push", "wal status"},
+      .changes_repository = true,
       .repositories = Repositories::Each,
       .run = run,
   };

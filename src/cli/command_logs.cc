@@ -25,7 +25,7 @@ std::unique_ptr<LogBookFile>& audit_book() {
 
 LogBook book_of(const CommandSpec& command) {
   static constexpr std::string_view kRestore[] = {"restore", "restore-db", "export", "recover", "validate"};
-  static constexpr std::string_view kAudit[] = {"hold", "release", "repair", "cluster adopt"};
+  static constexpr std::string_view kAudit[] = {"hold", "release", "repair", "replicate promote", "cluster adopt"};
   const auto is = [&](std::string_view verb) { return verb == command.verb; };
   if (std::ranges::any_of(kRestore, is)) return LogBook::Restore;
   if (std::ranges::any_of(kAudit, is) || command.verb.starts_with("key ") || command.verb.starts_with("audit ")) return LogBook::Audit;

@@ -62,6 +62,8 @@ struct CommandSpec {
   /// It changes nothing in the repository but notes in the log: a signal ends it at its next request to the store, unless that is
   /// held off (CancelToken::HoldOff).
   bool only_reads = false;
+  /// It is there to change the repository: on a mirror it is refused before it begins, but for its --dry-run.
+  bool changes_repository = false;
   /// It works while nobody watches: what becomes of it is noted in the state directory (run_key.h), and told by alerts and metrics.
   bool leaves_note = false;
   Repositories repositories = Repositories::One;

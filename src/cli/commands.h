@@ -31,6 +31,8 @@ const CommandSpec& release_command();
 const CommandSpec& recover_command();
 const CommandSpec& runbook_command();
 const CommandSpec& repair_command();
+const CommandSpec& replicate_command();
+const CommandSpec& replicate_promote_command();
 const CommandSpec& key_list_command();
 const CommandSpec& key_add_command();
 const CommandSpec& key_remove_command();

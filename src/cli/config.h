@@ -13,6 +13,7 @@
 #include "cli/arguments.h"
 #include "cli/health_limits.h"
 #include "cli/key_service_settings.h"
+#include "cli/mirror_settings.h"
 #include "cli/s3_settings.h"
 #include "cli/schedule_settings.h"
 #include "cli/validation_settings.h"
@@ -105,6 +106,7 @@ struct Configuration {
   EncryptionSettings encryption;
   KeyServiceSettings services;
   S3Settings s3;
+  std::vector<MirrorSettings> mirrors;    ///< in the order of the file
   std::vector<ClusterSettings> clusters;  ///< in the order of the file
   WalSettings wal;
   RecoverySettings recovery;

@@ -6,6 +6,7 @@
 #include "cli/contacts.h"
 #include "cli/key_uris.h"
 #include "cli/kms_keys.h"
+#include "cli/mirror_keys.h"
 #include "cli/pkcs11_keys.h"
 #include "cli/s3_keys.h"
 #include "cli/schedule_keys.h"
@@ -375,6 +376,7 @@ const std::vector<Key<Configuration>>& top_keys() {
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.services.pkcs11, pkcs11_keys(), {v.place.source, "[pkcs11]"});
        }},
+      {"mirror", "tables", "", [](T& t, const Value& v) { return read_mirrors(t.mirrors, v); }},
       {"wal", "table", "",
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.wal, wal_keys(), {v.place.source, "[wal]"});
@@ -427,6 +429,7 @@ std::vector<KeyDocumentation> documented_keys() {
   document(out, "[vault]", vault_keys());
   document(out, "[pkcs11]", pkcs11_keys());
   document(out, "[[repository]]", repository_keys());
+  document(out, "[[mirror]]", mirror_keys());
   return out;
 }
 

@@ -26,6 +26,7 @@ Status record(repository::Repository& repository, const fs::path& mark) {
 
 void note_opened_slot(repository::Repository& repository, const fs::path& state_directory) {
   if (repository.opened_slot().starts_with(repository::provider_name(repository::KeyProvider::KeyFile))) return;
+  if (repository.is_mirror()) return;  // nothing can be written there
   const fs::path mark = mark_of(repository, state_directory, repository.opened_slot());
   if (const auto marked = stat_if_exists(mark); marked && *marked) return;
   if (auto recorded = record(repository, mark); !recorded)

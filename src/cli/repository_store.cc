@@ -31,10 +31,16 @@ http::AwsCredentialSettings identity_of(const S3Settings& s3, const std::string&
   return who;
 }
 
-Result<RepositoryStore> open_bucket(const RepositorySettings& repository, const S3Settings& s3, const storage::RetryPolicy& patience, CancelToken& cancel) {
+struct BucketUse {
+  storage::RetryPolicy patience{};
+  bool one_writer = false;
+};
+
+Result<RepositoryStore> open_bucket(const std::string& url, const S3Settings& s3, const BucketUse& use, CancelToken& cancel) {
   if (s3.endpoint) TRY(check_endpoint(*s3.endpoint));
   storage::S3Options options;
-  options.url = repository.url;
+  options.url = url;
+  options.one_writer = use.one_writer;
   options.endpoint = s3.endpoint.value_or("");
   options.region = TRY(http::aws_region(s3.region, s3.profile, aws_environment())).value_or(options.region);
   options.path_style = s3.path_style.value_or(false);
@@ -50,17 +56,27 @@ Result<RepositoryStore> open_bucket(const RepositorySettings& repository, const 
   auto bucket = TRY(storage::open_s3_store(options, http::make_client(client, &cancel), std::move(identity), system_clock()));
   RepositoryStore made;
   made.bucket = bucket.get();
-  made.store = storage::make_retry_store(std::move(bucket), patience, system_clock(), system_random(), &cancel);
+  made.store = storage::make_retry_store(std::move(bucket), use.patience, system_clock(), system_random(), &cancel);
   return made;
 }
 
 }  // namespace
 
 Result<RepositoryStore> open_repository_store(const RepositorySettings& repository, const S3Settings& s3, bool create, const storage::RetryPolicy& patience, CancelToken& cancel) {
-  if (repository.is_s3()) return open_bucket(repository, s3, patience, cancel);
+  if (repository.is_s3()) return open_bucket(repository.url, s3, {patience, false}, cancel);
   storage::PosixOptions options;
   options.create_root = create;
   return RepositoryStore{TRY(storage::open_posix_store(TRY(repository.directory()), options))};
+}
+
+Result<RepositoryStore> open_mirror_store(const MirrorSettings& mirror, const S3Settings& general, bool create, bool brief, CancelToken& cancel) {
+  RepositorySettings place;
+  place.url = mirror.url;
+  const auto what = fmt::format("mirror {}", mirror.name);
+  if (!place.is_s3()) return open_repository_store(place, {}, create, {}, cancel).context(what);
+  BucketUse use{{}, mirror.one_writer};
+  if (brief) use.patience.attempts_max = 2;
+  return open_bucket(mirror.url, mirror.s3.empty() ? general : mirror.s3, use, cancel).context(what);
 }
 
 }  // namespace pgmint::cli

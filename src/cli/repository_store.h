@@ -24,4 +24,8 @@ struct RepositoryStore {
 /// @errors Configuration, Storage, Key
 Result<RepositoryStore> open_repository_store(const RepositorySettings& repository, const S3Settings& s3, bool create, const storage::RetryPolicy& patience, CancelToken& cancel);
 
+/// The same of a mirror. @param general  [s3], for one without a table of its own
+/// @param brief  for a look at it only: what cannot be reached is given up soon
+Result<RepositoryStore> open_mirror_store(const MirrorSettings& mirror, const S3Settings& general, bool create, bool brief, CancelToken& cancel);
+
 }  // namespace pgmint::cli

@@ -26,6 +26,11 @@ void warn(const Status& status) {
 std::optional<service::RunKey> run_key(const Arguments& arguments, const Configuration& configuration) {
   if (!arguments.command->leaves_note || arguments.has("--dry-run")) return std::nullopt;
   service::RunKey key{.verb = std::string(arguments.command->verb), .cluster = {}, .part = {}};
+  if (key.verb == "replicate") {  // of the whole repository
+    if (arguments.has("--check")) return std::nullopt;
+    key.part = arguments.position("MIRROR").value_or("");
+    return key;
+  }
   if (const auto named = arguments.position("CLUSTER")) key.cluster = *named;
   else if (const auto option = arguments.get("--cluster")) key.cluster = *option;
   else if (configuration.clusters.size() == 1) key.cluster = configuration.clusters.front().name;

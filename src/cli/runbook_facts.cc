@@ -141,7 +141,7 @@ void take_schedule(RunbookFacts& facts, const Configuration& configuration) {
   if (!daemon || !*daemon || !jobs) return;
   for (const auto& [job, source] : *jobs) {
     const auto next = policy::next_planned({job.schedule, job.zone, job.delay}, facts.now);
-    if (next) facts.schedule.push_back({std::string(service::spec_of(job.kind).title), job.cluster, job.schedule.text(), wall_text(*next, job.zone)});
+    if (next) facts.schedule.push_back({std::string(service::spec_of(job.kind).title), job.cluster == service::kRepositoryJobs ? "all" : job.cluster, job.schedule.text(), wall_text(*next, job.zone)});
   }
 }
 

@@ -39,6 +39,7 @@ const std::vector<Key<ScheduleSettings>>& schedule_keys() {
       {"expire", "schedule", "When expire runs. Default: \"daily at 04:30\".", read_job<JobKind::Expire>},
       {"collect", "schedule", "When collect runs. Default: \"daily at 05:00\".", read_job<JobKind::Collect>},
       {"verify", "schedule", "When verify --read-data --older-than 30d runs. Default: \"weekly on Sunday at 05:30\".", read_job<JobKind::Verify>},
+      {"replicate", "schedule", "When replicate copies to all mirrors; not of single clusters. Default: \"hourly\" where [[mirror]] is configured.", read_job<JobKind::Replicate>},
       {"timezone", "text", "Whose clocks these times are of, such as \"Europe/Berlin\". Default: the system's local time.",
        [](T& t, const Value& v) { return assign(t.timezone, v.text()); }},
       {"jitter", "text",
@@ -50,7 +51,10 @@ const std::vector<Key<ScheduleSettings>>& schedule_keys() {
 }
 
 Status read_schedule(ScheduleSettings& target, const Value& value, std::string table) {
-  return read_table(*TRY(value.table()), target, schedule_keys(), {value.place.source, std::move(table)});
+  const bool is_of_cluster = table != "[schedule]";
+  TRY(read_table(*TRY(value.table()), target, schedule_keys(), {value.place.source, std::move(table)}));
+  if (is_of_cluster && target.jobs.contains(JobKind::Replicate)) return value.wrong("has \"replicate\", which copies the whole repository: it belongs to [schedule]");
+  return ok();
 }
 
 }  // namespace pgmint::cli

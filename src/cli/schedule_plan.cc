@@ -9,8 +9,10 @@ namespace {
 
 constexpr auto kAlertsEvery = std::chrono::minutes(5);
 
-std::pair<policy::Schedule, ScheduleSource> schedule_for(const Configuration& configuration, const ClusterSettings& cluster, const service::JobSpec& spec) {
-  if (const auto own = cluster.schedule.jobs.find(spec.kind); own != cluster.schedule.jobs.end()) return {own->second, ScheduleSource::Cluster};
+/// @param cluster  nullptr: of the whole repository
+std::pair<policy::Schedule, ScheduleSource> schedule_for(const Configuration& configuration, const ClusterSettings* cluster, const service::JobSpec& spec) {
+  if (cluster != nullptr)
+    if (const auto own = cluster->schedule.jobs.find(spec.kind); own != cluster->schedule.jobs.end()) return {own->second, ScheduleSource::Cluster};
   if (const auto general = configuration.schedule.jobs.find(spec.kind); general != configuration.schedule.jobs.end())
     return {general->second, ScheduleSource::General};
   auto standard = policy::Schedule::parse(spec.default_schedule);
@@ -30,7 +32,7 @@ std::string_view source_name(ScheduleSource source) {
 }
 
 Result<std::vector<ScheduledJob>> scheduled_jobs(const Configuration& configuration, const std::string& host) {
-  if (configuration.clusters.empty())
+  if (configuration.clusters.empty() && configuration.mirrors.empty())
     return Error(Errc::Configuration, "no cluster is configured: there is nothing to schedule",
                  Hint{fmt::format("add [cluster.main] with its data_directory to {}", configuration.file.empty() ? std::string(kDefaultConfigFile) : configuration.file.string())});
   std::vector<ScheduledJob> jobs;
@@ -41,10 +43,17 @@ Result<std::vector<ScheduledJob>> scheduled_jobs(const Configuration& configurat
     // One delay for all jobs of a cluster: they stay in their order.
     const auto delay = policy::delay_of(host + "/" + cluster.name, jitter);
     for (const auto& spec : service::kJobs) {
-      auto [schedule, source] = schedule_for(configuration, cluster, spec);
+      if (spec.is_of_repository) continue;
+      auto [schedule, source] = schedule_for(configuration, &cluster, spec);
       jobs.push_back({{cluster.name, spec.kind, std::move(schedule), zone, delay}, source});
     }
   }
+  if (configuration.mirrors.empty()) return jobs;
+  const auto& spec = service::spec_of(service::JobKind::Replicate);
+  const auto zone = configuration.schedule.timezone ? TRY(TimeZone::named(*configuration.schedule.timezone).context("[schedule] timezone")) : TimeZone::of_system();
+  const std::string place(service::kRepositoryJobs);
+  auto [schedule, source] = schedule_for(configuration, nullptr, spec);
+  jobs.push_back({{place, spec.kind, std::move(schedule), zone, policy::delay_of(host + "/" + place, configuration.schedule.jitter.value_or(kDefaultJitter))}, source});
   return jobs;
 }
 

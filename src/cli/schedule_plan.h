@@ -19,9 +19,10 @@ struct ScheduledJob {
   ScheduleSource source = ScheduleSource::Default;
 };
 
-/// Every job of every configured cluster, those that never run too; in the order of the file and of service::kJobs.
+/// Every job of every configured cluster, those that never run too, in the order of the file and of service::kJobs; then, where there are
+/// mirrors, those of the whole repository, whose cluster is service::kRepositoryJobs.
 /// @param host  whose jitter it is
-/// @errors Configuration: no such time zone; no cluster is configured
+/// @errors Configuration: no such time zone; neither a cluster nor a mirror is configured
 Result<std::vector<ScheduledJob>> scheduled_jobs(const Configuration& configuration, const std::string& host);
 /// Those that do run, and the check of alerts beside them. @errors as above
 Result<service::Plan> plan_of(const Configuration& configuration, const std::string& host);

@@ -45,6 +45,19 @@ TEST(SchedulePlan, TheDefaultIsThatOfTheRunbook) {
   EXPECT_TRUE(plan_of(read(std::string(kCluster)), "db1")->hooks.empty());
 }
 
+TEST(SchedulePlan, MirrorsAreCopiedToEachHourForTheWholeRepository) {
+  const std::string mirror = "[[mirror]]\nname = \"far\"\nurl = \"/far\"\n";
+  const auto plan = plan_of(read(std::string(kCluster) + mirror), "db1");
+  ASSERT_EQ(plan->jobs.size(), 7U);
+  EXPECT_EQ(plan->jobs.back().cluster, service::kRepositoryJobs);
+  EXPECT_EQ(plan->jobs.back().schedule.cron(), "0 * * * *");
+  EXPECT_EQ(service::job_arguments(plan->jobs.back().kind, plan->jobs.back().cluster, false), (std::vector<std::string>{"replicate", "--progress", "none"}));
+  // A host that has nothing but the two stores.
+  EXPECT_EQ(plan_of(read(mirror), "db1")->jobs.size(), 1U);
+  EXPECT_TRUE(plan_of(read(mirror + "[schedule]\nreplicate = \"never\"\n"), "db1")->jobs.empty());
+  EXPECT_NE(refusal(std::string(kCluster) + "[cluster.main.schedule]\nreplicate = \"hourly\"\n").find("belongs to [schedule]"), std::string::npos);
+}
+
 TEST(SchedulePlan, AlertsAreLookedAfterWhereThereIsSomebodyToTell) {
   const auto plan = plan_of(read(fmt::format("{}{}", kCluster, "[[alert]]\nname = \"page\"\ntype = \"command\"\ncommand = [\"/bin/true\"]\n")), "db1");
   ASSERT_EQ(plan->hooks.size(), 1U);

@@ -12,7 +12,7 @@
 namespace pgmint::repository {
 namespace {
 
-constexpr std::string_view kMagic = "PGMINT-KEY-COPIES-1";
+constexpr std::string_view kMagic = "PGMINT-KEY-COPIES-2";
 constexpr std::uint64_t kFileMax = 64 << 20;
 constexpr std::size_t kObjectMax = 1 << 20;
 constexpr std::size_t kNameMax = 512;
@@ -38,6 +38,24 @@ void KeyCopies::distrust() {
   const std::lock_guard lock(mutex_);
   trusted_ = answered_ = false;
   fresh_ = {};
+}
+
+bool KeyCopies::knows_no_mark() {
+  const std::lock_guard lock(mutex_);
+  if (!trusted_ || !kept_.no_mark) return false;
+  answered_ = true;
+  return true;
+}
+
+void KeyCopies::note_no_mark(bool none) {
+  const std::lock_guard lock(mutex_);
+  fresh_.no_mark = none;
+}
+
+void KeyCopies::forget() {
+  distrust();
+  std::error_code gone;
+  std::filesystem::remove(file_, gone);
 }
 
 bool KeyCopies::confirm(const ClusterId& cluster, Change change) {
@@ -76,6 +94,18 @@ Result<std::optional<Bytes>> KeyCopies::read(const std::string& name, std::uint6
 }
 
 Status KeyCopies::list(const std::string& prefix, const std::string& after, const std::function<Status(const storage::BlobInfo&)>& visit) {
+  if (prefix == kMarksPrefix) {
+    // Whoever has not asked knows_no_mark() asks the store. While it is away nothing reaches it either, and what waits for it is refused later.
+    bool visited = false;
+    auto listed = inner().list(prefix, after, [&](const storage::BlobInfo& info) {
+      visited = true;
+      return visit(info);
+    });
+    const std::lock_guard lock(mutex_);
+    if (listed || visited || !trusted_ || !is_transient(listed.failure().code())) return listed;
+    answered_ = true;
+    return ok();
+  }
   if (prefix != kKeysPrefix || !after.empty()) return inner().list(prefix, after, visit);
   std::optional<std::vector<std::string>> names;
   std::map<std::string, std::uint64_t> sizes;
@@ -161,6 +191,7 @@ Bytes KeyCopies::encode(const std::map<ClusterId, Change>& known, const Copies& 
     out.text(prefix);
     names(parts);
   }
+  out.u8(copies.no_mark ? 1 : 0);
   out.raw(crypto::sha256(out.view()));
   return out.take();
 }
@@ -192,6 +223,7 @@ Status KeyCopies::parse(ByteView data) {
     const auto prefix = TRY(in.text(kNameMax));
     kept_.rings[prefix] = TRY(names());
   }
+  kept_.no_mark = TRY(in.u8()) != 0;
   TRY(in.raw(kDigest));
   return in.expect_end();
 }

@@ -34,6 +34,12 @@ class KeyCopies final : public storage::ForwardingStore {
   bool answered() const;
   /// From here on the store is asked.
   void distrust();
+  /// The store is no mirror and never was one, as far as this host knows: a mirror shows it in what is listed of a log (Log::shows_mirror()).
+  bool knows_no_mark();
+  /// What the store itself says of that.
+  void note_no_mark(bool none);
+  /// For good: the next run asks the store for everything.
+  void forget();
   /// False: keys were changed after what was answered, or nothing is known of this cluster.
   bool confirm(const ClusterId& cluster, Change change);
 
@@ -48,6 +54,7 @@ class KeyCopies final : public storage::ForwardingStore {
     std::optional<std::vector<std::string>> slots;           ///< every name below keys/
     std::map<std::string, std::vector<std::string>> rings;   ///< epochs, by the prefix that they stand below
     std::map<ClusterId, Change> confirmed;
+    bool no_mark = false;
   };
 
   void load();

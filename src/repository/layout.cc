@@ -39,6 +39,7 @@ std::string log_prefix(const ClusterId& cluster) { return cluster_prefix(cluster
 std::string log_entry_name(const ClusterId& cluster, std::uint32_t generation, std::uint64_t seq) {
   return fmt::format("{}{:08x}/{:016x}", log_prefix(cluster), generation, seq);
 }
+std::string mirror_sign_name(const ClusterId& cluster) { return log_prefix(cluster) + "mirror"; }
 std::string manifests_prefix(const ClusterId& cluster) { return cluster_prefix(cluster) + "snap/"; }
 std::string manifest_name(const ClusterId& cluster, const SessionId& session) {
   return manifests_prefix(cluster) + session.hex();
@@ -67,6 +68,14 @@ bool is_small_and_final(const std::string& name) {
 bool is_wal(const std::string& name) {
   const auto rest = inside_cluster(name);
   return rest && rest->starts_with("wal/");
+}
+
+std::string mirror_mark_name(std::uint64_t number) { return fmt::format("{}{:016x}", kMarksPrefix, number); }
+std::string mirror_absences_prefix(const ClusterId& cluster) { return fmt::format("mirror/absent/{}/", cluster.hex()); }
+
+std::optional<std::uint64_t> parse_mirror_mark_name(std::string_view name) {
+  if (!name.starts_with(kMarksPrefix)) return std::nullopt;
+  return parse_fixed_hex<std::uint64_t>(name.substr(kMarksPrefix.size()), 16);
 }
 
 std::optional<PackId> parse_pack_name(std::string_view name) {

@@ -12,12 +12,15 @@ namespace pgmint::repository {
 inline constexpr std::string_view kFormatName = "format";
 inline constexpr std::string_view kKeysPrefix = "keys/";
 inline constexpr std::string_view kClustersPrefix = "c/";
+inline constexpr std::string_view kMarksPrefix = "mirror/mark/";
 
 std::string slot_name(std::string_view slot);
 std::string cluster_prefix(const ClusterId& cluster);  ///< "c/<cluster>/"
 std::string keyring_name(const ClusterId& cluster, Epoch epoch);
 std::string log_prefix(const ClusterId& cluster);  ///< ".../log/"
 std::string log_entry_name(const ClusterId& cluster, std::uint32_t generation, std::uint64_t seq);
+/// Stands in the log's folder of a mirror, and of what was one: whoever lists the log learns of it. docs/format/mirror.md
+std::string mirror_sign_name(const ClusterId& cluster);
 std::string manifests_prefix(const ClusterId& cluster);  ///< ".../snap/"
 std::string manifest_name(const ClusterId& cluster, const SessionId& session);
 std::string packs_prefix(const ClusterId& cluster);
@@ -33,6 +36,11 @@ bool is_small_and_final(const std::string& name);
 /// A file of WAL.
 bool is_wal(const std::string& name);
 
+std::string mirror_mark_name(std::uint64_t number);
+std::string mirror_absences_prefix(const ClusterId& cluster);  ///< "mirror/absent/<cluster>/"
+
+/// The inverse of mirror_mark_name; nullopt for anything else.
+std::optional<std::uint64_t> parse_mirror_mark_name(std::string_view name);
 /// The inverse of pack_name, of a full object name; nullopt for anything else.
 std::optional<PackId> parse_pack_name(std::string_view name);
 /// Generation and sequence number from a full object name.

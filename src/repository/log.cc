@@ -72,7 +72,7 @@ Result<bool> log_ends_at(storage::BlobStore& store, const ClusterId& cluster, co
 }
 
 Log::Log(Dependencies dependencies)
-    : d_(dependencies), origin_(dependencies.format_root), state_(dependencies.format_root) {}
+    : d_(std::move(dependencies)), origin_(d_.format_root), state_(d_.format_root) {}
 
 std::string Log::entry_name(std::uint32_t generation, std::uint64_t seq) const {
   return log_entry_name(d_.context.cluster, generation, seq);
@@ -87,6 +87,9 @@ Error Log::damage(std::string what) const {
   return Error(Errc::Corruption, fmt::format("log of cluster {}: {}", d_.context.cluster.hex(), what),
                Hint{"pgmint verify tells what is affected; pgmint repair --rebuild-log opens a new log from the backups' manifests"});
 }
+
+/// So many entries of a generation count.
+std::uint64_t Log::end_of(std::uint32_t generation) const { return d_.bounds ? d_.bounds->end_of(generation) : LogBounds::kWhole; }
 
 // --- reading
 
@@ -147,17 +150,19 @@ Status Log::check_no_gap(const LogState& state, bool& more) {
 /// How many entries from state.next_seq() on the store lists. @errors Corruption (one is missing among them), Unknown (listings keep leaving one out)
 Result<std::uint64_t> Log::listed_ahead(const LogState& state) {
   const auto prefix = log_generation_prefix(state.generation());
-  const auto next = state.next_seq();
+  const auto next = state.next_seq(), end = end_of(state.generation());
   for (int tries = 0; tries < kListingsMax; ++tries) {
     std::uint64_t expected = next;
     std::string unexpected;
     TRY(d_.store.list(prefix, next == 0 ? std::string() : entry_name(state.generation(), next - 1), [&](const storage::BlobInfo& info) -> Status {
+      if (expected == end) return ok();  // what stands behind does not count
       if (info.name == entry_name(state.generation(), expected))
         ++expected;
       else if (unexpected.empty() && parse_log_entry_name(info.name))
         unexpected = info.name;
       return ok();
     }));
+    if (unexpected.empty() && end != LogBounds::kWhole && expected < end) return damage(fmt::format("{} is missing though the mirror's mark counts {} entries", entry_name(state.generation(), expected), end));
     if (unexpected.empty()) return expected - next;
     if (!TRY(d_.store.stat(entry_name(state.generation(), expected))))
       return damage(fmt::format("{} is missing though {} is there", entry_name(state.generation(), expected), unexpected));
@@ -184,8 +189,13 @@ Result<std::vector<std::optional<Bytes>>> Log::read_slots(std::uint32_t generati
 Result<std::map<std::uint32_t, Log::Run>> Log::list_runs(const std::string& after) {
   std::map<std::uint32_t, Run> runs;
   TRY(d_.store.list(log_prefix(d_.context.cluster), after, [&](const storage::BlobInfo& info) -> Status {
+    if (info.name == mirror_sign_name(d_.context.cluster)) shows_mirror_ = true;
     const auto slot = parse_log_entry_name(info.name);
     if (!slot) return ok();
+    if (slot->seq >= end_of(slot->generation)) {
+      runs.try_emplace(slot->generation);  // it does not count, and takes up its place
+      return ok();
+    }
     auto [at, is_first] = runs.try_emplace(slot->generation, Run{slot->seq, slot->seq, false});
     auto& run = at->second;
     if (slot->seq == run.end)
@@ -200,7 +210,9 @@ Result<std::map<std::uint32_t, Log::Run>> Log::list_runs(const std::string& afte
 /// As fold(), for a store that is far away: one listing instead of a question for each slot. What came after the listing is met when a slot is to be created.
 /// @param run  of state's generation. Entries before it, where there are any, were seen here once, and are read like those in it: one that is not there is damage
 Status Log::fold_run(LogState& state, const Run& run) {
-  const auto next = state.next_seq();
+  const auto next = state.next_seq(), end = end_of(state.generation());
+  if (!run.broken && end != LogBounds::kWhole && std::max(run.end, next) < end)
+    return damage(fmt::format("{} is missing though the mirror's mark counts {} entries", entry_name(state.generation(), std::max(run.end, next)), end));
   for (auto ahead = !run.broken ? std::max(run.end, next) - next : TRY(listed_ahead(state)); ahead > 0;) {
     const auto some = static_cast<std::size_t>(std::min<std::uint64_t>(ahead, kSlotsAtOnce));
     for (const auto& object : TRY(read_slots(state.generation(), state.next_seq(), some))) {
@@ -216,10 +228,16 @@ Status Log::fold_run(LogState& state, const Run& run) {
 /// Everything from state.next_seq() on.
 Status Log::fold(LogState& state) {
   for (;;) {
-    while (const auto object = TRY(read_slot(state.generation(), state.next_seq()))) {
+    const auto end = end_of(state.generation());
+    while (state.next_seq() < end) {
+      const auto object = TRY(read_slot(state.generation(), state.next_seq()));
+      if (!object && end != LogBounds::kWhole)
+        return damage(fmt::format("{} is missing though the mirror's mark counts {} entries", entry_name(state.generation(), state.next_seq()), end));
+      if (!object) break;
       // A void entry has been noted in the state.
       [[maybe_unused]] const auto entry = TRY(take(state, *object));
     }
+    if (state.next_seq() == end) return ok();
     bool more = false;
     TRY(check_no_gap(state, more));
     if (!more) return ok();
@@ -260,9 +278,12 @@ Result<std::map<std::uint32_t, Log::Run>> Log::generations() {
 }
 
 Result<Log::Survey> Log::survey() {
-  const auto generations = TRY(this->generations());
+  auto generations = TRY(this->generations());
 
   Survey found{LogState(d_.format_root), LogState(d_.format_root), ok(), 0, {d_.format_root}};
+  // What does not count takes up its place all the same.
+  if (!generations.empty()) found.next_generation = generations.rbegin()->first + 1;
+  std::erase_if(generations, [&](const auto& entry) { return end_of(entry.first) == 0; });
   if (generations.empty()) {
     found.health = check_empty();
     if (!found.health && !is_damaged_entry(found.health.failure())) return std::move(found.health).failure();
@@ -273,7 +294,6 @@ Result<Log::Survey> Log::survey() {
     LogState state = origin;
     auto health = is_far() ? fold_run(state, run) : fold(state);
     if (!health && !is_damaged_entry(health.failure())) return std::move(health).failure();
-    found.next_generation = generation + 1;
     if (!state.has_genesis()) {
       // Nobody's word: a generation without a valid first entry does not count, unless it is all there is.
       if (!found.state.has_genesis() && found.health)
@@ -290,6 +310,7 @@ Result<Log::Survey> Log::survey() {
 
 /// Folds what has come since. False: a newer generation has been opened.
 Result<bool> Log::read_on() {
+  if (d_.bounds && d_.bounds->is_frozen()) return true;
   if (is_far() && state_.next_seq() > 0) {
     const auto runs = TRY(list_runs(entry_name(state_.generation(), state_.next_seq() - 1)));
     if (!runs.empty() && runs.rbegin()->first > state_.generation()) return false;
@@ -300,7 +321,10 @@ Result<bool> Log::read_on() {
     return true;
   }
   if (TRY(superseded())) return false;
-  while (const auto object = TRY(read_slot(state_.generation(), state_.next_seq()))) {
+  const auto end = end_of(state_.generation());
+  while (state_.next_seq() < end) {
+    const auto object = TRY(read_slot(state_.generation(), state_.next_seq()));
+    if (!object) break;
     [[maybe_unused]] const auto entry = TRY(take(state_, *object));
   }
   return true;
@@ -308,11 +332,12 @@ Result<bool> Log::read_on() {
 
 /// A newer generation has been opened since the survey.
 Result<bool> Log::superseded() {
+  if (d_.bounds && d_.bounds->is_frozen()) return false;
   return TRY(d_.store.stat(entry_name(std::max(next_generation_, 1u), 0))).has_value();
 }
 
 Status Log::refresh() {
-  if (!opened_) seen_ = TRY(d_.seen.load(d_.context.repository, d_.context.cluster));
+  if (!opened_) seen_ = TRY(d_.seen.load(seen_as(), d_.context.cluster));
   if (!opened_ || !TRY(read_on())) {
     auto found = TRY(survey());
     TRY(std::move(found.health));
@@ -320,7 +345,7 @@ Status Log::refresh() {
       return damage(fmt::format("it ends at entry {}, and entry {} was seen here before: the store went back in time",
                                 found.state.next_seq(), seen_->seq));
     if (seen_ && found.state.generation() < seen_->generation)
-      return damage(fmt::format("generation {} was seen here before and is gone", seen_->generation));
+      return damage(fmt::format("generation {} was seen here before and is not there: the store went back in time, or was left behind when a mirror of it was promoted", seen_->generation));
     origin_ = std::move(found.origin);
     state_ = std::move(found.state);
     next_generation_ = found.next_generation;
@@ -349,7 +374,7 @@ Status Log::remember() {
   if (seen_ && seen_->generation == head.generation && seen_->seq == head.seq) return ok();
   seen_ = head;
   // What cannot be remembered weakens the check of a later run and nothing else: no reason to fail this one.
-  if (auto stored = d_.seen.store(d_.context.repository, d_.context.cluster, head); !stored)
+  if (auto stored = d_.seen.store(seen_as(), d_.context.cluster, head); !stored)
     log_warning("the newest log entry cannot be remembered: {}", stored.failure().describe());
   return ok();
 }
@@ -365,7 +390,9 @@ Status Log::for_each(const std::function<Status(std::uint64_t seq, const Result<
       TRY(visit(seq, TRY(take(state, *object))));
     }
   }
-  while (const auto object = TRY(read_slot(state.generation(), state.next_seq()))) {
+  while (state.next_seq() < end_of(state.generation())) {
+    const auto object = TRY(read_slot(state.generation(), state.next_seq()));
+    if (!object) break;
     const auto seq = state.next_seq();
     TRY(visit(seq, TRY(take(state, *object))));
   }
@@ -485,6 +512,7 @@ Status Log::open_generation(const Actor& actor, GenesisEntry genesis) {
   const auto object = TRY(make_object(actor, LogState(generation, found.roots), std::move(genesis), entry));
   if (TRY(put(entry_name(generation, 0), object, entry.attempt)) == Put::Theirs)
     return Error(Errc::Busy, fmt::format("generation {} has been opened by somebody else", generation), Hint{"run the command again"});
+  if (d_.bounds && d_.bounds->is_frozen()) d_.bounds->goes_on_from = generation;
   opened_ = false;
   return refresh();
 }

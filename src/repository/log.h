@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "repository/layout.h"
+#include "repository/log_bounds.h"
 #include "repository/log_state.h"
 #include "storage/blob_store.h"
 
@@ -57,6 +58,9 @@ class Log {
     RandomSource& random;
     SeenMemory& seen;
     unsigned reads_at_once = 1;  ///< as in Environment
+    std::optional<LogBounds> bounds = {};  ///< of a mirror, and of what was one
+    /// What the log is remembered as in `seen`; nullopt: the repository's. A mirror lags behind its source, which a host may know as well.
+    std::optional<RepositoryId> seen_as = {};
   };
   explicit Log(Dependencies dependencies);
 
@@ -65,6 +69,9 @@ class Log {
   ///         Precondition (written by a newer pgmint), Storage, Key
   Status refresh();
   const LogState& state() const { return state_; }
+
+  /// A listing of it has shown that the store is a mirror, or was one. Only where the store is far away.
+  bool shows_mirror() const { return shows_mirror_; }
 
   /// What was read, for another Log of the same cluster in this process: it goes on from there.
   struct Position {
@@ -135,6 +142,8 @@ class Log {
   Result<Put> put(const std::string& name, ByteView object, const ByteArray<16>& attempt);
   Result<bool> superseded();
   Status remember();
+  std::uint64_t end_of(std::uint32_t generation) const;
+  const RepositoryId& seen_as() const { return d_.seen_as ? *d_.seen_as : d_.context.repository; }
   std::string entry_name(std::uint32_t generation, std::uint64_t seq) const;
   std::string log_generation_prefix(std::uint32_t generation) const;
   Result<Bytes> make_content(const Actor& actor, const std::function<Result<EntryContent>(const LogState&)>& make, LogEntry& entry);
@@ -146,6 +155,7 @@ class Log {
   LogState state_;
   std::uint32_t next_generation_ = 0;
   bool opened_ = false;
+  bool shows_mirror_ = false;
   std::optional<SeenMemory::Head> seen_;  ///< the highest of this and earlier runs
 };
 

@@ -21,7 +21,7 @@ Result<Log::Salvage> Log::salvage() {
   std::vector<LogSlot> behind;
   TRY(d_.store.list(log_prefix(d_.context.cluster), "", [&](const storage::BlobInfo& info) -> Status {
     const auto slot = parse_log_entry_name(info.name);
-    if (!slot) return ok();
+    if (!slot || slot->seq >= end_of(slot->generation)) return ok();
     ++salvage.objects[slot->generation];
     if (slot->generation == state.generation() && slot->seq >= state.next_seq()) behind.push_back(*slot);
     return ok();

@@ -21,6 +21,8 @@ std::string_view kind_name(ObjectKind kind) {
     case ObjectKind::ManifestRoot: return "manifest";
     case ObjectKind::Pack: return "pack";
     case ObjectKind::Wal: return "WAL object";
+    case ObjectKind::MirrorMark: return "mirror mark";
+    case ObjectKind::MirrorAbsence: return "mirror's note of what vanished";
   }
   return "object";
 }

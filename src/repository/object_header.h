@@ -7,7 +7,8 @@
 namespace pgmint::repository {
 
 enum class ObjectKind : std::uint8_t {
-  Format = 1, KeySlot = 2, KeyRing = 3, LogEntry = 4, Checkpoint = 5, ManifestRoot = 6, Pack = 7, Wal = 8
+  Format = 1, KeySlot = 2, KeyRing = 3, LogEntry = 4, Checkpoint = 5, ManifestRoot = 6, Pack = 7, Wal = 8,
+  MirrorMark = 9, MirrorAbsence = 10
 };
 inline constexpr std::uint8_t kSuite1 = 1;
 inline constexpr std::size_t kHeaderSize = 64;

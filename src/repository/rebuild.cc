@@ -304,7 +304,7 @@ Status note_all_keys(Repository& repository, Cluster& cluster) {
 
 }  // namespace
 
-Result<RebuildReport> rebuild_log(Repository& repository, const ClusterId& id, const std::string& name_if_lost) {
+Result<RebuildReport> rebuild_log(Repository& repository, const ClusterId& id, const std::string& name_if_lost, const std::string& event, const std::string& why) {
   if (repository.bundle().role != Role::Root)
     return Error(Errc::Key, "only a root key slot may rebuild a log", Hint{"open the repository with a root key"});
   TRY(check_features(repository.format(), Operation::Write));
@@ -317,7 +317,7 @@ Result<RebuildReport> rebuild_log(Repository& repository, const ClusterId& id, c
     if (!TRY(rebuild.still_whole())) continue;
     const auto& report = rebuild.report();
     TRY(note_all_keys(repository, *cluster));
-    TRY(cluster->log().append(cluster->actor(), AuditEntry{"log rebuilt", fmt::format("{} backups, {} left out", report.recovered.size(),
+    TRY(cluster->log().append(cluster->actor(), AuditEntry{event, why + fmt::format("{} backups, {} left out", report.recovered.size(),
                                                                                        report.unreadable.size() + report.incomplete.size())}));
     return report;
   }

@@ -15,6 +15,8 @@ struct RebuildReport {
 };
 /// @param name_if_lost  the cluster's name, for when not even entry 0 of the log can be read
 /// @errors Key (root role only), Storage, Precondition (name lost and not given; this root is not in force), Busy (others go on writing)
-Result<RebuildReport> rebuild_log(Repository& repository, const ClusterId& cluster, const std::string& name_if_lost = "");
+/// @param event, why  of the AUDIT entry that tells of it
+Result<RebuildReport> rebuild_log(Repository& repository, const ClusterId& cluster, const std::string& name_if_lost = "", const std::string& event = "log rebuilt",
+                                  const std::string& why = "");
 
 }  // namespace pgmint::repository

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "repository/layout.h"
+#include "storage/read_only_store.h"
 
 namespace pgmint::repository {
 namespace {
@@ -66,16 +67,23 @@ std::string_view example_of(KeyProvider service) {
 }  // namespace
 
 Cluster::Cluster(Repository& repository, RecordContext context, ClusterKeys keys)
-    : repository_(repository), context_(context), keys_(std::move(keys)), positions_(repository.positions_) {
-  auto& e = repository.environment();
-  log_ = std::make_unique<Log>(Log::Dependencies{e.store, context_, keys_.maintenance_key, repository.format().root, e.clock, e.random, e.seen, e.reads_at_once});
-  reads_at_once_ = e.reads_at_once;
+    : repository_(repository), context_(context), keys_(std::move(keys)), positions_(repository.positions_), reads_at_once_(repository.environment().reads_at_once) {
+  log_ = std::make_unique<Log>(repository.log_dependencies(context_, keys_));
   if (auto known = positions_->extract(context_.cluster)) log_->resume(std::move(known.mapped()));
 }
 
 Cluster::~Cluster() {
   if (reads_at_once_ <= 1) return;
   if (auto position = log_->take_position()) positions_->insert_or_assign(context_.cluster, std::move(*position));
+}
+
+Log::Dependencies Repository::log_dependencies(const RecordContext& context, const ClusterKeys& keys) {
+  auto& e = environment_;
+  Log::Dependencies dependencies{e.store, context, keys.maintenance_key, format_.root, e.clock, e.random, e.seen, e.reads_at_once, {}, {}};
+  if (mark_) dependencies.bounds = mark_->bounds_of(context.cluster).value_or(LogBounds{});
+  // It lags behind a source that this host may know as well, and that is no reason to take it for one that went back in time.
+  if (is_mirror()) dependencies.seen_as = RepositoryId{mark_->mirror.bytes};
+  return dependencies;
 }
 
 storage::BlobStore& Cluster::store() const { return repository_.environment().store; }
@@ -143,6 +151,8 @@ Result<std::unique_ptr<Repository>> Repository::create(Environment environment, 
   if (!TRY(e.store.list_parts(std::string(kClustersPrefix))).empty())
     return Error(Errc::Precondition, fmt::format("{} has objects below {} but no format file: this is damage, not an empty place", e.store.describe(), kClustersPrefix),
                  Hint{"bring the object `format` back from a copy, or name another, empty place"});
+  if (!TRY(e.store.list_parts("mirror/")).empty())
+    return Error(Errc::Precondition, fmt::format("{} is a mirror that was begun", e.store.describe()), Hint{"name another, empty place"});
 
   RoleBundle bundle;
   bundle.role = Role::Root;
@@ -188,11 +198,45 @@ Result<std::unique_ptr<Repository>> Repository::create(Environment environment, 
 }
 
 Result<std::unique_ptr<Repository>> Repository::open(Environment environment, std::vector<Unlock> unlocks) {
-  std::unique_ptr<Repository> repository(new Repository(environment));
+  return open_as(std::move(environment), std::move(unlocks), false);
+}
+
+Result<std::unique_ptr<Repository>> Repository::open_to_promote(Environment environment, std::vector<Unlock> unlocks) {
+  return open_as(std::move(environment), std::move(unlocks), true);
+}
+
+/// A mirror is known by its mark, before any key: what is borrowed hangs on it. A store that tells nothing but keys (what is away) has none.
+Result<std::unique_ptr<Repository>> Repository::open_as(Environment environment, std::vector<Unlock> unlocks, bool promoting) {
+  auto& e = environment;
+  std::optional<StoredMark> stored;
+  const auto format = TRY(e.store.read(std::string(kFormatName), kFormatMax));
+  if (!format) return Error(Errc::NotFound, fmt::format("{} is not a pgmint repository", e.store.describe()), Hint{"pgmint init creates one"});
+  const bool is_far = e.reads_at_once > 1;
+  if (!(is_far && e.key_copies != nullptr && e.key_copies->knows_no_mark())) {
+    stored = TRY(newest_mark(e.store, TRY(peek_repository_id(*format).context("format"))));
+    if (e.key_copies != nullptr) e.key_copies->note_no_mark(!stored);
+  }
+  const bool is_mirror = stored && stored->mark.state == MirrorState::Mirror;
+  if (promoting && !stored)
+    return Error(Errc::Precondition, fmt::format("{} is no mirror: it is a repository of its own", e.store.describe()), Hint{"pgmint replicate copies it to a mirror"});
+  std::unique_ptr<storage::BlobStore> read_only;
+  std::unique_ptr<SeenMemory> forgetful;
+  // A promotion reads the mirror's moment and writes behind it: neither is to be remembered before all of it has ended.
+  if (is_mirror && promoting) forgetful = make_no_memory();
+  if (is_mirror && !promoting)
+    read_only = storage::make_read_only_store(e.store, [mark = stored->mark, place = e.store.describe()] { return mirror_refusal(mark, place); });
+  std::unique_ptr<Repository> repository(new Repository(Environment{read_only ? *read_only : e.store, e.clock, e.random, forgetful ? *forgetful : e.seen, e.actor_label,
+                                                                    e.command, e.key_copies, e.reads_at_once}));
+  repository->read_only_ = std::move(read_only);
+  repository->forgetful_ = std::move(forgetful);
+  if (stored) repository->mark_ = stored->mark;
   repository->unlocks_ = std::move(unlocks);
   auto unlocked = repository->unlock();
   if (!unlocked && repository->answered_from_copies()) unlocked = repository->look_past_key_copies();
   TRY(std::move(unlocked));
+  if (stored && !is_mirror && !mark_is_authentic(*stored, repository->bundle().repository_mac_key))
+    return Error(Errc::Corruption, fmt::format("{} says that this mirror was promoted, and is not authentic: somebody without the key wrote it, or it is damaged", mirror_mark_name(stored->mark.number)),
+                 Hint{"remove that object, then promote the mirror: pgmint replicate promote"});
   return repository;
 }
 
@@ -260,7 +304,7 @@ Result<std::unique_ptr<Cluster>> Repository::open_cluster(const ClusterId& id) {
 Result<std::vector<ClusterId>> Repository::cluster_ids() {
   std::vector<ClusterId> ids;
   for (const auto& part : TRY(environment_.store.list_parts(std::string(kClustersPrefix))))
-    if (auto id = ClusterId::parse(part); id && (bundle().role != Role::Host || *id == bundle().host_cluster)) ids.push_back(*id);
+    if (auto id = ClusterId::parse(part); id && (bundle().role != Role::Host || *id == bundle().host_cluster) && (!mark_ || mark_->bounds_of(*id))) ids.push_back(*id);
   return ids;
 }
 
@@ -272,6 +316,10 @@ Result<std::unique_ptr<Cluster>> Repository::read_cluster(const ClusterId& id) {
     return copies->confirm(id, {state.generation(), state.keys_changed_before()});
   };
   auto cluster = open_and_read(id);
+  if (copies != nullptr && copies->answered() && !mark_ && cluster && *cluster && (*cluster)->log().shows_mirror()) {
+    copies->forget();
+    return Error(Errc::Precondition, fmt::format("{} is a mirror now, and was none when this host last looked", environment_.store.describe()), Hint{"run the command again"});
+  }
   if (copies == nullptr || confirmed(cluster) || !copies->answered()) return cluster;
   TRY(look_past_key_copies());
   cluster = open_and_read(id);

@@ -12,6 +12,7 @@
 #include "repository/key_objects.h"
 #include "repository/keys.h"
 #include "repository/log.h"
+#include "repository/mirror_mark.h"
 
 namespace pgmint::repository {
 
@@ -85,12 +86,19 @@ class Repository {
                                                     crypto::ScryptCost cost = {});
   /// Tries `unlocks` on every slot they could fit; while a rotation of the root key is not finished several may be needed.
   /// @errors NotFound (no repository there; hint: pgmint init), Key (nothing fits; names the slots there are), Corruption, Storage
+  /// Of a mirror only the moment that its mark says is seen, and nothing can be written: every attempt is Precondition and says so.
   static Result<std::unique_ptr<Repository>> open(Environment environment, std::vector<Unlock> unlocks);
+  /// The same of a mirror that is about to be promoted (promote.h): what that writes is let through. @errors also Precondition: it is none
+  static Result<std::unique_ptr<Repository>> open_to_promote(Environment environment, std::vector<Unlock> unlocks);
 
   /// Reads format and slots anew, past copies of them on this host. @errors as open()
   Status look_past_key_copies();
 
   const FormatFile& format() const { return format_; }
+  /// What the newest mark of a mirror says; nullopt: this is none, and never was one.
+  const std::optional<MirrorMark>& mirror_mark() const { return mark_; }
+  /// Nothing can be written.
+  bool is_mirror() const { return mark_ && mark_->state == MirrorState::Mirror; }
   const RoleBundle& bundle() const { return opened_.front().bundle; }
   const std::string& opened_slot() const { return opened_.front().name; }
   Environment& environment() { return environment_; }
@@ -138,8 +146,11 @@ class Repository {
   class RootRotation;
   explicit Repository(Environment environment) : environment_(std::move(environment)) {}
   bool answered_from_copies() const;
-  /// Format, and what `unlocks_` open.
+  /// Format, the mark of a mirror, and what `unlocks_` open.
   Status unlock();
+  static Result<std::unique_ptr<Repository>> open_as(Environment environment, std::vector<Unlock> unlocks, bool promoting);
+  /// What a cluster's log is limited to, and what it is remembered as.
+  Log::Dependencies log_dependencies(const RecordContext& context, const ClusterKeys& keys);
   Result<std::unique_ptr<Cluster>> open_and_read(const ClusterId& id);
   Result<std::vector<ClusterId>> cluster_ids();
   void derive_signing_keys();
@@ -150,10 +161,14 @@ class Repository {
   /// @errors Precondition: root slots of another generation stand
   Status need_finished_rotation();
 
+  // Of a mirror: what environment_ borrows in place of what it was given.
+  std::unique_ptr<storage::BlobStore> read_only_;
+  std::unique_ptr<SeenMemory> forgetful_;
   Environment environment_;
   std::vector<Unlock> unlocks_;
   std::shared_ptr<LogPositions> positions_ = std::make_shared<LogPositions>();
   FormatFile format_;
+  std::optional<MirrorMark> mark_;
   std::vector<OpenedSlot> opened_;  ///< newest root generation first; several only while a rotation is unfinished
   std::vector<std::unique_ptr<crypto::SigningKey>> signing_keys_;  ///< of opened_, then of earlier roots, newest first
 };

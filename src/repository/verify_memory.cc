@@ -51,6 +51,7 @@ Status VerifyMemory::write(TimePoint read) {
 
 Status VerifyMemory::append(std::vector<PacksRead> packs) {
   auto& repository = cluster_.repository();
+  if (repository.is_mirror()) return ok();  // nothing can be written there
   TRY(check_features(repository.format(), Operation::Write));
   if (!writer_) {
     writer_ = TRY(repository.open_cluster(cluster_.id()));

@@ -230,7 +230,7 @@ Result<RestoreReport> run(const RestoreRequest& request) {
   report.delta = target.delta;
   report.kept_bytes = counters.kept_bytes;
   report.elapsed = progress.elapsed();
-  if (!request.from_manifest) {
+  if (!request.from_manifest && !request.cluster.repository().is_mirror()) {
     auto detail = fmt::format("{} to {} ({})", root.name, target.to.string(), describe(request.target));
     // What was there already, or was held back, says nothing of how long another restore takes.
     if (!target.delta && !request.max_rate) detail += format_measure({report.bytes, copied});

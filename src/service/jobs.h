@@ -12,7 +12,7 @@
 namespace pgmint::service {
 
 /// The most important first: where several wait, that one begins.
-enum class JobKind { Full, Incremental, Logical, Config, Expire, Collect, Verify };
+enum class JobKind { Full, Incremental, Logical, Config, Expire, Collect, Verify, Replicate };
 
 struct JobSpec {
   JobKind kind;
@@ -21,8 +21,9 @@ struct JobSpec {
   std::string_view default_schedule;
   /// Where no run is known of, it is made at once: a host without a backup must not wait for one.
   bool is_backup;
+  bool is_of_repository = false;  ///< one for the whole repository, where there are mirrors, and none for each cluster
 };
-inline constexpr std::array<JobSpec, 7> kJobs = {{
+inline constexpr std::array<JobSpec, 8> kJobs = {{
     {JobKind::Full, "full", "full backup", "daily at 01:00", true},
     {JobKind::Incremental, "incremental", "incremental backup", "every 6 h", true},
     {JobKind::Logical, "logical", "logical backup", "never", true},
@@ -30,7 +31,10 @@ inline constexpr std::array<JobSpec, 7> kJobs = {{
     {JobKind::Expire, "expire", "expiry", "daily at 04:30", false},
     {JobKind::Collect, "collect", "collection", "daily at 05:00", false},
     {JobKind::Verify, "verify", "verification", "weekly on Sunday at 05:30", false},
+    {JobKind::Replicate, "replicate", "copy to the mirrors", "hourly", false, true},
 }};
+/// What stands in place of a cluster for jobs of the whole repository: no cluster can be called so.
+inline constexpr std::string_view kRepositoryJobs = "@repository";
 const JobSpec& spec_of(JobKind kind);
 std::optional<JobKind> find_job(std::string_view name);
 

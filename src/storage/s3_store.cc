@@ -148,9 +148,10 @@ Result<http::Answer> Bucket::send(const http::Request& request) {
 
 Result<Created> Bucket::create(const std::string& name, ByteView data) {
   TRY(check_blob_name(name));
+  if (options_.one_writer && TRY(stat(name))) return Created::AlreadyExists;
   auto request = request_for("PUT", name);
   request.body = data;
-  request.headers.push_back({"if-none-match", "*"});
+  if (!options_.one_writer) request.headers.push_back({"if-none-match", "*"});
   request.headers.push_back({"content-type", "application/octet-stream"});
   if (!options_.storage_class.empty()) request.headers.push_back({"x-amz-storage-class", options_.storage_class});
   if (!options_.encryption.empty()) request.headers.push_back({"x-amz-server-side-encryption", options_.encryption});

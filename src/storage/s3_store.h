@@ -21,6 +21,8 @@ struct S3Options {
   std::string storage_class;  ///< empty: the bucket's, as a rule STANDARD
   std::string encryption;     ///< "AES256" or "aws:kms", by the store itself, beside ours; empty: as the bucket says
   std::string kms_key_id;     ///< for aws:kms; empty: the service's own
+  /// The service has no create-if-absent: create() looks first and then writes, which is right as long as nobody else writes there.
+  bool one_writer = false;
   unsigned page_size = 1000;  ///< names asked for at once; services give no more than 1000
 };
 

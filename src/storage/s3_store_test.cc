@@ -58,6 +58,25 @@ TEST(S3Store, AWriteIsConditionalAndSigned) {
   EXPECT_NE(request.find("SignedHeaders=content-type;host;if-none-match;"), std::string::npos) << request;
 }
 
+TEST(S3Store, OneWriterLooksBeforeItWritesWithoutACondition) {
+  bool is_there = false;
+  ScriptedServer server([&](const std::string& request) {
+    if (request.starts_with("PUT ")) return reply(200);
+    return is_there ? reply(206, "x", "Content-Range: bytes 0-0/7\r\n") : reply(404, error_body("NoSuchKey"));
+  });
+  InstantClock clock;
+  S3Options options;
+  options.one_writer = true;
+  auto store = open_at(server, clock, options);
+  EXPECT_EQ(*store->create("a", as_bytes("content")), Created::Yes);
+  ASSERT_EQ(server.requests().size(), 2U);
+  EXPECT_EQ(line_of(server.requests().back()), "PUT /bucket/prefix/a HTTP/1.1");
+  EXPECT_EQ(server.requests().back().find("if-none-match"), std::string::npos);
+  is_there = true;
+  EXPECT_EQ(*store->create("a", as_bytes("others")), Created::AlreadyExists);
+  EXPECT_EQ(server.requests().size(), 3U) << "nothing was written";
+}
+
 TEST(S3Store, WhatBecameOfAWriteIsUnknownUnlessTheStoreSaysIt) {
   ScriptedReply next;
   ScriptedServer server([&](const std::string&) { return next; });

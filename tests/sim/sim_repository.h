@@ -9,7 +9,11 @@
 
 #include "policy/retention.h"
 #include "repository/collect.h"
+#include "repository/manifest.h"
+#include "repository/pack.h"
 #include "repository/repository.h"
+#include "repository/session.h"
+#include "repository/verify.h"
 #include "sim/scenario.h"
 #include "storage/retry_store.h"
 
@@ -88,6 +92,66 @@ inline std::set<SessionId> but_the_newest(std::uint32_t stay, const LogState& st
   for (std::size_t i = 0; i < ids.size(); ++i)
     if (!verdicts[i].keep) going.insert(ids[i]);
   return going;
+}
+
+inline constexpr std::uint64_t kWalSegment = 1 << 20;
+
+/// A backup of one bundled file; its name has to be new each time. @param segment  0: without WAL; else that it starts and ends
+/// in, and `during` happens after it has begun
+inline Status back_up(Cluster& cluster, const std::string& name, ByteView content, std::uint64_t segment = 0, const std::function<Status()>& during = {}) {
+  auto session = TRY(WriteSession::begin(cluster, std::nullopt));
+  if (during) TRY(during());
+  auto& environment = cluster.repository().environment();
+  RecordSealer sealer(cluster.context(), cluster.keys(), {codec::CodecId::Zstd, 1}, environment.random);
+  PackWriter data(cluster.context(), session->next_pack(), PackKind::Base, cluster.keys().newest_epoch(), sealer, cluster.keys().maintenance_key, environment.random);
+  PackWriter maps(cluster.context(), session->next_pack(), PackKind::Map, cluster.keys().newest_epoch(), sealer, cluster.keys().maintenance_key, environment.random);
+  const auto bundle = TRY(data.append(RecordType::Bundle, content));
+  FileEntry entry;
+  entry.path = "PG_VERSION";
+  entry.kind = FileKind::Bundled;
+  entry.mode = 0600;
+  entry.size = content.size();
+  entry.content = BundleMember{bundle, 0, sealer.fingerprint(bundle_member_nonce(bundle.nonce, 0), content)};
+  ManifestTreeWriter tree([&](ByteView node) { return maps.append(RecordType::ManifestNode, node); });
+  TRY(tree.add(std::move(entry)));
+  const auto finished = TRY(std::move(tree).finish());
+  TRY(session->upload(std::move(data).finish()));
+  TRY(session->upload(std::move(maps).finish()));
+  ManifestRoot root;
+  root.session = session->id();
+  root.name = name;
+  root.system_id = cluster.state().system_id();
+  root.incarnation = Incarnation(1);
+  root.timeline = 1;
+  if (segment != 0) {
+    root.start_lsn = segment * kWalSegment + 40;
+    root.stop_lsn = root.start_lsn + 500;
+  }
+  root.pg_major = 15;
+  root.block_size = 8192;
+  root.blocks_per_segment = 131072;
+  root.wal_segment_size = kWalSegment;
+  root.extent_size = 8192;
+  root.tree = finished.root;
+  root.tree_depth = finished.depth;
+  return session->commit(root, {});
+}
+
+/// Every listed backup has all its bytes, and they open.
+inline Status listed_backups_are_whole(Repository& opened) {
+  for (const auto& cluster : TRY(opened.clusters())) {
+    VerifyOptions options;
+    options.depth = repository::VerifyDepth::Decompress;
+    options.workers = 1;
+    const auto report = TRY(verify(*cluster, options));
+    if (report.damaged()) return Error(Errc::Corruption, report.findings.front().object + ": " + report.findings.front().problem);
+  }
+  return ok();
+}
+
+inline Status listed_backups_are_whole(Process& process) {
+  auto repository = TRY(open_with(process, Secret::File));
+  return listed_backups_are_whole(*repository);
 }
 
 /// Long after: leases have ended, so that what was cut off may go.
