@@ -29,6 +29,8 @@ class Arguments {
   void set(const std::string& option, std::string value) { values_[option] = {std::move(value)}; }
   /// It runs for one of several configured repositories, which --repository names.
   bool one_of_several = false;
+  /// And some of those before it could not be asked.
+  bool others_are_away = false;
   /// The command line as typed, without the program's name, with nothing secret in it.
   std::string command_line;
 

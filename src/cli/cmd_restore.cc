@@ -58,6 +58,8 @@ Result<int> run(Context& context) {
   const auto report = TRY(std::move(result));
 
   for (const auto& warning : report.warnings) print_warning(warning);
+  if (context.arguments().others_are_away)
+    print_warning(fmt::format("recovery asks the repository {} alone, since one before it could not be asked: what only that one has is not recovered", *context.arguments().get("--repository")));
   Json files = Json::array();
   for (const auto& file : report.configuration_files) files.push_back(configuration_file_json(file));
   Json document = {{"cluster", name},

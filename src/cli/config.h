@@ -26,12 +26,15 @@ namespace pgmint::cli {
 
 inline constexpr std::string_view kDefaultConfigFile = "/etc/pgmint/pgmint.toml";
 
+inline constexpr std::chrono::seconds kServiceKeyCache = std::chrono::hours(4);
+
 struct EncryptionSettings {
   std::optional<std::string> key_file;           ///< the 32 random bytes, in their text form
   std::optional<std::string> passphrase_file;    ///< first line is the passphrase
   std::optional<std::string> recovery_key_file;  ///< holds the printed recovery key
   std::optional<std::string> export_passphrase_file;  ///< of exported files; opens nothing here
   std::vector<std::string> kms{}, vault{}, pkcs11{};  ///< URIs of keys ("awskms:///...", "vault:///...", "pkcs11:...")
+  std::optional<std::chrono::seconds> service_key_cache{};  ///< how long what a service unwrapped is good for while that is away; absent: kServiceKeyCache
   KeyServiceSettings services{};                      ///< [kms], [vault], [pkcs11], wherever a repository has its own [repository.encryption]
   bool needs_service() const { return !kms.empty() || !vault.empty() || !pkcs11.empty(); }
   bool empty() const { return !key_file && !passphrase_file && !recovery_key_file && !needs_service(); }

@@ -35,6 +35,13 @@ const std::vector<Key<EncryptionSettings>>& encryption_keys() {
        [](T& t, const Value& v) { return read_key_uris(t.vault, v, [](std::string_view uri) -> Status { TRY(parse_vault_uri(uri)); return ok(); }); }},
       {"pkcs11", "text or list", "An AES key in a PKCS#11 token that opens the repository, or several: \"pkcs11:token=TOKEN;object=KEY\" (RFC 7512). [pkcs11] says how it is reached.",
        [](T& t, const Value& v) { return read_key_uris(t.pkcs11, v, [](std::string_view uri) -> Status { TRY(parse_pkcs11_uri(uri)); return ok(); }); }},
+      {"service_key_cache", "time",
+       "While KMS or Vault cannot be reached, backup, wal push and whatever else writes go on with the key that it last gave on this host, for so long after that. It is kept in the kernel's "
+       "memory of this user, on no disk. 0: never. Default: \"4h\".",
+       [](T& t, const Value& v) -> Status {
+         t.service_key_cache = TRY(v.duration(std::chrono::seconds(0), std::chrono::days(7)));
+         return ok();
+       }},
   };
   return keys;
 }

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "cli/cached_key_service.h"
 #include "cli/opened_slots.h"
 #include "cli/repository_store.h"
 #include "cli/secrets.h"
@@ -107,10 +108,20 @@ Result<repository::Environment> Context::environment(bool create) {
                                  where->bucket != nullptr ? kRequestsAtOnce : 1};
 }
 
+/// Who writes may go on for some time without the service that keeps a key; who reads is told what is missing.
+Result<std::vector<repository::Unlock>> Context::unlocks(const EncryptionSettings& encryption) {
+  auto unlocks = TRY(configured_unlocks(encryption));
+  const auto limit = encryption.service_key_cache.value_or(kServiceKeyCache);
+  if (!arguments_.command->changes_repository || look_past_copies_ || limit.count() == 0) return unlocks;
+  for (auto& unlock : unlocks)
+    if (unlock.service && unlock.provider != repository::KeyProvider::Pkcs11) unlock.service = make_cached_key_service(std::move(unlock.service), limit, system_clock());
+  return unlocks;
+}
+
 Result<repository::Repository*> Context::repository() {
   if (repository_) return repository_.get();
   const auto environment = TRY(this->environment());
-  auto unlocks = TRY(configured_unlocks(place_->encryption));
+  auto unlocks = TRY(this->unlocks(place_->encryption));
   auto opened = repository::Repository::open(environment, std::move(unlocks));
   if (!opened) {
     auto error = std::move(opened.error());
@@ -143,7 +154,7 @@ Result<repository::Repository*> Context::repository_while_away() {
   away_place_.store = TRY(TRY(spool())->open_store(TRY(state_directory()) / "keys"));
   away_place_.seen = repository::make_no_memory();
   const repository::Environment environment{*away_place_.store, system_clock(), system_random(), *away_place_.seen, actor_label(), arguments_.command_line};
-  away_ = TRY(repository::Repository::open(environment, TRY(configured_unlocks(TRY(encryption())))));
+  away_ = TRY(repository::Repository::open(environment, TRY(unlocks(TRY(encryption())))));
   return away_.get();
 }
 

@@ -75,6 +75,8 @@ class Context {
   Result<unsigned> jobs();
 
  private:
+  Result<std::vector<repository::Unlock>> unlocks(const EncryptionSettings& encryption);
+
   Arguments arguments_;
   Output output_;
   CancelToken& cancel_;

@@ -62,7 +62,12 @@ std::string restore_command_line(Context& context, const std::string& cluster) {
           shell_quoted(value->find('/') == std::string::npos && std::string_view(name) == "PGMINT_REPOSITORY"
                            ? *value
                            : absolute(*value)));
-  return fmt::format("{}{} wal get --cluster {} \"%f\" \"%p\"", variables, self(context), shell_quoted(cluster));
+  // With several repositories recovery asks all, unless one was chosen, or it is the one that was left.
+  const auto& arguments = context.arguments();
+  const auto repository = arguments.get("--repository");
+  const bool is_meant_alone = repository && (!arguments.one_of_several || arguments.others_are_away);
+  const auto choice = is_meant_alone ? fmt::format(" --repository {}", shell_quoted(repository->find('/') == std::string::npos || repository->starts_with("s3://") ? *repository : absolute(*repository))) : "";
+  return fmt::format("{}{}{} wal get --cluster {} \"%f\" \"%p\"", variables, self(context), choice, shell_quoted(cluster));
 }
 
 }  // namespace pgmint::cli

@@ -54,8 +54,8 @@ TEST(SchedulePlan, MirrorsAreCopiedToEachHourForTheWholeRepository) {
   EXPECT_EQ(service::job_arguments(plan->jobs.back().kind, plan->jobs.back().cluster, false), (std::vector<std::string>{"replicate", "--progress", "none"}));
   // A host that has nothing but the two stores.
   EXPECT_EQ(plan_of(read(mirror), "db1")->jobs.size(), 1U);
-  EXPECT_TRUE(plan_of(read(mirror + "[schedule]\nreplicate = \"never\"\n"), "db1")->jobs.empty());
-  EXPECT_NE(refusal(std::string(kCluster) + "[cluster.main.schedule]\nreplicate = \"hourly\"\n").find("belongs to [schedule]"), std::string::npos);
+  EXPECT_TRUE(plan_of(read(fmt::format("{}{}", mirror, "[schedule]\nreplicate = \"never\"\n")), "db1")->jobs.empty());
+  EXPECT_NE(refusal(fmt::format("{}{}", kCluster, "[cluster.main.schedule]\nreplicate = \"hourly\"\n")).find("belongs to [schedule]"), std::string::npos);
 }
 
 TEST(SchedulePlan, AlertsAreLookedAfterWhereThereIsSomebodyToTell) {

@@ -69,19 +69,28 @@ Result<int> run_for_each(const Arguments& arguments, const std::vector<std::stri
 
 Result<int> run_for_fitting(const Arguments& arguments, const std::vector<std::string>& names, CancelToken& cancel, const RunCommand& run) {
   std::optional<Error> failed;
+  std::string has_none;  ///< the last one that says that it lacks what is wanted
   for (const auto& name : names) {
-    Context context(for_repository(arguments, name), cancel);
+    auto own = for_repository(arguments, name);
+    own.others_are_away = failed.has_value() && failed->code() != Errc::NotFound;
+    Context context(std::move(own), cancel);
     auto result = run(context);
     if (result && *result != exit_code(Errc::NotFound)) return result;
-    if (result) continue;
+    if (result) {
+      has_none = name;
+      continue;
+    }
     if (is_about_all(result.error())) return result;
     auto error = of_repository(std::move(result.error()), name);
     if (name != names.back()) log_warning("{}; looking in the next repository", error.describe());
     if (!failed) failed = std::move(error);
     else if (name == names.back()) log_warning("{}", error.describe());
   }
-  if (failed) return *std::move(failed);
-  return exit_code(Errc::NotFound);
+  if (!failed) return exit_code(Errc::NotFound);
+  // Of WAL: an end that not all agree on may be no end.
+  if (!has_none.empty())
+    failed = std::move(*failed).with_hint(Hint{fmt::format("only where all repositories say that there is no more does it end; to end it where {0} does: add --repository {0}", has_none)});
+  return std::move(*failed);
 }
 
 }  // namespace pgmint::cli

@@ -47,7 +47,9 @@ TEST_F(KernelKeyringTest, AnotherProcessOfThisUserFindsItAndAnotherUserDoesNot) 
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   };
   EXPECT_EQ(status_in_child(::getuid()), 0);
-  if (::getuid() == 0) EXPECT_EQ(status_in_child(65534), 1);
+  if (::getuid() == 0) {
+    EXPECT_EQ(status_in_child(65534), 1);
+  }
 }
 
 TEST_F(KernelKeyringTest, AnotherOneTakesItsPlaceAndAForgottenOneIsGone) {

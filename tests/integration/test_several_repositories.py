@@ -66,12 +66,16 @@ def test_what_is_backed_up_is_in_each_and_comes_back_from_either(make, several):
     for gone in (None, "near"):
         if gone:
             tool.away(gone)
-        clone = clone_of(make, tool).start().wait_promoted()
+        target = make.folder("clone") / "data"
+        said = tool.restore(target)
+        assert ("recovery asks the repository far alone" in said.err) == bool(gone), said
+        clone = make.opened(target, name="clone").start().wait_promoted()
         assert clone.digest() == expected
         clone.stop()
 
 
 def test_recovery_goes_on_in_the_next_repository_when_the_first_goes_away(make, several):
+    """And does not take the end of what is left for the end of all: whoever knows that says so."""
     cluster, tool = several
     tool.run("backup")
     for _ in range(3):
@@ -80,8 +84,14 @@ def test_recovery_goes_on_in_the_next_repository_when_the_first_goes_away(make, 
     expected = cluster.digest()
     target = make.folder("clone") / "data"
     tool.restore(target)
-    tool.away("near")  # what recovery needs of WAL it asks for now
-    clone = make.opened(target, name="clone").start().wait_promoted()
+    tool.away("near")
+    clone = make.opened(target, name="clone").start(expect_success=False)
+    assert 'restored log file "000000010000000000000005"' in clone.log_text()
+    assert "add --repository far" in clone.log_text()
+    command = next(line for line in (target / "postgresql.auto.conf").read_text().splitlines() if line.startswith("restore_command"))
+    with open(target / "postgresql.auto.conf", "a") as conf:
+        conf.write(command.replace(" wal get ", " --repository far wal get ") + "\n")
+    clone.start().wait_promoted()
     assert clone.digest() == expected
 
 

@@ -221,6 +221,46 @@ def test_a_refusal_is_exit_7_and_names_the_way_out(vault, tool, what, words):
         vault.mounts[""].add("transit")
 
 
+def kernel_keeps_keys():
+    """Some containers forbid keyrings(7); pgmint then keeps nothing."""
+    return os.path.exists("/proc/key-users") and open("/proc/key-users").read().strip() != ""
+
+
+@pytest.mark.skipif(not kernel_keeps_keys(), reason="no keyrings in this kernel")
+def test_while_vault_is_away_what_writes_goes_on_with_the_key_that_it_last_gave(make, vault):
+    cluster, tool = make.pair(pgmint=make.pgmint(extra=service(vault)))
+    tool.run("key", "add", "--vault", URI)
+    opened_with(tool, URI)
+    tool.run("backup")
+    vault.sealed = True
+    again = tool.run("backup")
+    assert "using the key that it gave" in again.err and "Vault is sealed" in again.err
+    cluster.add_rows("t", 100)
+    cluster.archive_now(timeout=60)
+    # Who reads is told; and nothing of the key is in a file, an argument list or an environment.
+    tool.refuses("list", code=6, naming="Vault is sealed")
+    tool.refuses("restore", "--to", make.folder("clone") / "data", code=6, naming="Vault is sealed")
+    vault.sealed = False
+    expected = cluster.digest()
+    cluster.archive_now(timeout=60)
+    target = make.folder("clone") / "data"
+    tool.restore(target)
+    clone = make.opened(target, name="clone").start().wait_promoted()
+    assert clone.digest() == expected
+    # What it refuses counts at once, and is forgotten.
+    vault.allow("pgmint", "transit/encrypt/pgmint")
+    tool.refuses("backup", code=7)
+    vault.sealed = True
+    tool.refuses("backup", code=6, naming="no key of it has been used here")
+    # And where none is to be kept, none is.
+    vault.sealed = False
+    vault.allow("pgmint", "transit/encrypt/pgmint", "transit/decrypt/pgmint")
+    tool.config.write_text(tool.config.read_text().replace("[encryption]\n", "[encryption]\nservice_key_cache = 0\n"))
+    tool.run("backup")
+    vault.sealed = True
+    tool.refuses("backup", code=6)
+
+
 def test_a_vault_that_is_away_sealed_or_not_the_active_node_is_exit_6(vault, tool):
     tool.run("key", "add", "--vault", URI)
     opened_with(tool, URI)
