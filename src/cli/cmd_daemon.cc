@@ -49,7 +49,7 @@ Result<std::unique_ptr<service::MetricsServer>> serve_metrics(const Configuratio
 Result<int> run(Context& context) {
   const auto file = context.arguments().get("--config");
   auto plan = TRY(whole_plan(*TRY(context.configuration())));
-  TRY(context.repository_settings());
+  TRY(context.need_repositories());
   service::UnixOptions options;
   options.program = own_command(context);
   for (const std::string option : {"--log-level", "--log-format"})

@@ -31,24 +31,10 @@ std::vector<fs::path> paths_in(std::string connection) {
   return paths;
 }
 
-Result<service::InstallFacts> facts_of(Context& context, const ServiceUser& user) {
-  const auto& configuration = *TRY(context.configuration());
-  service::InstallFacts facts;
-  facts.program = own_command(context);
-  facts.user = user.name;
-  facts.state_directory = TRY(state_directory_of(configuration, user));
-  const auto& repository = *TRY(context.repository_settings());
+/// What a repository is written to and read by.
+Status add_repository(service::InstallFacts& facts, const Configuration& configuration, const RepositorySettings& repository) {
   if (!repository.is_s3()) facts.written.push_back(TRY(repository.directory()));
-  for (const auto& mirror : configuration.mirrors) {
-    RepositorySettings place;
-    place.url = mirror.url;
-    if (!place.is_s3()) facts.written.push_back(TRY(place.directory()));
-    const auto& its = mirror.s3.empty() ? configuration.s3 : mirror.s3;
-    if (place.is_s3() && its.ca_file) facts.read.emplace_back(*its.ca_file);
-  }
-  if (configuration.logs.directory) facts.written.push_back(*configuration.logs.directory);
-  if (!configuration.file.empty()) facts.read.push_back(fs::absolute(configuration.file));
-  const auto encryption = TRY(context.encryption());
+  const auto& encryption = repository.encryption.empty() ? configuration.encryption : repository.encryption;
   for (const auto& file : {encryption.key_file, encryption.passphrase_file, encryption.recovery_key_file})
     if (file) facts.read.emplace_back(*file);
   const auto& s3 = repository.s3.empty() ? configuration.s3 : repository.s3;
@@ -63,6 +49,26 @@ Result<service::InstallFacts> facts_of(Context& context, const ServiceUser& user
     for (const auto& file : {uri.module ? uri.module : services.pkcs11.module, uri.pin_file ? uri.pin_file : services.pkcs11.pin_file})
       if (file) facts.read.emplace_back(*file);
   }
+  return ok();
+}
+
+Result<service::InstallFacts> facts_of(Context& context, const ServiceUser& user) {
+  const auto& configuration = *TRY(context.configuration());
+  service::InstallFacts facts;
+  facts.program = own_command(context);
+  facts.user = user.name;
+  facts.state_directory = TRY(state_directory_of(configuration, user));
+  TRY(context.need_repositories());
+  for (const auto& repository : configuration.repositories) TRY(add_repository(facts, configuration, repository));
+  for (const auto& mirror : configuration.mirrors) {
+    RepositorySettings place;
+    place.url = mirror.url;
+    if (!place.is_s3()) facts.written.push_back(TRY(place.directory()));
+    const auto& its = mirror.s3.empty() ? configuration.s3 : mirror.s3;
+    if (place.is_s3() && its.ca_file) facts.read.emplace_back(*its.ca_file);
+  }
+  if (configuration.logs.directory) facts.written.push_back(*configuration.logs.directory);
+  if (!configuration.file.empty()) facts.read.push_back(fs::absolute(configuration.file));
   for (const auto& channel : configuration.alerts) {
     for (const auto& file : {channel.secret_file, channel.password_file, channel.ca_file})
       if (!file.empty()) facts.read.push_back(file);

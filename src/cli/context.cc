@@ -48,12 +48,15 @@ Result<const Configuration*> Context::configuration() {
   return &*configuration_;
 }
 
+Status Context::need_repositories() {
+  if (!TRY(configuration())->repositories.empty()) return ok();
+  return Error(Errc::Configuration, "no repository is configured",
+               Hint{fmt::format("set repository = \"/var/lib/pgmint\" in {}", arguments_.get("--config").value_or(std::string(kDefaultConfigFile)))});
+}
+
 Result<const RepositorySettings*> Context::repository_settings() {
+  TRY(need_repositories());
   const auto& repositories = TRY(configuration())->repositories;
-  if (repositories.empty())
-    return Error(Errc::Configuration, "no repository is configured",
-                 Hint{fmt::format("set repository = \"/var/lib/pgmint\" in {}",
-                                  arguments_.get("--config").value_or(std::string(kDefaultConfigFile)))});
   if (repositories.size() > 1)
     return Error(
         Errc::Configuration,

@@ -48,6 +48,8 @@ class Context {
 
   /// Read at the first call. @errors Configuration
   Result<const Configuration*> configuration();
+  /// At least one is configured. @errors Configuration
+  Status need_repositories();
   /// The repository that is meant. @errors Configuration (also when several are configured, and none was named)
   Result<const RepositorySettings*> repository_settings();
   /// The repository's own, else the general one. @errors Configuration

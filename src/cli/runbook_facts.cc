@@ -158,13 +158,16 @@ Result<RunbookFacts> runbook_facts(Context& context) {
   facts.configuration_file = configuration.file.empty() ? std::string(kDefaultConfigFile) : fs::absolute(configuration.file).lexically_normal().string();
   if (const auto text = read_text_file(facts.configuration_file, kTextMax)) facts.configuration_text = without_secrets(*text);
   if (const auto state = context.state_directory()) facts.state_directory = state->string();
-  if (const auto repository = context.repository_settings()) facts.repository = redact((*repository)->url);
-  if (const auto encryption = context.encryption()) {
+  for (const auto& repository : configuration.repositories)
+    facts.repository += fmt::format("{}{}{}", facts.repository.empty() ? "" : ", ", configuration.repositories.size() > 1 ? repository.name + ": " : "", redact(repository.url));
+  for (const auto& repository : configuration.repositories) {
+    const auto* encryption = repository.encryption.empty() ? &configuration.encryption : &repository.encryption;
+    if (encryption == &configuration.encryption && &repository != &configuration.repositories.front()) continue;
     if (encryption->key_file) facts.keys.push_back(key_place("key file", *encryption->key_file));
     if (encryption->passphrase_file) facts.keys.push_back(key_place("passphrase file", *encryption->passphrase_file));
     if (encryption->recovery_key_file) facts.keys.push_back(key_place("recovery key file", *encryption->recovery_key_file));
     for (const auto& kind : key_service_kinds())
-      for (const auto& uri : (*encryption).*kind.uris) facts.keys.push_back({std::string(kind.title), uri, "with the service"});
+      for (const auto& uri : encryption->*kind.uris) facts.keys.push_back({std::string(kind.title), uri, "with the service"});
     if (encryption->export_passphrase_file) facts.keys.push_back(key_place("passphrase of exported files", *encryption->export_passphrase_file));
   }
   facts.contacts = configuration.contacts;

@@ -5,7 +5,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <thread>
 
 namespace pgmint::crypto {
 namespace {
@@ -65,7 +64,7 @@ TEST_F(KernelKeyringTest, AnotherOneTakesItsPlaceAndAForgottenOneIsGone) {
 TEST_F(KernelKeyringTest, TheKernelForgetsItWhenItsTimeIsOver) {
   ASSERT_TRUE(KernelKeyring::keep(name, key, now, seconds(1)));
   const auto until = std::chrono::steady_clock::now() + seconds(20);
-  while (KernelKeyring::find(name) && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  while (KernelKeyring::find(name) && std::chrono::steady_clock::now() < until) system_clock().sleep(std::chrono::milliseconds(20));
   EXPECT_FALSE(KernelKeyring::find(name));
 }
 

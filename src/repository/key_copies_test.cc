@@ -44,7 +44,7 @@ struct KeyCopiesTest : testing::Test, RepositoryFixture {
     Run run;
     run.store = std::make_unique<KeyCopies>(std::make_unique<Passing>(*store), directory.path() / "keys");
     auto own = environment();
-    Environment through{*run.store, own.clock, own.random, own.seen, own.actor_label, own.command, run.store.get()};
+    Environment through{*run.store, own.clock, own.random, own.seen, own.actor_label, own.command, run.store.get(), reads_at_once};
     std::vector<Unlock> unlocks;
     unlocks.push_back(copy_of(with));
     run.repository = TRY(Repository::open(through, std::move(unlocks)));
@@ -83,6 +83,7 @@ struct KeyCopiesTest : testing::Test, RepositoryFixture {
   }
 
   storage::TemporaryDirectory directory;
+  unsigned reads_at_once = 1;
 };
 
 TEST_F(KeyCopiesTest, KeysAreNotReadAgainOnceALogHasVouchedForThem) { take_copies(); }
@@ -174,6 +175,23 @@ TEST_F(KeyCopiesTest, AClusterThatSomebodyMadeIsFound) {
   ASSERT_TRUE(after) << after.failure().describe();
   EXPECT_EQ(after->clusters.size(), 2u);
   take_copies();
+}
+
+// Far away it is not asked each time whether the place is a mirror: the log's listing tells.
+TEST_F(KeyCopiesTest, APlaceThatBecameAMirrorIsFoundThoughItsLogIsTheSame) {
+  reads_at_once = 8;
+  take_copies();
+  storage::Fault no_marks;
+  no_marks.matches = [](const std::string& name) { return name.starts_with("mirror/"); };
+  store->add(no_marks);
+  ASSERT_TRUE(run()) << "nobody asks for marks";
+  ASSERT_TRUE(memory->create(mirror_sign_name(cluster->id()), as_bytes("pgmint mirror\n")));
+  const auto told = run();
+  ASSERT_FALSE(told);
+  EXPECT_EQ(told.failure().code(), Errc::Precondition);
+  EXPECT_FALSE(run()) << "from then on marks are asked for";
+  store->clear();
+  EXPECT_TRUE(run()) << "it was no mirror after all";
 }
 
 TEST_F(KeyCopiesTest, DamagedCopiesAreNone) {

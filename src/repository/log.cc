@@ -337,6 +337,13 @@ Result<bool> Log::superseded() {
 }
 
 Status Log::refresh() {
+  auto done = refresh_now();
+  // What stands in the store is not what was read: nothing is to be built on that.
+  if (!done) opened_ = false;
+  return done;
+}
+
+Status Log::refresh_now() {
   if (!opened_) seen_ = TRY(d_.seen.load(seen_as(), d_.context.cluster));
   if (!opened_ || !TRY(read_on())) {
     auto found = TRY(survey());

@@ -132,6 +132,7 @@ class Log {
   Result<std::map<std::uint32_t, Run>> generations();
   Status fold_run(LogState& state, const Run& run);
   Result<bool> read_on();
+  Status refresh_now();
   Result<std::uint64_t> listed_ahead(const LogState& state);
   Result<std::vector<std::optional<Bytes>>> read_slots(std::uint32_t generation, std::uint64_t first, std::size_t count);
   Result<Result<LogEntry>> take(LogState& state, ByteView object);

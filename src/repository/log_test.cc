@@ -471,6 +471,25 @@ TEST_P(SeenTest, CopiesOnThisHostDoNotHideEntriesThatTheStoreLost) {
   EXPECT_TRUE(open_with_copies().refresh());
 }
 
+// Whoever goes on from what was read before must not write behind a hole that a refusal has just told of.
+TEST_P(SeenTest, NothingIsBuiltOnALogThatWasRefused) {
+  auto log = open(*seen);
+  ASSERT_TRUE(log.create(actor(), genesis()));
+  ASSERT_TRUE(log.append(actor(), begin(5)));
+  ASSERT_TRUE(log.append(actor(), begin(6)));
+  const auto whole = memory_->snapshot();
+  memory_->replace(slot(3), Bytes(10));  // garbage behind the end, then a hole before it
+  ASSERT_TRUE(memory_->remove(slot(2)));
+  auto reader = open(*seen);
+  ASSERT_FALSE(reader.refresh());
+  EXPECT_FALSE(reader.take_position());
+  const auto before = entries();
+  EXPECT_FALSE(reader.append(actor(), begin(7)));
+  EXPECT_EQ(entries(), before);
+  memory_->restore(whole);
+  EXPECT_TRUE(reader.append(actor(), begin(7)));
+}
+
 TEST_P(SeenTest, AnOlderReaderDoesNotTakeBackWhatANewerOneSaw) {
   auto log = open(*seen);
   ASSERT_TRUE(log.create(actor(), genesis()));

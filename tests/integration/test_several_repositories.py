@@ -86,8 +86,9 @@ def test_recovery_goes_on_in_the_next_repository_when_the_first_goes_away(make, 
     tool.restore(target)
     tool.away("near")
     clone = make.opened(target, name="clone").start(expect_success=False)
-    assert 'restored log file "000000010000000000000005"' in clone.log_text()
-    assert "add --repository far" in clone.log_text()
+    wait_until(lambda: "add --repository far" in clone.log_text(), "recovery is told that it may not be the end")
+    wait_until(lambda: "database system is shut down" in clone.log_text(), "the server ends")
+    assert "restored log file" in clone.log_text() and "looking in the next repository" in clone.log_text()
     command = next(line for line in (target / "postgresql.auto.conf").read_text().splitlines() if line.startswith("restore_command"))
     with open(target / "postgresql.auto.conf", "a") as conf:
         conf.write(command.replace(" wal get ", " --repository far wal get ") + "\n")
@@ -108,7 +109,7 @@ def test_one_that_is_away_holds_none_back_and_catches_up(make, several):
     waiting = tool.answers("wal", "status", code=6)
     assert waiting["near"]["answer"]["waiting"] is None
     # Its WAL is durable on this host, PostgreSQL has let go of it, and what one repository lacks is told by alerts.
-    assert all(cluster.archived(name) for name in names)
+    assert cluster.one("select last_archived_wal from pg_stat_archiver") >= names[-1]
     assert {p.name for p in (tool.home / "state" / "spool").rglob("0000*")} >= set(names)
     tool.back("far")
     wait_until(lambda: not [p for p in (tool.home / "state" / "spool").rglob("0000*") if p.is_file()], "what waited was sent on", timeout=60)
