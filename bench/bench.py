@@ -659,7 +659,7 @@ def main():
         if "wal" in wanted and pgmint:
             measure_wal(server, pgmint, pgbackrest, results, options.rounds, options.segments)
         if "s3" in wanted and pgmint:
-            object_store.measure(sys.modules[__name__], work, server, results, options.rounds)
+            object_store.measure(sys.modules[__name__], work, server, results, options.rounds, options.segments)
         if "logical" in wanted and pgmint:
             logical.measure(sys.modules[__name__], server, pgmint, results, options.rounds)
         if "incremental" in wanted and pgmint:

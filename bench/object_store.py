@@ -63,7 +63,20 @@ secret_access_key = "{SECRET_KEY}"
     return PgBackRestInBucket(work, server), PgmintInBucket(work, server, "pgmint")
 
 
-def measure(bench, work, server, results, rounds):
+def push_wal(bench, server, tools, results, count):
+    """Ready segments, pushed as the archiver does, through the proxy with its distance: pgBackRest's asynchronous mode, and pgmint."""
+    names = bench.ready_segments(server, count)
+    for tool, asynchronous in zip(tools, (True, False)):
+        server.start()
+        tool.create()
+        server.stop()
+        seconds, cpu = bench.push_all(server, tool.push(asynchronous), names)
+        results.add("S3 WAL far", tool.name, seconds)
+        print(f"    S3 far WAL: {tool.name:<11} {len(names)} segments in {seconds:6.2f} s  {len(names) / seconds:6.1f}/s  {cpu:6.1f} s CPU in the pushes", flush=True)
+    server.start()
+
+
+def measure(bench, work, server, results, rounds, segments):
     store = ObjectStore()
     proxy = FaultProxy(store.https_port)
     try:
@@ -90,13 +103,17 @@ def measure(bench, work, server, results, rounds):
                         results.add(what, tool.name + suffix, done.seconds)
                         results.add(what + " cpu", tool.name + suffix, done.cpu)
                     print(f"    S3{suffix or ''} {number + 1}: {tool.name:<11} backup {spent.seconds:6.2f} s, {spent.cpu:5.1f} s CPU; restore {back.seconds:6.2f} s, {back.cpu:5.1f} s CPU", flush=True)
+            if suffix == FAR:
+                push_wal(bench, server, tools, results, segments)
             if not suffix:
                 pgmint = tools[1]
                 server.archive_with(pgmint.archive_command)
                 stored = sum(store.keys(BUCKET, f"pgmint-{port}/").values())
                 sent = pgmint.requests("backup", "--type", "full", "--jobs", "2")
                 results.add("S3 full: requests per 32 MB", "pgmint", sent / ((sum(store.keys(BUCKET, f"pgmint-{port}/").values()) - stored) / 32e6))
-                pgmint.requests("backup")
+                for _ in range(2):  # what this host has to learn once
+                    pgmint.requests("backup")
+                    pgmint.requests("list")
                 results.add("S3 incremental, nothing changed: requests", "pgmint", pgmint.requests("backup"))
                 results.add("S3 list: requests", "pgmint", pgmint.requests("list"))
                 server.archive_with("true")
@@ -115,6 +132,7 @@ def require(results):
     results.require("S3 restore: own CPU against pgbackrest's", ratio("S3 restore cpu", "pgmint", "pgbackrest"), 0.6, at_least=False)
     results.require("S3 backup at 20 ms: rate of that without", ratio("S3 backup", "pgmint" + PROXIED, "pgmint" + FAR), 0.8)
     results.require("S3 restore at 20 ms: rate of that without", ratio("S3 restore", "pgmint" + PROXIED, "pgmint" + FAR), 0.8)
+    results.require("S3 WAL at 20 ms: rate against asynchronous archive-push", ratio("S3 WAL far", "pgbackrest", "pgmint"), 5.0)
     results.require("S3 full: requests per 32 MB stored", results.median("S3 full: requests per 32 MB", "pgmint"), 1, at_least=False, unit="")
     results.require("S3 incremental, nothing changed: requests", results.median("S3 incremental, nothing changed: requests", "pgmint"), 12, at_least=False, unit="")
     results.require("S3 list: requests", results.median("S3 list: requests", "pgmint"), 3, at_least=False, unit="")

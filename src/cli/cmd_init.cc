@@ -139,6 +139,7 @@ void tell(Context& context, const FirstKey& key, const std::string& recovery_key
 }
 
 Result<int> run(Context& context) {
+  context.look_past_copies();
   const auto& configuration = *TRY(context.configuration());
   const auto& settings = *TRY(context.repository_settings());
   TRY(settings.is_s3() ? check_bucket(context) : check_directory(configuration, TRY(settings.directory())));

@@ -32,6 +32,13 @@ Result<int> tell(Context& context, const std::string& file, const wal::PushRepor
 
 Result<wal::PushReport> push_into_repository(Context& context, const wal::PushRequest& request) {
   const auto& source = request.source;
+  // Far away, what this host has stored ahead a moment ago is not asked for: nearly all segments of a busy server.
+  auto& repository = *TRY(context.repository().context(fmt::format("{} is not stored", source.file_name)));
+  if (repository.environment().reads_at_once > 1) {
+    const auto known = wal_target_by_memory(context, repository, source.system_identifier, source.wal_directory.parent_path());
+    const auto stored = known ? wal::was_stored_ahead(*known->cluster, known->identity, request) : Result<bool>(false);
+    if (stored && *stored) return wal::PushReport{.outcome = repository::WalPut::Duplicate, .raw_bytes = source.segment_size.bytes(), .recalled = true};
+  }
   // PostgreSQL's log shows what archive_command says, and nobody remembers which file it was called for.
   const auto target = TRY(wal_target_for_push(context, source.system_identifier, source.wal_directory.parent_path())
                               .context(fmt::format("{} is not stored", source.file_name)));

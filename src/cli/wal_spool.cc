@@ -52,7 +52,7 @@ Result<wal::PushReport> push_into_spool(Context& context, wal::PushRequest reque
     const auto size = TRY(stat_if_exists(source.path));
     TRY(check_room(TRY(spool.contents()), size ? static_cast<std::uint64_t>(size->st_size) : 0, TRY(context.spool_max())));
     auto& away = *TRY(context.repository_while_away());
-    const auto target = TRY(wal_target_while_away(context, away, source.system_identifier, source.wal_directory.parent_path()));
+    const auto target = TRY(wal_target_by_memory(context, away, source.system_identifier, source.wal_directory.parent_path()));
     request.ahead_max = 0;
     request.workers = 1;
     request.notes_directory.clear();

@@ -67,7 +67,7 @@ Result<std::optional<std::string>> name_for_push(Context& context, postgres::Sys
 
 }  // namespace
 
-Result<WalTarget> wal_target_while_away(Context& context, repository::Repository& away, postgres::SystemIdentifier identifier, const fs::path& directory) {
+Result<WalTarget> wal_target_by_memory(Context& context, repository::Repository& away, postgres::SystemIdentifier identifier, const fs::path& directory) {
   const auto name = TRY(name_for_push(context, identifier, directory));
   const auto known = recall_cluster(TRY(cluster_memory_file(context, away, name.value_or(""), identifier)), identifier);
   if (!known) return Error(Errc::Storage, "no WAL of this server has been pushed from this host before, so that it is not known whose it is");

@@ -21,9 +21,9 @@ struct WalTarget {
 Result<WalTarget> wal_target_for_push(Context& context, postgres::SystemIdentifier identifier,
                                       const fs::path& directory);
 
-/// As wal_target_for_push(), by what is remembered of the last push from here and without the store.
-/// @param away  Context::repository_while_away() @errors Storage (nothing is remembered), Key
-Result<WalTarget> wal_target_while_away(Context& context, repository::Repository& away, postgres::SystemIdentifier identifier, const fs::path& directory);
+/// As wal_target_for_push(), by what is remembered of the last push from here and without asking the store.
+/// @param repository  may be Context::repository_while_away() @errors Storage (nothing is remembered), Key
+Result<WalTarget> wal_target_by_memory(Context& context, repository::Repository& repository, postgres::SystemIdentifier identifier, const fs::path& directory);
 
 /// For a server that recovers in `directory`. A damaged log does not stop it: then the newest incarnation that has WAL
 /// is taken. Remembered in the same way, since recovery asks for every segment. @errors as above, but nothing is made

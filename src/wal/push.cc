@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <set>
 
 #include "base/guarded.h"
 #include "base/log.h"
@@ -203,6 +204,22 @@ class Pusher {
     const auto held = archive_.holds(file.file_name(), file.content(), file.segment_size(), file.size(), *mac);
     return held && *held;  // whatever is wrong, holds() says it
   }
+  /// Of what was stored ahead far away, the segment's own run believes the note: so one listing has to show it first.
+  void keep_notes_of_listed(postgres::TimelineId timeline, std::vector<std::string> stored) {
+    if (stored.empty()) return;
+    std::ranges::sort(stored);
+    std::set<std::string> listed;
+    // From right before the first of them on.
+    auto before = stored.front();
+    --before.back();
+    if (const auto files = archive_.list(timeline.value(), before)) {
+      for (const auto& file : *files) listed.insert(file.file_name);
+    } else {
+      log_warning("what was pushed ahead is looked for again in its turn: {}", files.failure().describe());
+    }
+    for (const auto& name : stored)
+      if (!listed.contains(name)) notes_.forget(name);
+  }
   const AheadNotes& notes() const { return notes_; }
 
  private:
@@ -253,10 +270,12 @@ class AheadList {
 /// Counts what became of segments pushed ahead.
 struct AheadCounts {
   std::atomic<unsigned> stored{0}, present{0}, failed{0};
+  Guarded<std::vector<std::string>> stored_names{};
 
   void note(const std::string& name, const Result<WalPut>& result) {
     if (result) {
       (*result == WalPut::Stored ? stored : present).fetch_add(1);
+      if (*result == WalPut::Stored) stored_names.with([&](auto& names) { names.push_back(name); });
     } else if (result.failure().code() != Errc::NotFound && failed.fetch_add(1) == 0) {
       // It will fail loudly in its own turn, when the archiver asks for it.
       log_warning("{} could not be pushed ahead of its turn: {}", name, result.failure().describe());
@@ -339,14 +358,30 @@ Result<PushSource> inspect(const std::string& path, const fs::path& directory) {
   return source;
 }
 
+namespace {
+
+Status check_identity(const PushSource& source, const repository::WalIdentity& identity) {
+  if (source.system_identifier.value() == identity.system_id) return ok();
+  return Error(Errc::Precondition,
+               fmt::format("{} is of the cluster with system identifier {}, and this archive belongs to {}",
+                           source.file_name, source.system_identifier.value(), identity.system_id),
+               Hint{"name the right cluster with --cluster; after pg_upgrade or initdb: pgmint cluster adopt"});
+}
+
+}  // namespace
+
+Result<bool> was_stored_ahead(repository::Cluster& cluster, const repository::WalIdentity& identity, const PushRequest& request) {
+  TRY(check_identity(request.source, identity));
+  const AheadNotes notes(request.notes_directory, cluster, identity, request.surroundings);
+  const auto file = TRY(open_wal(request.source.path));
+  if (!notes.recall(request.source.file_name, file.fd)) return false;
+  notes.forget(request.source.file_name);
+  return true;
+}
+
 Result<PushReport> push(repository::Cluster& cluster, const repository::WalIdentity& identity, const PushRequest& request) {
   const PushSource& source = request.source;
-  if (source.system_identifier.value() != identity.system_id) {
-    return Error(Errc::Precondition,
-                 fmt::format("{} is of the cluster with system identifier {}, and this archive belongs to {}",
-                             source.file_name, source.system_identifier.value(), identity.system_id),
-                 Hint{"name the right cluster with --cluster; after pg_upgrade or initdb: pgmint cluster adopt"});
-  }
+  TRY(check_identity(source, identity));
   if (request.cancel != nullptr) TRY(request.cancel->check());
   Clock& clock = *request.clock;
   const TimePoint until = clock.now() + request.ahead_time;
@@ -383,6 +418,7 @@ Result<PushReport> push(repository::Cluster& cluster, const repository::WalIdent
     heal_history(pusher, source);
   }
   if (auto joined = others.join(); !joined) log_warning("pushing ahead: {}", joined.failure().describe());
+  if (cluster.reads_at_once() > 1) pusher.keep_notes_of_listed(source.name.timeline, counts.stored_names.with([](const auto& names) { return names; }));
   pusher.notes().sweep();
   report.outcome = TRY(std::move(outcome));
   report.ahead_stored = counts.stored.load();

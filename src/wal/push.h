@@ -62,6 +62,10 @@ struct PushReport {
 ///         Storage, Unknown, Key, Io, Cancelled
 Result<PushReport> push(repository::Cluster& cluster, const repository::WalIdentity& identity, const PushRequest& request);
 
+/// This host stored the file ahead of its turn, in this repository, within the last minutes, where a listing has shown it since, and it has not changed. Asks the repository nothing: for one that
+/// is far away, where a question for each segment takes longer than storing it did. @errors Precondition (another cluster's WAL), Io
+Result<bool> was_stored_ahead(repository::Cluster& cluster, const repository::WalIdentity& identity, const PushRequest& request);
+
 /// archive_command may end with 0 or 1 to 125 only: above, or by a signal, the archiver itself ends (pgarch.c).
 int push_exit_code(const Error& error);
 

@@ -1,3 +1,4 @@
+#include "storage/forwarding_store.h"
 #include "wal/push.h"
 
 #include "postgres/wal_summary.h"
@@ -14,7 +15,8 @@ using testing::make_segment;
 using testing::name_of;
 
 struct PushTest : testing::WalTest {
-  Result<PushReport> push_path(const std::string& path, unsigned ahead = 32) {
+  Result<PushReport> push_path(const std::string& path, unsigned ahead = 32) { return push(*cluster, identity, TRY(request_for(path, ahead))); }
+  Result<PushRequest> request_for(const std::string& path, unsigned ahead = 32) {
     auto source = inspect(path, data);
     if (!source) return std::move(source).failure();
     PushRequest request;
@@ -23,7 +25,7 @@ struct PushTest : testing::WalTest {
     request.clock = &clock;
     request.notes_directory = notes_directory;
     request.surroundings = {[this]() -> std::optional<MachineTime> { return now; }, [](const Fd&) { return true; }};
-    return push(*cluster, identity, request);
+    return request;
   }
   /// Two segments, of which the second was stored ahead of its turn and is returned.
   std::string pushed_ahead() {
@@ -199,6 +201,67 @@ TEST_F(PushTest, WhatChangedSinceItWasPushedAheadIsReadAndRefused) {
   const auto own = push_path("pg_wal/" + next);
   ASSERT_FALSE(own);
   EXPECT_EQ(own.failure().code(), Errc::Corruption);
+}
+
+/// The same repository, as one that is far away.
+struct FarPushTest : PushTest {
+  FarPushTest() {
+    notes_directory = directory.path() / "notes";
+    now.since_epoch = machine_time()->since_epoch + std::chrono::seconds(5);
+    repository::Unlock secret;
+    secret.key = crypto::Key256::generate(random);
+    PGMINT_ASSERT(repository->add_slot(secret, repository::Role::Root, "far", nullptr));
+    reopen(memory, std::move(secret));
+  }
+  /// @param over  in the place of `memory`
+  void reopen(storage::BlobStore& over, repository::Unlock secret) {
+    std::vector<repository::Unlock> unlocks;
+    unlocks.push_back(std::move(secret));
+    far = std::move(*repository::Repository::open({over, clock, random, *seen, "tester@host", "test", nullptr, 8}, std::move(unlocks)));
+    cluster = std::move(*far->open_cluster(cluster->id()));
+  }
+  bool was_ahead(const std::string& name) {
+    const auto request = request_for("pg_wal/" + name);
+    EXPECT_TRUE(request);
+    const auto known = was_stored_ahead(*cluster, identity, *request);
+    EXPECT_TRUE(known) << known.failure().describe();
+    return known && *known;
+  }
+  std::unique_ptr<repository::Repository> far;
+};
+
+TEST_F(FarPushTest, WhatWasStoredAheadAndListedIsAcknowledgedWithoutAQuestion) {
+  const auto first = add_ready(1, 7), next = add_ready(1, 8), changed = add_ready(1, 9);
+  ASSERT_TRUE(push_path("pg_wal/" + first));
+  write(data / "pg_wal" / changed, make_segment(1, 9, kSystemId, 5));
+  EXPECT_FALSE(was_ahead(changed)) << "the file is another one now";
+  EXPECT_TRUE(was_ahead(next));
+  EXPECT_FALSE(was_ahead(next)) << "a note serves once";
+  EXPECT_FALSE(was_ahead(first)) << "of what was pushed in its own turn there is none";
+}
+
+TEST_F(FarPushTest, ANoteOfWhatNoListingHasShownIsForgotten) {
+  const auto first = add_ready(1, 7), next = add_ready(1, 8), lost = add_ready(1, 9);
+  // A store that loses what it said it had stored.
+  struct Losing final : storage::ForwardingStore {
+    using ForwardingStore::ForwardingStore;
+    std::string loses;
+    Result<storage::Created> create(const std::string& name, ByteView data) override {
+      if (name.ends_with(loses)) return storage::Created::Yes;
+      return ForwardingStore::create(name, data);
+    }
+  };
+  repository::Unlock secret;
+  secret.key = crypto::Key256::generate(random);
+  ASSERT_TRUE(repository->add_slot(secret, repository::Role::Root, "losing", nullptr));
+  auto copy = storage::make_memory_store();
+  copy->restore(memory.snapshot());
+  Losing losing(std::move(copy));
+  losing.loses = lost;
+  reopen(losing, std::move(secret));
+  ASSERT_TRUE(push_path("pg_wal/" + first));
+  EXPECT_TRUE(was_ahead(next));
+  EXPECT_FALSE(was_ahead(lost));
 }
 
 TEST_F(PushTest, ANoteDoesNotStandForAnObjectThatTheRepositoryLost) {
