@@ -35,11 +35,18 @@ Result<std::vector<const MirrorSettings*>> wanted(Context& context) {
   const auto name = context.arguments().position("MIRROR");
   std::vector<const MirrorSettings*> found;
   std::string names;
+  bool is_of_another = false;
+  const auto& repository = TRY(context.repository_settings())->name;
   for (const auto& mirror : mirrors) {
+    if (!mirror.is_of(repository)) {
+      is_of_another = true;
+      continue;
+    }
     names += fmt::format("{}{}", names.empty() ? "" : ", ", mirror.name);
     if (!name || mirror.name == *name) found.push_back(&mirror);
   }
   if (mirrors.empty()) return Error(Errc::Configuration, "no mirror is configured", Hint{"add [[mirror]] with name and url to the configuration: man pgmint.toml"});
+  if (found.empty() && is_of_another && context.arguments().one_of_several) return found;  // the other repositories have theirs
   if (found.empty()) return Error(Errc::Configuration, fmt::format("there is no mirror \"{}\": there are {}", *name, names));
   return found;
 }
@@ -231,6 +238,7 @@ const CommandSpec& replicate_command() {
       .examples = {{"pgmint replicate --dry-run", "How much there is to copy."}, {"pgmint replicate far --max-rate 20MiB", "To one of them, gently."}, {"pgmint replicate --check", "Whether everything is there."}},
       .see_also = {"replicate promote", "status", "verify"},
       .leaves_note = true,
+      .repositories = Repositories::Each,
       .run = run,
   };
   return command;

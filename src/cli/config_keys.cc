@@ -412,6 +412,11 @@ Status read_top_level(const toml::table& table, Configuration& target, std::stri
   TRY(read_table(table, target, top_keys(), {source, "the top level"}));
   target.encryption.services = target.services;
   for (auto& repository : target.repositories) repository.encryption.services = target.services;
+  for (auto& mirror : target.mirrors) {
+    if (mirror.repository.empty() && target.repositories.size() > 1) mirror.repository = target.repositories.front().name;
+    if (!mirror.repository.empty() && std::ranges::find(target.repositories, mirror.repository, &RepositorySettings::name) == target.repositories.end())
+      return Error(Errc::Configuration, fmt::format("{}: mirror \"{}\" is to be of repository \"{}\", which is not configured", source, mirror.name, mirror.repository));
+  }
   return ok();
 }
 

@@ -214,37 +214,67 @@ Status tell_alerts(MetricsText& metrics, Context& context) {
   return alert_book_unreadable(unreadable);
 }
 
-void tell_ourselves(MetricsText& metrics, bool is_up) {
+void tell_ourselves(MetricsText& metrics) {
   metrics.family("pgmint_build_info", "The version that wrote this.");
   metrics.sample({{"version", PGMINT_VERSION}}, 1);
   metrics.family("pgmint_metrics_timestamp_seconds", "When this was written.");
   metrics.sample({}, system_clock().now());
+}
+
+void tell_up(MetricsText& metrics, bool is_up) {
   metrics.family("pgmint_repository_up", "1: the repository could be opened and read.");
   metrics.sample({}, is_up ? 1 : 0);
+}
+
+/// @param labels  of each of its samples; none where there is only one
+Status add_repository(MetricsText& own, MetricsText& told, Context& context, std::vector<std::pair<std::string, std::string>> labels) {
+  MetricsText repository;
+  repository.set_common(labels);
+  std::optional<Error> unread;
+  auto outcome = tell_repository(repository, context, unread);
+  TRY(context.cancel().check());
+  own.set_common(std::move(labels));
+  tell_up(own, outcome.has_value());
+  if (!outcome) return outcome;  // half of what the repository tells would look like all of it
+  told.add(repository);
+  if (unread) return std::move(*unread);
+  return ok();
 }
 
 }  // namespace
 
 std::string metrics_of_nothing() {
   MetricsText own;
-  tell_ourselves(own, false);
+  tell_ourselves(own);
+  tell_up(own, false);
   return own.text();
 }
 
 Result<GatheredMetrics> gather_metrics(Context& context) {
-  TRY(context.configuration());
-  MetricsText repository;
-  std::optional<Error> unread;
-  auto outcome = tell_repository(repository, context, unread);
+  const auto& repositories = TRY(context.configuration())->repositories;
+  MetricsText own, told;
+  tell_ourselves(own);
+  Status outcome = ok();
+  if (repositories.size() < 2) {
+    outcome = add_repository(own, told, context, {});
+  } else {
+    // One that cannot be read hides no other.
+    for (const auto& repository : repositories) {
+      auto arguments = context.arguments();
+      arguments.set("--repository", repository.name);
+      arguments.one_of_several = true;
+      Context its(std::move(arguments), context.cancel());
+      its.stop_at_next_request();
+      auto added = add_repository(own, told, its, {{"repository", repository.name}});
+      if (outcome && !added) outcome = std::move(added).failure().with_context(fmt::format("repository {}", repository.name));
+    }
+  }
   TRY(context.cancel().check());
-  MetricsText own;
-  tell_ourselves(own, outcome.has_value());
+  own.set_common({});
   auto runs = tell_runs(own, context);
   auto alerts = tell_alerts(own, context);
   if (runs) runs = std::move(alerts);
-  // Half of what the repository tells would look like all of it.
-  GatheredMetrics gathered{own.text() + (outcome ? repository.text() : ""), std::move(outcome)};
-  if (gathered.outcome && unread) gathered.outcome = std::move(*unread);
+  GatheredMetrics gathered{own.text() + told.text(), std::move(outcome)};
   if (gathered.outcome && !runs) gathered.outcome = std::move(runs);
   return gathered;
 }

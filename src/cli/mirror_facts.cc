@@ -53,7 +53,9 @@ Result<std::vector<MirrorView>> look_at_mirrors(Context& context) {
   const auto& configuration = *TRY(context.configuration());
   if (configuration.mirrors.empty()) return views;
   const auto& repository = *TRY(context.repository());
+  const auto& name = TRY(context.repository_settings())->name;
   for (const auto& settings : configuration.mirrors) {
+    if (!settings.is_of(name)) continue;
     auto& view = views.emplace_back();
     view.settings = &settings;
     auto mark = mark_of(context, settings, repository.format().repository);

@@ -40,6 +40,7 @@ const std::vector<Key<MirrorSettings>>& mirror_keys() {
   static const std::vector<Key<T>> keys = {
       {"name", "text", "How replicate and messages name it.", [](T& t, const Value& v) { return assign(t.name, v.text()); }},
       {"url", "path or URL", "A directory, or s3://bucket/prefix: a place of its own, empty at first.", [](T& t, const Value& v) { return assign(t.url, v.line()); }},
+      {"repository", "text", "Of several repositories the one that is copied. Default: the first.", [](T& t, const Value& v) { return assign(t.repository, v.text()); }},
       {"max_rate", "size", "Bytes a second to copy at most, such as \"20MiB\". Default: as fast as it goes.", [](T& t, const Value& v) { return read_rate(t.max_rate, v); }},
       {"keep_removed", "period",
        "How long objects stay in the mirror once they have vanished at the source: a number and d, w, mo or y, \"1d\" at least. Default: \"30d\".",

@@ -39,21 +39,32 @@ std::string number(double value) {
 
 void MetricsText::family(std::string_view name, std::string_view help) {
   PGMINT_ASSERT(is_name(name));
-  PGMINT_ASSERT(std::ranges::find(families_, name, &Family::name) == families_.end());
-  families_.push_back({std::string(name), escaped(help, false), {}});
+  const auto known = std::ranges::find(families_, name, &Family::name);
+  at_ = static_cast<std::size_t>(known - families_.begin());
+  if (known == families_.end()) families_.push_back({std::string(name), escaped(help, false), {}});
+}
+
+void MetricsText::add(const MetricsText& other) {
+  for (const auto& theirs : other.families_) {
+    family(theirs.name, "");
+    if (families_[at_].help.empty()) families_[at_].help = theirs.help;
+    families_[at_].samples += theirs.samples;
+  }
 }
 
 void MetricsText::sample(const Labels& labels, double value) {
   PGMINT_ASSERT(!families_.empty());
-  auto& family = families_.back();
+  auto& family = families_[at_];
   family.samples += family.name;
   char before = '{';
-  for (const auto& [name, text] : labels) {
+  const auto label = [&](std::string_view name, const std::string& text) {
     PGMINT_ASSERT(is_name(name));
     family.samples += fmt::format("{}{}=\"{}\"", before, name, escaped(text, true));
     before = ',';
-  }
-  if (!labels.empty()) family.samples += '}';
+  };
+  for (const auto& [name, text] : common_) label(name, text);
+  for (const auto& [name, text] : labels) label(name, text);
+  if (before == ',') family.samples += '}';
   family.samples += ' ' + number(value) + '\n';
 }
 

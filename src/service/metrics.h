@@ -18,11 +18,15 @@ using Labels = std::vector<std::pair<std::string_view, std::string>>;
 /// are not UTF-8 replaced.
 class MetricsText {
  public:
-  /// Begins a family of gauges; a family without a sample is left out.
+  /// Begins a family of gauges, or goes on with it; a family without a sample is left out.
   void family(std::string_view name, std::string_view help);
   /// One sample of the family last begun.
   void sample(const Labels& labels, double value);
   void sample(const Labels& labels, TimePoint time);  ///< seconds since the epoch
+  /// In each sample from here on, before its own labels.
+  void set_common(std::vector<std::pair<std::string, std::string>> labels) { common_ = std::move(labels); }
+  /// What `other` holds, behind what this holds.
+  void add(const MetricsText& other);
   std::string text() const;
 
  private:
@@ -30,6 +34,8 @@ class MetricsText {
     std::string name, help, samples;
   };
   std::vector<Family> families_;
+  std::size_t at_ = 0;  ///< of the family last begun
+  std::vector<std::pair<std::string, std::string>> common_;
 };
 
 /// Puts `text` where node_exporter's textfile collector reads it: whole or not at all, readable for everybody.

@@ -73,5 +73,22 @@ TEST(Utf8, ShortenedCutsBetweenCharacters) {
   EXPECT_EQ(shortened("ab\xC3\xA4xyz", 6), "ab...") << "a character is not cut in two";
 }
 
+TEST(MetricsText, AFamilyThatIsBegunAgainGoesOnAndCommonLabelsComeFirst) {
+  MetricsText first, second, all;
+  first.set_common({{"repository", "near"}});
+  first.family("pgmint_a", "A.");
+  first.sample({{"cluster", "main"}}, 1);
+  second.set_common({{"repository", "far"}});
+  second.family("pgmint_b", "B.");
+  second.sample({}, 2);
+  second.family("pgmint_a", "A.");
+  second.sample({{"cluster", "main"}}, 3);
+  all.add(first);
+  all.add(second);
+  EXPECT_EQ(all.text(),
+            "# HELP pgmint_a A.\n# TYPE pgmint_a gauge\npgmint_a{repository=\"near\",cluster=\"main\"} 1\npgmint_a{repository=\"far\",cluster=\"main\"} 3\n"
+            "# HELP pgmint_b B.\n# TYPE pgmint_b gauge\npgmint_b{repository=\"far\"} 2\n");
+}
+
 }  // namespace
 }  // namespace pgmint::service

@@ -1,6 +1,7 @@
 """Several repositories at once: everything goes into each, one that is away holds none of the others back and catches up, and what is looked for is found in the first that has it."""
 import json
 import shutil
+import subprocess
 
 import pytest
 
@@ -151,3 +152,25 @@ def test_a_command_about_one_asks_which(several):
     tool.refuses("show", "20200101T000000Z-full", code=1, naming="20200101T000000Z-full")
     tool.run("backup")
     tool.run("verify", "--read-data")
+
+
+def test_a_mirror_is_of_one_and_metrics_tell_of_each(make, several):
+    cluster, tool = several
+    tool.extra = f"""[[mirror]]
+name = "copy"
+url = {toml_value(tool.home / 'copy')}
+repository = "far"
+"""
+    tool.write().run("backup")
+    copied = tool.answers("replicate")
+    assert copied["near"]["answer"]["mirrors"] == [] and [one["name"] for one in copied["far"]["answer"]["mirrors"]] == ["copy"]
+    there = tool.run("list", "--repository", tool.home / "copy", "--json", env={"PGMINT_KEY_FILE": str(tool.home / "far.key")}).json
+    assert [b["name"] for b in there["clusters"][0]["backups"]] == tool.names_in("far")
+    up = [line for line in tool.run("metrics").out.splitlines() if line.startswith("pgmint_repository_up")]
+    assert up == ['pgmint_repository_up{repository="near"} 1', 'pgmint_repository_up{repository="far"} 1']
+    tool.away("near")
+    told = tool.run("metrics", code=6).out
+    assert 'pgmint_repository_up{repository="near"} 0' in told and 'pgmint_repository_up{repository="far"} 1' in told
+    assert 'pgmint_cluster_up{repository="far",cluster="main"} 1' in told and 'pgmint_cluster_up{repository="near"' not in told
+    checked = subprocess.run(["promtool", "check", "metrics"], input=told, capture_output=True, text=True, check=False)
+    assert checked.returncode in (0, 3), checked  # 3: remarks of style
