@@ -102,6 +102,22 @@ Result<std::vector<std::string>> parse_s3_deletions(ByteView xml) {
 
 std::string s3_error_code(const http::Answer& answer) { return error_document(answer).code; }
 
+bool is_absent_object(const http::Answer& answer) { return answer.status == 404 && s3_error_code(answer) == "NoSuchKey"; }
+
+bool is_s3_document(ByteView xml, const char* root) {
+  pugi::xml_document document;
+  return root_of(document, xml, root).has_value();
+}
+
+std::optional<std::string> s3_element(ByteView xml, const char* root, const char* name) {
+  pugi::xml_document document;
+  const auto found = root_of(document, xml, root);
+  if (!found) return std::nullopt;
+  std::string text = found->child_value(name);
+  if (text.empty()) return std::nullopt;
+  return text;
+}
+
 Error s3_error(const http::Answer& answer, const std::string& what, bool may_have_written) {
   const auto document = error_document(answer);
   std::string said = fmt::format("the store answered {}", answer.status);
@@ -119,6 +135,16 @@ Error s3_error(const http::Answer& answer, const std::string& what, bool may_hav
   if (answer.status == 401 || answer.status == 403) return error(Errc::Key, "do the credentials belong to this store, and may they do this?");
   if (answer.status >= 300 && answer.status < 400) return error(Errc::Configuration, "redirects are not followed: endpoint and region in [s3]");
   return error(Errc::Io);
+}
+
+std::optional<std::uint64_t> size_in_range(std::string_view range) {
+  const auto slash = range.find('/');
+  if (slash == std::string_view::npos) return std::nullopt;
+  range.remove_prefix(slash + 1);
+  std::uint64_t size = 0;
+  const auto [end, error] = std::from_chars(range.data(), range.data() + range.size(), size);
+  if (range.empty() || error != std::errc() || end != range.data() + range.size()) return std::nullopt;
+  return size;
 }
 
 std::optional<TimePoint> parse_http_date(std::string_view text) {

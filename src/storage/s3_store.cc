@@ -7,16 +7,15 @@
 #include <charconv>
 #include <set>
 
-#include "base/log.h"
 #include "base/task_group.h"
 #include "base/units.h"
 #include "crypto/md5.h"
 #include "http/base64.h"
-#include "http/sigv4.h"
 #include "storage/block_cache.h"
 #include "storage/blob_name.h"
 #include "storage/s3_address.h"
 #include "storage/s3_answer.h"
+#include "storage/s3_session.h"
 #include "storage/s3_settings.h"
 
 namespace pgmint::storage {
@@ -44,17 +43,11 @@ std::string xml_escaped(std::string_view text) {
   return out;
 }
 
-/// A request's target without scheme and host, for the log.
-std::string_view what_of(std::string_view url) {
-  const auto authority = http::authority_of(url);
-  return url.substr(std::min(url.size(), url.find("://") + 3 + authority.size()));
-}
-
 class Bucket final : public S3Store {
  public:
   Bucket(S3Options options, S3Address address, std::unique_ptr<http::Client> client, std::unique_ptr<http::AwsCredentialSource> credentials,
           Clock& clock)
-      : options_(std::move(options)), address_(std::move(address)), client_(std::move(client)), credentials_(std::move(credentials)), clock_(clock) {}
+      : options_(std::move(options)), address_(std::move(address)), session_(options_.region, address_.describe(), std::move(client), std::move(credentials), clock) {}
 
   Result<Created> create(const std::string& name, ByteView data) override;
   Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override;
@@ -65,18 +58,15 @@ class Bucket final : public S3Store {
   Result<std::vector<std::string>> list_parts(const std::string& prefix) override;
   Status remove(const std::string& name) override;
   Status remove_all(std::span<const std::string> names) override;
-  std::optional<TimePoint> store_time() override;
+  std::optional<TimePoint> store_time() override { return session_.store_time(); }
   std::string describe() const override { return address_.describe(); }
   Result<std::vector<S3Finding>> examine() override;
 
  private:
-  /// Signed and sent. @errors as http::Client, and those of the credentials
-  Result<http::Answer> send(const http::Request& request);
-  /// As send(), of what only reads: an unknown outcome is none.
-  Result<http::Answer> fetch(const http::Request& request, const std::string& what);
+  Result<http::Answer> send(const http::Request& request) { return session_.send(request); }
+  Result<http::Answer> fetch(const http::Request& request, const std::string& what) { return session_.fetch(request, what); }
   http::Request request_for(std::string method, const std::string& name) const;
   Result<S3Page> page(const std::string& prefix, std::string_view more);
-  void note_time(const http::Answer& answer);
   /// A block of an object, the last one shorter. nullptr: no such object. A block behind the end has no bytes.
   Result<BlockCache::Shared> block(const std::string& name, std::uint64_t index);
   /// The same, asked of the store.
@@ -88,14 +78,9 @@ class Bucket final : public S3Store {
 
   const S3Options options_;
   const S3Address address_;
-  const std::unique_ptr<http::Client> client_;
-  const std::unique_ptr<http::AwsCredentialSource> credentials_;
-  Clock& clock_;
+  S3Session session_;
   BlockCache blocks_{kBlocksMax};
   std::atomic<bool> many_at_once_{true};  ///< names go in one request until that is refused
-  std::atomic<bool> time_known_{false};
-  std::atomic<std::int64_t> store_ahead_us_{0};    ///< the store's clock less ours, at the last answer
-  std::atomic<std::int64_t> signing_ahead_us_{0};  ///< added to our time in signatures once the store has refused it
 };
 
 http::Request Bucket::request_for(std::string method, const std::string& name) const {
@@ -106,46 +91,6 @@ http::Request Bucket::request_for(std::string method, const std::string& name) c
   return request;
 }
 
-void Bucket::note_time(const http::Answer& answer) {
-  const auto date = answer.header("date");
-  if (!date) return;
-  if (const auto time = parse_http_date(*date)) {
-    store_ahead_us_ = (*time - clock_.now()).count();
-    time_known_ = true;
-  }
-}
-
-std::optional<TimePoint> Bucket::store_time() {
-  if (!time_known_) return std::nullopt;
-  return clock_.now() + std::chrono::microseconds(store_ahead_us_);
-}
-
-Result<http::Answer> Bucket::send(const http::Request& request) {
-  const auto hash = http::payload_hash(request.body);
-  for (bool may_repeat = true;; may_repeat = false) {
-    const auto credentials = TRY(credentials_->get());
-    auto attempt = request;
-    http::sign(attempt, credentials, {options_.region, "s3"}, clock_.now() + std::chrono::microseconds(signing_ahead_us_), hash);
-    const auto began = clock_.now();
-    auto answered = client_->perform(attempt);
-    log_debug("{} {}: {} in {}", request.method, what_of(request.url), answered ? fmt::to_string(answered->status) : answered.failure().describe(),
-              human(clock_.now() - began));
-    auto answer = TRY(std::move(answered));
-    note_time(answer);
-    if (answer.success() || !may_repeat || (answer.status != 403 && answer.status != 400)) return answer;
-    // Refused before anything was done: what can be put right is tried once more.
-    const auto code = s3_error_code(answer);
-    if (code == "ExpiredToken" || code == "InvalidToken") {
-      credentials_->forget(credentials);
-    } else if (code == "RequestTimeTooSkewed" && time_known_) {
-      signing_ahead_us_ = store_ahead_us_.load();
-      log_warning("{}: the store's clock is {} s ahead of this host's (behind when negative): signing by the store's", describe(), signing_ahead_us_ / 1'000'000);
-    } else {
-      return answer;
-    }
-  }
-}
-
 Result<Created> Bucket::create(const std::string& name, ByteView data) {
   TRY(check_blob_name(name));
   if (options_.one_writer && TRY(stat(name))) return Created::AlreadyExists;
@@ -153,22 +98,12 @@ Result<Created> Bucket::create(const std::string& name, ByteView data) {
   request.body = data;
   if (!options_.one_writer) request.headers.push_back({"if-none-match", "*"});
   request.headers.push_back({"content-type", "application/octet-stream"});
-  if (!options_.storage_class.empty()) request.headers.push_back({"x-amz-storage-class", options_.storage_class});
-  if (!options_.encryption.empty()) request.headers.push_back({"x-amz-server-side-encryption", options_.encryption});
-  if (!options_.kms_key_id.empty()) request.headers.push_back({"x-amz-server-side-encryption-aws-kms-key-id", options_.kms_key_id});
+  for (auto& header : s3_keeping(options_)) request.headers.push_back(std::move(header));
   const auto answer = TRY(send(request).context(fmt::format("create {}", name)));
   if (answer.success()) return Created::Yes;
   if (answer.status == 412) return Created::AlreadyExists;
   return s3_error(answer, fmt::format("create {}", name), true);
 }
-
-Result<http::Answer> Bucket::fetch(const http::Request& request, const std::string& what) {
-  auto answer = send(request).context(what);
-  if (!answer && answer.failure().code() == Errc::Unknown) return std::move(answer).failure().with_code(Errc::Storage);
-  return answer;
-}
-
-bool is_absent(const http::Answer& answer) { return answer.status == 404 && s3_error_code(answer) == "NoSuchKey"; }
 
 Result<std::optional<Bytes>> Bucket::read(const std::string& name, std::uint64_t limit) {
   TRY(check_blob_name(name));
@@ -177,23 +112,12 @@ Result<std::optional<Bytes>> Bucket::read(const std::string& name, std::uint64_t
   request.answer_max = std::max(limit, kExplanationMax);
   const auto what = fmt::format("read {}", name);
   auto answer = TRY(fetch(request, what));
-  if (is_absent(answer)) return std::optional<Bytes>();
+  if (is_absent_object(answer)) return std::optional<Bytes>();
   if (answer.status != 200) return s3_error(answer, what, false);
   // Without its length nothing tells an object that was cut short, and a part of a log entry would pass for one that is void.
   if (answer.header("content-length") != fmt::to_string(answer.size)) return Error(Errc::Storage, fmt::format("{}: the store does not say how long the object is", what));
   if (answer.size > limit) return Error(Errc::ResourceLimit, fmt::format("{} is {} bytes, more than {}", name, answer.size, limit));
   return std::optional(std::move(answer.body));
-}
-
-/// N of "bytes a-b/N".
-std::optional<std::uint64_t> size_in_range(std::string_view range) {
-  const auto slash = range.find('/');
-  if (slash == std::string_view::npos) return std::nullopt;
-  range.remove_prefix(slash + 1);
-  std::uint64_t size = 0;
-  const auto [end, error] = std::from_chars(range.data(), range.data() + range.size(), size);
-  if (range.empty() || error != std::errc() || end != range.data() + range.size()) return std::nullopt;
-  return size;
 }
 
 Result<BlockCache::Shared> Bucket::block(const std::string& name, std::uint64_t index) {
@@ -208,7 +132,7 @@ Result<BlockCache::Shared> Bucket::fetch_block(const std::string& name, std::uin
   request.headers.push_back({"range", fmt::format("bytes={}-{}", first, first + BlockCache::kBlockSize - 1)});
   request.answer_max = std::max(kExplanationMax, BlockCache::kBlockSize);
   auto answer = TRY(fetch(request, what));
-  if (is_absent(answer)) return BlockCache::Shared();
+  if (is_absent_object(answer)) return BlockCache::Shared();
   auto made = std::make_shared<BlockCache::Block>();
   if (answer.status == 416) {
     const auto info = TRY(stat(name));
@@ -269,7 +193,7 @@ Status Bucket::read_range(const std::string& name, std::uint64_t offset, Mutable
   request.into = out;
   const auto what = fmt::format("read {}", name);
   const auto answer = TRY(fetch(request, what));
-  if (is_absent(answer)) return Error(Errc::NotFound, fmt::format("{}: no such object", name));
+  if (is_absent_object(answer)) return Error(Errc::NotFound, fmt::format("{}: no such object", name));
   if (answer.status == 416) {
     const auto info = TRY(stat(name));
     return info ? too_short(info->size) : Error(Errc::NotFound, fmt::format("{}: no such object", name));
@@ -289,7 +213,7 @@ Result<std::optional<BlobInfo>> Bucket::stat(const std::string& name) {
   auto request = request_for("GET", name);
   request.headers.push_back({"range", "bytes=0-0"});
   const auto answer = TRY(fetch(request, what));
-  if (is_absent(answer)) return std::optional<BlobInfo>();
+  if (is_absent_object(answer)) return std::optional<BlobInfo>();
   if (answer.status == 206) {
     const auto range = answer.header("content-range");
     if (const auto size = range ? size_in_range(*range) : std::nullopt) return std::optional(BlobInfo{name, *size});
@@ -359,7 +283,7 @@ Status Bucket::remove(const std::string& name) {
   TRY(check_blob_name(name));
   blocks_.forget(name);
   const auto answer = TRY(send(request_for("DELETE", name)).context(fmt::format("remove {}", name)));
-  if (answer.success() || is_absent(answer)) return ok();
+  if (answer.success() || is_absent_object(answer)) return ok();
   return s3_error(answer, fmt::format("remove {}", name), true);
 }
 
@@ -440,9 +364,10 @@ Result<std::vector<S3Finding>> Bucket::examine() {
   TRY(ask("versioning", "bucket versioning", judge_versioning));
   TRY(ask("object-lock", "object lock", judge_object_lock));
   TRY(ask("lifecycle", "lifecycle rules", [&](const std::optional<Bytes>& xml) { return judge_lifecycle(xml, address_.prefix()); }));
-  const auto ahead = std::chrono::microseconds(store_ahead_us_);
+  const auto known = session_.store_ahead();
+  const auto ahead = known.value_or(std::chrono::microseconds(0));
   const auto apart = ahead < std::chrono::microseconds(0) ? -ahead : ahead;
-  if (!time_known_)
+  if (!known)
     findings.push_back({Grade::Warning, "store's clock", "not known: its answers have no date", ""});
   else if (apart > kClockApartMax)
     findings.push_back({Grade::Warning, "store's clock", fmt::format("it is {} {} this host's", human(apart), ahead.count() > 0 ? "ahead of" : "behind"), "set this host's clock (timedatectl), or the store's"});
@@ -452,6 +377,14 @@ Result<std::vector<S3Finding>> Bucket::examine() {
 }
 
 }  // namespace
+
+std::vector<http::Header> s3_keeping(const S3Options& options) {
+  std::vector<http::Header> headers;
+  if (!options.storage_class.empty()) headers.push_back({"x-amz-storage-class", options.storage_class});
+  if (!options.encryption.empty()) headers.push_back({"x-amz-server-side-encryption", options.encryption});
+  if (!options.kms_key_id.empty()) headers.push_back({"x-amz-server-side-encryption-aws-kms-key-id", options.kms_key_id});
+  return headers;
+}
 
 Result<std::unique_ptr<S3Store>> open_s3_store(const S3Options& options, std::unique_ptr<http::Client> client,
                                                std::unique_ptr<http::AwsCredentialSource> credentials, Clock& clock) {

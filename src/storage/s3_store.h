@@ -26,6 +26,9 @@ struct S3Options {
   unsigned page_size = 1000;  ///< names asked for at once; services give no more than 1000
 };
 
+/// The headers of a new object that say how it is kept.
+std::vector<http::Header> s3_keeping(const S3Options& options);
+
 /// Something about a bucket that whoever keeps backups there should know.
 struct S3Finding {
   enum class Grade { Fine, Warning, Bad };
