@@ -83,7 +83,7 @@ class Examination {
     if (!repository) return fail("configuration", repository.error()), false;
     good("configuration", fmt::format("{}, {}", configuration.file.empty() ? "no file" : configuration.file.string(),
                                       counted(configuration.clusters.size(), "cluster")));
-    const bool secret = configuration.s3.secret_access_key.has_value() ||
+    const bool secret = configuration.s3.secret_access_key.has_value() || configuration.exports.s3.secret_access_key.has_value() ||
                         std::ranges::any_of(configuration.repositories, [](const auto& each) { return each.s3.secret_access_key.has_value(); }) ||
                         std::ranges::any_of(configuration.mirrors, [](const auto& each) { return each.s3.secret_access_key.has_value(); }) ||
                         std::ranges::any_of(configuration.clusters, [](const auto& cluster) {

@@ -9,11 +9,13 @@
 #include "cli/commands.h"
 #include "cli/dump_names.h"
 #include "cli/dump_run.h"
+#include "cli/export_bucket.h"
 #include "cli/option_values.h"
 #include "cli/progress.h"
 #include "cli/secrets.h"
 #include "logical/config_backup.h"
 #include "logical/export.h"
+#include "logical/export_bucket.h"
 
 namespace pgmint::cli {
 namespace {
@@ -27,13 +29,67 @@ Result<std::string> passphrase(Context& context) {
 }
 
 Result<int> export_config(Context& context, const FoundBackup& found) {
-  const auto directory = fs::absolute(*context.arguments().get("--to"));
+  const auto to = *context.arguments().get("--to");
+  if (is_bucket(to)) return Error(Errc::Precondition, fmt::format("the files of a configuration backup are written unencrypted, and so to a folder alone, not to {}", to), Hint{"--to DIR"});
+  TRY(refuse_bucket_options(context.arguments()));
+  const auto directory = fs::absolute(to);
   const auto root = TRY(repository::read_root(found.cluster->store(), found.cluster->context(), found.session, found.cluster->keys()));
   const auto tree = TRY(logical::read_config_tree(*found.cluster, root));
   const auto files = TRY(logical::extract_config(*found.cluster, tree, directory, &context.cancel()));
   context.output().line(fmt::format("{} of {} are in {}", counted(files, "file"), root.name, directory.string()));
   context.output().document({{"backup", root.name}, {"directory", directory.string()}, {"files", files}});
   return 0;
+}
+
+/// What stands in the document about one database's file; likewise to_bucket().
+Result<Json> to_folder(Context& context, const fs::path& folder, const logical::DumpFileRequest& dump, ProgressDisplay& display) {
+  const auto report = TRY(logical::export_dump({dump, folder}));
+  display.finish();
+  context.output().line(fmt::format("{}: {}, SHA-256 {}", report.file.string(), human(ByteCount(report.bytes)), report.sha256));
+  return Json{{"database", dump.database}, {"file", report.file.string()}, {"sha256_file", report.sum_file.string()}, {"sha256", report.sha256}, {"bytes", report.bytes}};
+}
+
+Result<Json> to_bucket(Context& context, const ExportBucket& bucket, const logical::DumpFileRequest& dump, ProgressDisplay& display) {
+  const logical::BucketExportRequest request{
+      .dump = dump, .bucket = *bucket.objects, .folder = TRY(folder_in_bucket(dump.database, dump.file_name)), .spool_directory = TRY(context.state_directory()) / "export",
+      .progress = [&](std::string_view phase, std::uint64_t done, std::uint64_t total) { display.update({phase, done, total, std::nullopt, dump.database}); }};
+  const auto report = TRY(logical::export_dump_to_bucket(request));
+  display.finish();
+  if (!bucket.encryption.empty() && report.encryption != bucket.encryption)
+    print_warning(fmt::format("{}: the store was asked to encrypt by {}, and says {}", report.url, bucket.encryption, report.encryption.empty() ? "nothing of it" : report.encryption));
+  context.output().line(fmt::format("{}: {}, SHA-256 {}; {}", report.url, human(ByteCount(report.bytes)), report.sha256,
+                                    report.was_there ? "it was there already, with these bytes" : "read back, and the same"));
+  return Json{{"database", dump.database}, {"file", report.url}, {"sha256_file", report.sum_url}, {"sha256", report.sha256}, {"bytes", report.bytes},
+              {"sha256_file_bytes", report.sum_bytes}, {"was_there", report.was_there}, {"guarded", bucket.objects->guarded()}, {"storage_class", bucket.storage_class},
+              {"server_side_encryption", report.encryption.empty() ? Json() : Json(report.encryption)}};
+}
+
+void tell_how_to_open(Context& context, const std::string& to) {
+  if (is_bucket(to))
+    context.output().line("check it with: aws s3 cp --recursive FOLDER . && sha256sum -c *.sha256");
+  else
+    context.output().line(fmt::format("check it with: cd {} && sha256sum -c *.sha256", to));
+  context.output().line("open it with: openssl enc -d -aes-256-cbc -pbkdf2 -pass file:PASSPHRASE_FILE -in FILE | gunzip | pg_restore --list");
+}
+
+/// Of `databases`, one after the other.
+Result<Json> export_each(Context& context, const FoundBackup& found, const logical::DumpOverview& dump, const std::vector<std::string>& databases, const std::string& secret) {
+  const auto to = *context.arguments().get("--to");
+  std::optional<ExportBucket> bucket;
+  if (is_bucket(to))
+    bucket = TRY(open_export_bucket(context, to));
+  else
+    TRY(refuse_bucket_options(context.arguments()));
+  ProgressDisplay display(progress_mode(context));
+  Json files = Json::array();
+  for (const auto& database : databases) {
+    logical::DumpFileRequest request{.cluster = *found.cluster, .dump = dump, .database = database, .file_name = dump_name(database, dump.root.started), .passphrase = secret};
+    request.workers = TRY(context.jobs());
+    request.cancel = &context.cancel();
+    request.progress = [&](std::uint64_t done, std::uint64_t total) { display.update({"export", done, total, std::nullopt, database}); };
+    files.push_back(TRY(bucket ? to_bucket(context, *bucket, request, display) : to_folder(context, fs::absolute(to), request, display)));
+  }
+  return files;
 }
 
 Result<int> run_export(Context& context) {
@@ -48,22 +104,8 @@ Result<int> run_export(Context& context) {
   std::vector<std::string> databases = dump.databases;
   if (!found.database.empty()) databases = {found.database};
   if (const auto database = arguments.get("--db")) databases = {*database};
-
-  ProgressDisplay display(progress_mode(context));
-  Json files = Json::array();
-  for (const auto& database : databases) {
-    logical::ExportRequest request{.cluster = *found.cluster, .dump = dump, .database = database, .directory = fs::absolute(*arguments.get("--to")),
-                                   .file_name = dump_name(database, dump.root.started), .passphrase = secret};
-    request.workers = TRY(context.jobs());
-    request.cancel = &context.cancel();
-    request.progress = [&](std::uint64_t done, std::uint64_t total) { display.update({"export", done, total, std::nullopt, database}); };
-    const auto report = TRY(logical::export_dump(request));
-    display.finish();
-    files.push_back({{"database", database}, {"file", report.file.string()}, {"sha256_file", report.sum_file.string()}, {"sha256", report.sha256}, {"bytes", report.bytes}});
-    context.output().line(fmt::format("{}: {}, SHA-256 {}", report.file.string(), human(ByteCount(report.bytes)), report.sha256));
-  }
-  context.output().line(fmt::format("check it with: cd {} && sha256sum -c *.sha256", *arguments.get("--to")));
-  context.output().line("open it with: openssl enc -d -aes-256-cbc -pbkdf2 -pass file:PASSPHRASE_FILE -in FILE | gunzip | pg_restore --list");
+  auto files = TRY(export_each(context, found, dump, databases, secret));
+  tell_how_to_open(context, *arguments.get("--to"));
   context.output().document({{"backup", dump.root.name}, {"files", std::move(files)}});
   return 0;
 }
@@ -119,18 +161,30 @@ const CommandSpec& export_command() {
       .summary = "write a dump as a file that openssl, gunzip and pg_restore open",
       .description = {"Writes DATABASE_DATE_TIME.sql.gz.enc and its .sha256 into a folder: what pg_dump wrote, through gzip, through openssl enc "
                       "-aes-256-cbc -pbkdf2. It is streamed, and appears when it is whole: no plaintext touches a disk.",
+                      "Into a bucket (--to s3://BUCKET/PREFIX) it goes as the runbook's scripts put it there: PREFIX/DATABASE/DATE_TIME/DATABASE_DATE_TIME.sql.gz.enc and its "
+                      ".sha256, of storage class STANDARD_IA, encrypted by the store with AWS KMS besides. Until it is sent the encrypted file waits below the state directory, "
+                      "without a name, so that it is gone whatever happens; as much room is needed. It is sent under the condition that there is no such object, then read back whole: what does not "
+                      "agree is named (exit 8). Where an object of that name is there, what would be written is compared with it: the same is success, and another is refused. "
+                      "The same command can be run again after a failure. Which service it is, and who we are to it, [export.s3] says, else [s3], else it is AWS and the usual chain of credentials.",
                       "Such a file is encrypted, but nothing authenticates it: the sum beside it shows damage, not who made it. The repository does both; "
                       "export is for those who have no pgmint.",
                       "Of a configuration backup the files themselves are written, as they were, below the folder: the host's under their absolute path, what was "
                       "made of the server's words beside them. They are not encrypted."},
       .positionals = {{.name = "BACKUP", .text = "A logical backup, or one of its dumps, as restore-db --list shows it; or a configuration backup."}},
-      .options = {{.name = "--to", .value = "DIR", .text = "The folder; made when it is not there.", .required = true, .completes = Completes::Directory},
+      .options = {{.name = "--to", .value = "PLACE", .text = "The folder, made when it is not there; or s3://BUCKET/PREFIX, whose bucket must be there.", .required = true, .completes = Completes::Directory},
                   {.name = "--passphrase-file", .value = "FILE", .text = "Its first line is the passphrase. Default: export_passphrase_file in [encryption].", .completes = Completes::File},
+                  {.name = "--sse", .value = "HOW", .text = "What the store does beside the file's own encryption: aws:kms, AES256 or none (as the bucket says). Default: server_side_encryption in [export.s3], else aws:kms."},
+                  {.name = "--kms-key-id", .value = "KEY", .text = "The key for aws:kms. Default: kms_key_id in [export.s3], else the service's own."},
                   {.name = "--db", .value = "DB", .text = "This database alone."},
                   {.name = "--cluster", .value = "NAME", .text = "Where several clusters have a backup of that name.", .completes = Completes::Cluster},
                   {.name = "--jobs", .value = "N", .text = "Threads that read. Default: the configured jobs, else the cores."}},
-      .exits = {{1, "There is no such backup."}, {4, "The file exists, or the backup is no dump; nothing was changed."}},
-      .examples = {{"pgmint export mint_replica_20240120_010000.sql.gz.enc --to /mnt/usb --passphrase-file /root/export.pass", "One dump, to take away."}},
+      .exits = {{1, "There is no such backup."},
+                {4, "The file exists, in a bucket with other bytes; there is no such bucket; or the backup is no dump. Nothing was changed."},
+                {6, "The bucket was not reached, or not until the end. Parts are removed; an object that is there is whole, and one without a .sha256 was not read back: run it again."},
+                {7, "The bucket, or the key, may not be used."},
+                {8, "The dump is damaged; or what was read back from the bucket is not what was sent."}},
+      .examples = {{"pgmint export mint_replica_20240120_010000.sql.gz.enc --to /mnt/usb --passphrase-file /root/export.pass", "One dump, to take away."},
+                   {"pgmint export mint_replica_20240120_010000.sql.gz.enc --to s3://mint-db-backups/dumps --kms-key-id alias/backups", "Where the runbook's scripts put it."}},
       .see_also = {"import", "restore-db"},
       .repositories = Repositories::Fitting,
       .run = run_export,

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/arguments.h"
+#include "cli/export_settings.h"
 #include "cli/health_limits.h"
 #include "cli/key_service_settings.h"
 #include "cli/mirror_settings.h"
@@ -109,6 +110,7 @@ struct Configuration {
   EncryptionSettings encryption;
   KeyServiceSettings services;
   S3Settings s3;
+  ExportSettings exports;                 ///< [export]
   std::vector<MirrorSettings> mirrors;    ///< in the order of the file
   std::vector<ClusterSettings> clusters;  ///< in the order of the file
   WalSettings wal;

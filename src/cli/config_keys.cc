@@ -4,6 +4,7 @@
 
 #include "base/units.h"
 #include "cli/contacts.h"
+#include "cli/export_keys.h"
 #include "cli/key_uris.h"
 #include "cli/kms_keys.h"
 #include "cli/mirror_keys.h"
@@ -371,6 +372,10 @@ const std::vector<Key<Configuration>>& top_keys() {
        [](T& t, const Value& v) { return read_encryption(t.encryption, v, "[encryption]"); }},
       {"cluster", "tables", "", [](T& t, const Value& v) { return read_clusters(t, v); }},
       {"s3", "table", "", [](T& t, const Value& v) { return read_s3(t.s3, v, "[s3]"); }},
+      {"export", "table", "",
+       [](T& t, const Value& v) -> Status {
+         return read_table(*TRY(v.table()), t.exports, export_keys(), {v.place.source, "[export]"});
+       }},
       {"kms", "table", "",
        [](T& t, const Value& v) -> Status {
          return read_table(*TRY(v.table()), t.services.kms, kms_keys(), {v.place.source, "[kms]"});
@@ -437,6 +442,10 @@ std::vector<KeyDocumentation> documented_keys() {
   document(out, "[logs]", log_keys());
   document_service(out);
   document(out, "[s3]", s3_keys());
+  document(out, "[export]", export_keys());
+  out.push_back({"[export.s3]", "endpoint, region, ..., storage_class, server_side_encryption, kms_key_id", "as in [s3]",
+                 "Of the bucket that export writes to. Where it says anything of the service or of who we are to it, it takes the place of [s3]; else that is used. How objects are kept is "
+                 "never taken from [s3]: storage_class is \"STANDARD_IA\" by default, server_side_encryption \"aws:kms\" (\"none\": as the bucket says)."});
   document(out, "[kms]", kms_keys());
   document(out, "[vault]", vault_keys());
   document(out, "[pkcs11]", pkcs11_keys());

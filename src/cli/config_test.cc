@@ -84,6 +84,21 @@ TEST(Configuration, ReadsSeveralRepositoriesWithTheirOwnTables) {
   EXPECT_TRUE(parsed->repositories[1].is_s3());
 }
 
+TEST(Configuration, ReadsWhereExportsGo) {
+  const auto parsed = parse_configuration("[export]\nparts_above = \"64MiB\"\n[export.s3]\nregion = \"r\"\nserver_side_encryption = \"none\"\n", "test.toml");
+  ASSERT_TRUE(parsed) << parsed.error().describe();
+  EXPECT_EQ(parsed->exports.parts_above, 64_MiB);
+  EXPECT_EQ(parsed->exports.s3.region, "r");
+  EXPECT_EQ(parsed->exports.s3.server_side_encryption, "") << "said, and nothing asked";
+  EXPECT_TRUE(parsed->s3.empty());
+  for (const char* wrong : {"4MiB", "6GiB", "much"}) {
+    const auto refused = parse_configuration(fmt::format("[export]\nparts_above = \"{}\"\n", wrong), "test.toml");
+    ASSERT_FALSE(refused) << wrong;
+    EXPECT_EQ(refused.failure().code(), Errc::Configuration);
+  }
+  EXPECT_FALSE(parse_configuration("[export.s3]\nendpont = \"x\"\n", "test.toml"));
+}
+
 TEST(Configuration, KeepsTheOrderOfClusters) {
   const auto parsed = parse_configuration(
       "[cluster.zeta]\ndata_directory = \"/z\"\n[cluster.alpha]\ndata_directory = \"/a\"\n", "test.toml");

@@ -35,8 +35,12 @@ const std::vector<Key<S3Settings>>& s3_keys() {
        [](T& t, const Value& v) { return assign(t.sts_endpoint, v.line()); }},
       {"storage_class", "text", "Of all objects, such as STANDARD_IA. Absent: the bucket's. A class that must be asked before it gives (GLACIER) holds no repository.",
        [](T& t, const Value& v) { return assign(t.storage_class, v.line()); }},
-      {"server_side_encryption", "text", "\"AES256\" or \"aws:kms\": what the store does beside pgmint's own encryption. Absent: as the bucket says.",
-       [](T& t, const Value& v) { return one_of(t.server_side_encryption, v, {"AES256", "aws:kms"}); }},
+      {"server_side_encryption", "text", "\"AES256\" or \"aws:kms\": what the store does beside pgmint's own encryption. Absent, or \"none\": as the bucket says.",
+       [](T& t, const Value& v) -> Status {
+         TRY(one_of(t.server_side_encryption, v, {"AES256", "aws:kms", "none"}));
+         if (t.server_side_encryption == "none") t.server_side_encryption = "";
+         return ok();
+       }},
       {"kms_key_id", "text", "The key for aws:kms. Absent: the service's own.",
        [](T& t, const Value& v) { return assign(t.kms_key_id, v.line()); }},
   };

@@ -2,13 +2,14 @@
 
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace pgmint::crypto {
 namespace {
 
 constexpr std::string_view kMagic = "Salted__";
-constexpr std::size_t kSaltSize = 8, kKeySize = 32, kVectorSize = 16;
+constexpr std::size_t kSaltSize = sizeof(EncSalt), kKeySize = 32, kVectorSize = 16;
 constexpr int kRounds = 10'000;  ///< OpenSSL's default
 constexpr std::size_t kPiece = 1 << 20;
 
@@ -66,15 +67,27 @@ bool end(EVP_CIPHER_CTX* context, Bytes& out) {
   return good;
 }
 
+EncSalt new_salt(RandomSource& random) {
+  EncSalt salt{};
+  random.fill(salt);
+  return salt;
+}
+
 }  // namespace
+
+std::optional<EncSalt> enc_salt(ByteView header) {
+  if (header.size() < kEncHeader || as_text(header.first(kMagic.size())) != kMagic) return std::nullopt;
+  EncSalt salt{};
+  std::ranges::copy(header.subspan(kMagic.size(), kSaltSize), salt.begin());
+  return salt;
+}
 
 struct EncWriter::State {
   Context context;
 };
 
-EncWriter::EncWriter(std::string_view passphrase, RandomSource& random, Bytes& out) : state_(std::make_unique<State>()) {
-  ByteArray<kSaltSize> salt{};
-  random.fill(salt);
+EncWriter::EncWriter(std::string_view passphrase, RandomSource& random, Bytes& out) : EncWriter(passphrase, new_salt(random), out) {}
+EncWriter::EncWriter(std::string_view passphrase, const EncSalt& salt, Bytes& out) : state_(std::make_unique<State>()) {
   append(out, as_bytes(kMagic));
   append(out, salt);
   state_->context = make_context(passphrase, EncDerivation::Pbkdf2, salt, true);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "base/random.h"
@@ -18,12 +19,18 @@ enum class EncDerivation {
 };
 
 inline constexpr std::size_t kEncHeader = 16;
+using EncSalt = ByteArray<8>;
+/// The salt of a file that begins so; nullopt: it is no such file.
+std::optional<EncSalt> enc_salt(ByteView header);
 
 /// Not thread-safe. Appends to what it is given.
 class EncWriter {
  public:
   /// Always with Pbkdf2. Appends the header.
   EncWriter(std::string_view passphrase, RandomSource& random, Bytes& out);
+  /// With the salt of a file that is there already, to find out whether it would be the same. What is written so must not be kept: one salt for two contents
+  /// shows where they begin to differ.
+  EncWriter(std::string_view passphrase, const EncSalt& salt, Bytes& out);
   ~EncWriter();
   void update(ByteView plain, Bytes& out);
   void finish(Bytes& out);

@@ -53,5 +53,22 @@ TEST(OpensslEnc, WhatIsWrittenOpensWithThePassphraseAlone) {
   EXPECT_EQ(EncReader::open("x", EncDerivation::Pbkdf2, as_bytes("PGDMP 0123456789")).failure().code(), Errc::Corruption);
 }
 
+TEST(OpensslEnc, OneSaltGivesTheSameBytesAgain) {
+  SeededRandom random(test_seed());
+  const auto written = [&](std::string_view passphrase, const std::optional<EncSalt>& salt) {
+    Bytes file;
+    auto writer = salt ? EncWriter(passphrase, *salt, file) : EncWriter(passphrase, random, file);
+    writer.update(as_bytes("what a dump holds"), file);
+    writer.finish(file);
+    return file;
+  };
+  const auto first = written("sesame", std::nullopt);
+  EXPECT_NE(written("sesame", std::nullopt), first);
+  EXPECT_EQ(written("sesame", enc_salt(first)), first);
+  EXPECT_NE(written("another", enc_salt(first)), first);
+  EXPECT_FALSE(enc_salt(ByteView(first).first(kEncHeader - 1)));
+  EXPECT_FALSE(enc_salt(as_bytes("PGDMP 0123456789")));
+}
+
 }  // namespace
 }  // namespace pgmint::crypto

@@ -4,10 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "codec/gzip.h"
 #include "crypto/hash.h"
-#include "crypto/openssl_enc.h"
-#include "logical/stream_reader.h"
 
 namespace pgmint::logical {
 namespace {
@@ -60,43 +57,18 @@ class FileInMaking {
 }  // namespace
 
 Result<ExportReport> export_dump(const ExportRequest& request) {
-  const auto archive = request.dump.files.find(fmt::format("{}/{}", database_directory(request.database), kArchiveFile));
-  if (archive == request.dump.files.end() || archive->second.kind != repository::FileKind::Stream)
-    return Error(Errc::NotFound, fmt::format("backup {} has no dump of {}", request.dump.root.name, request.database),
-                 Hint{fmt::format("it has: {}", fmt::join(request.dump.databases, ", "))});
+  const auto dump = TRY(DumpFile::find(request.dump));
+  const auto& name = request.dump.file_name;
   TRY(create_directories(request.directory, 0700));
   ExportReport report;
-  report.file = request.directory / request.file_name;
-  report.sum_file = request.directory / fmt::format("{}.sha256", request.file_name);
+  report.file = request.directory / name;
+  report.sum_file = request.directory / sum_name(name);
   auto sum_file = TRY(FileInMaking::create(report.sum_file));
   auto file = TRY(FileInMaking::create(report.file));
-
-  auto reader = TRY(StreamReader::open(request.cluster, std::get<repository::RecordLocation>(archive->second.content), request.workers, request.cancel));
-  codec::GzipWriter gzip;
-  Bytes packed, sealed;
-  crypto::EncWriter enc(request.passphrase, request.cluster.repository().environment().random, sealed);
-  const auto pass_on = [&]() -> Status {
-    enc.update(packed, sealed);
-    packed.clear();
-    TRY(file.write(sealed));
-    sealed.clear();
-    return ok();
-  };
-  std::uint64_t done = 0;
-  TRY(reader.read([&](ByteView bytes) -> Result<bool> {
-    gzip.update(bytes, packed);
-    TRY(pass_on());
-    done += bytes.size();
-    if (request.progress) request.progress(done, reader.length());
-    return true;
-  }));
-  gzip.finish(packed);
-  enc.update(packed, sealed);
-  enc.finish(sealed);
-  TRY(file.write(sealed));
+  TRY(dump.write(std::nullopt, [&](ByteView bytes) { return file.write(bytes); }));
   report.bytes = file.bytes();
   report.sha256 = TRY(file.publish());
-  TRY(sum_file.write(as_bytes(fmt::format("{}  {}\n", report.sha256, request.file_name))));
+  TRY(sum_file.write(as_bytes(sum_text(report.sha256, name))));
   TRY(sum_file.publish());
   return report;
 }

@@ -6,20 +6,14 @@
 
 #include "base/file.h"
 #include "logical/dump.h"
+#include "logical/dump_file.h"
 #include "logical/load.h"
 
 namespace pgmint::logical {
 
 struct ExportRequest {
-  const repository::Cluster& cluster;
-  const DumpOverview& dump;
-  std::string database;
+  DumpFileRequest dump;
   fs::path directory;
-  std::string file_name;     ///< "shop_20240120_010000.sql.gz.enc"
-  std::string passphrase;
-  unsigned workers = 2;
-  const CancelToken* cancel = nullptr;
-  std::function<void(std::uint64_t done, std::uint64_t total)> progress{};
 };
 
 struct ExportReport {

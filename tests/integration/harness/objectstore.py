@@ -226,6 +226,15 @@ class ObjectStore:
         assert status < 300, f"{method} {path}: {status} {content[:500]!r}"
         return content
 
+    def add_storage_class(self, name):
+        """The gateway takes no class that it was not told of; started anew for it."""
+        admin = ("radosgw-admin", "-n", "client.rgw", "--admin-socket=")
+        placement = ("placement", "add", "--placement-id=default-placement", f"--storage-class={name}")
+        self.run(*admin, "zonegroup", *placement, "--rgw-zonegroup=default")
+        self.run(*admin, "zone", *placement, "--rgw-zone=default", f"--data-pool=default.rgw.{name.lower()}.data")
+        self.kill("rgw")
+        self.start_gateway()
+
     def user(self, name):
         """A user without rights of its own; (access key, secret)."""
         access = (f"KEY{name.upper()}", f"secret-of-{name}-0123456789")
