@@ -116,7 +116,8 @@ Result<int> run(Context& context) {
     return {{"name", name}, {"timezone", job.zone.name()}, {"delay_s", job.delay.count()}, {"jobs", std::move(jobs)}};
   };
   for (const auto& cluster : configuration.clusters)
-    if (!chosen || *chosen == cluster.name) clusters.push_back(show(cluster.name, "cluster " + cluster.name));
+    if (!chosen || *chosen == cluster.name)
+      for (const auto& name : scheduled_names(configuration, cluster.name)) clusters.push_back(show(name, "cluster " + name));
   Json repository = chosen ? Json(nullptr) : show(std::string(service::kRepositoryJobs), "the whole repository");
   out.line("WAL: continuously, by the server's archive_command");
   if (!daemon) out.line("no daemon runs here, so nothing of this happens by itself; next: pgmint schedule install");

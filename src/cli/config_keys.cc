@@ -274,7 +274,7 @@ const std::vector<Key<WalSettings>>& wal_keys() {
   return keys;
 }
 
-bool valid_cluster_name(std::string_view name) {
+bool is_plain_name(std::string_view name) {
   const auto allowed = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
            c == '-';
@@ -288,7 +288,7 @@ Status read_clusters(Configuration& target, const Value& value) {
     ClusterSettings cluster;
     cluster.name = std::string(key.str());
     const Value named{node, value.place, key.str()};
-    if (!valid_cluster_name(cluster.name))
+    if (!is_plain_name(cluster.name))
       return config_error(
           value.place, node,
           fmt::format("\"{}\" is no name for a cluster: letters, digits, '.', '_' and '-', at most 63", cluster.name));
@@ -322,6 +322,8 @@ Status read_repositories(Configuration& target, const Value& value) {
     TRY(read_table(*table, repository, repository_keys(), {value.place.source, "[[repository]]"}));
     if (repository.name.empty()) return config_error(value.place, node, "[[repository]] lacks \"name\"");
     if (repository.url.empty()) return config_error(value.place, node, "[[repository]] lacks \"url\"");
+    if (!is_plain_name(repository.name))
+      return config_error(value.place, node, fmt::format("\"{}\" is no name for a repository: letters, digits, '.', '_' and '-', at most 63", repository.name));
     for (const auto& other : target.repositories)
       if (other.name == repository.name)
         return config_error(value.place, node, fmt::format("two repositories are named \"{}\"", other.name));

@@ -31,6 +31,13 @@ std::string_view source_name(ScheduleSource source) {
   return "default";
 }
 
+std::vector<std::string> scheduled_names(const Configuration& configuration, const std::string& cluster) {
+  if (configuration.repositories.size() < 2) return {cluster};
+  std::vector<std::string> names;
+  for (const auto& repository : configuration.repositories) names.push_back(service::cluster_in(cluster, repository.name));
+  return names;
+}
+
 Result<std::vector<ScheduledJob>> scheduled_jobs(const Configuration& configuration, const std::string& host) {
   if (configuration.clusters.empty() && configuration.mirrors.empty())
     return Error(Errc::Configuration, "no cluster is configured: there is nothing to schedule",
@@ -44,8 +51,10 @@ Result<std::vector<ScheduledJob>> scheduled_jobs(const Configuration& configurat
     const auto delay = policy::delay_of(host + "/" + cluster.name, jitter);
     for (const auto& spec : service::kJobs) {
       if (spec.is_of_repository) continue;
-      auto [schedule, source] = schedule_for(configuration, &cluster, spec);
-      jobs.push_back({{cluster.name, spec.kind, std::move(schedule), zone, delay}, source});
+      for (const auto& name : scheduled_names(configuration, cluster.name)) {
+        auto [schedule, source] = schedule_for(configuration, &cluster, spec);
+        jobs.push_back({{name, spec.kind, std::move(schedule), zone, delay}, source});
+      }
     }
   }
   if (configuration.mirrors.empty()) return jobs;

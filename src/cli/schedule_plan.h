@@ -19,6 +19,9 @@ struct ScheduledJob {
   ScheduleSource source = ScheduleSource::Default;
 };
 
+/// As what its jobs run: itself, or itself in each of several repositories.
+std::vector<std::string> scheduled_names(const Configuration& configuration, const std::string& cluster);
+
 /// Every job of every configured cluster, those that never run too, in the order of the file and of service::kJobs; then, where there are
 /// mirrors, those of the whole repository, whose cluster is service::kRepositoryJobs.
 /// @param host  whose jitter it is

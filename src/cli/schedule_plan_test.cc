@@ -58,6 +58,18 @@ TEST(SchedulePlan, MirrorsAreCopiedToEachHourForTheWholeRepository) {
   EXPECT_NE(refusal(fmt::format("{}{}", kCluster, "[cluster.main.schedule]\nreplicate = \"hourly\"\n")).find("belongs to [schedule]"), std::string::npos);
 }
 
+TEST(SchedulePlan, EachOfSeveralRepositoriesHasJobsOfItsOwn) {
+  const auto jobs = scheduled_jobs(read(fmt::format("{}{}", "[[repository]]\nname = \"near\"\nurl = \"/near\"\n[[repository]]\nname = \"far\"\nurl = \"/far\"\n", kCluster)), "db1");
+  ASSERT_TRUE(jobs) << jobs.failure().describe();
+  std::map<std::string, std::set<service::JobKind>> kinds;
+  for (const auto& one : *jobs) kinds[one.job.cluster].insert(one.job.kind);
+  ASSERT_EQ(kinds.size(), 2U);
+  EXPECT_EQ(kinds.at("main@near"), kinds.at("main@far"));
+  EXPECT_EQ(service::job_arguments(service::JobKind::Full, "main@far", false),
+            (std::vector<std::string>{"backup", "main", "--type", "full", "--progress", "none", "--repository", "far"}));
+  EXPECT_EQ(refusal("[[repository]]\nname = \"a@b\"\nurl = \"/x\"\n").find("is no name for a repository") == std::string::npos, false);
+}
+
 TEST(SchedulePlan, AlertsAreLookedAfterWhereThereIsSomebodyToTell) {
   const auto plan = plan_of(read(fmt::format("{}{}", kCluster, "[[alert]]\nname = \"page\"\ntype = \"command\"\ncommand = [\"/bin/true\"]\n")), "db1");
   ASSERT_EQ(plan->hooks.size(), 1U);

@@ -5,6 +5,11 @@
 #include "base/error.h"
 
 namespace pgmint::service {
+namespace {
+
+constexpr char kInRepository = '@';  ///< in no name of a cluster or a repository
+
+}  // namespace
 
 const JobSpec& spec_of(JobKind kind) {
   const auto found = std::ranges::find(kJobs, kind, &JobSpec::kind);
@@ -17,7 +22,14 @@ std::optional<JobKind> find_job(std::string_view name) {
   return found == kJobs.end() ? std::nullopt : std::optional(found->kind);
 }
 
+std::string cluster_in(const std::string& cluster, const std::string& repository) { return cluster + kInRepository + repository; }
+
 std::vector<std::string> job_arguments(JobKind kind, const std::string& cluster, bool is_first) {
+  if (const auto at = cluster.find(kInRepository); at != std::string::npos && at > 0) {
+    auto words = job_arguments(kind, cluster.substr(0, at), is_first);
+    words.insert(words.end(), {"--repository", cluster.substr(at + 1)});
+    return words;
+  }
   const auto backup = [&](const char* type) { return std::vector<std::string>{"backup", cluster, "--type", type, "--progress", "none"}; };
   switch (kind) {
     case JobKind::Full: return backup(is_first ? "auto" : "full");

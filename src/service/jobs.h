@@ -38,7 +38,11 @@ inline constexpr std::string_view kRepositoryJobs = "@repository";
 const JobSpec& spec_of(JobKind kind);
 std::optional<JobKind> find_job(std::string_view name);
 
+/// What stands in place of a cluster for its jobs in one of several repositories: each has its own, so that one that is away makes none of the others' run again.
+std::string cluster_in(const std::string& cluster, const std::string& repository);
+
 /// pgmint's arguments for it.
+/// @param cluster  perhaps of cluster_in()
 /// @param is_first  none is known to have been made: then a full backup is one that builds on what there is, if there is something.
 ///                  Who has lost what it remembers must not store everything once more for it.
 std::vector<std::string> job_arguments(JobKind kind, const std::string& cluster, bool is_first);
