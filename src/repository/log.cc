@@ -63,12 +63,12 @@ Result<bool> log_ends_at(storage::BlobStore& store, const ClusterId& cluster, co
     });
     if (!listed && names.size() < 2) return listed.failure();
     if (names.size() != 1 || names.front() != head) return false;
-  } else {
-    if (TRY(store.stat(log_entry_name(cluster, end.generation, end.next_seq)))) return false;
-    if (TRY(store.stat(log_entry_name(cluster, end.generation + 1, 0)))) return false;
+    const auto object = TRY(store.read(head, kLogEntryMax));
+    return object && crypto::sha256(*object) == end.head;
   }
-  const auto object = TRY(store.read(head, kLogEntryMax));
-  return object && crypto::sha256(*object) == end.head;
+  if (TRY(store.stat(log_entry_name(cluster, end.generation, end.next_seq)))) return false;
+  if (TRY(store.stat(log_entry_name(cluster, end.generation + 1, 0)))) return false;
+  return TRY(store.stat(head)).has_value();
 }
 
 Log::Log(Dependencies dependencies)

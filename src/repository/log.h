@@ -42,8 +42,8 @@ struct LogEnd {
   crypto::Digest head{};  ///< hash of the last object
   static LogEnd of(const LogState& state) { return {state.generation(), state.next_seq(), state.head()}; }
 };
-/// Without reading it again: the log ends there still. False when nothing stands there, something else does, or more has come.
-/// @param far  ask with one listing, as Environment::reads_at_once means it
+/// Without reading it again: the log ends there still. False when nothing stands there, or more has come.
+/// @param far  ask with one listing, as Environment::reads_at_once means it; then also false when another entry stands there
 Result<bool> log_ends_at(storage::BlobStore& store, const ClusterId& cluster, const LogEnd& end, bool far);
 
 /// Not thread-safe. Borrows everything it is given.

@@ -320,10 +320,8 @@ def test_a_bad_line_ends_in_success_or_in_nothing_half(dumps, to_bucket, objects
     try:
         configure(tool, objects, more='[export]\nparts_above = "5MiB"\n', endpoint=f"https://localhost:{proxy.port}", stall_time_max="1s")
         proxy.set(faults=0.5, within=6_000_000 if parts else 15_000)
-        codes = []
-        for _ in range(3):
+        for attempt in range(20):
             outcome = export(tool, bucket, name, "--sse", "none", code=(0, 6), timeout=240)
-            codes.append(outcome.code)
             held = objects.keys(bucket)
             if outcome.code == 0:
                 content = get(objects, bucket, key)
@@ -333,6 +331,9 @@ def test_a_bad_line_ends_in_success_or_in_nothing_half(dumps, to_bucket, objects
                     objects.ask("DELETE", f"/{bucket}/{urllib.parse.unquote(each)}")
             elif key in held:
                 assert held[key] == len(get(objects, bucket, key))
+            # An export makes one or two connections, and each is a bad one only as often as not.
+            if attempt >= 2 and proxy.set()["faults"] > 0:
+                break
         counts = proxy.set(faults=0.0)
         assert counts["faults"] > 0, counts
         # What is left of a failure is whole, and running it again finishes it.
