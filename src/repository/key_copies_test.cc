@@ -114,6 +114,29 @@ TEST_F(KeyCopiesTest, ASlotThatSomebodyRemovedOpensNothing) {
   EXPECT_EQ(after.failure().code(), Errc::Key);
 }
 
+// The log says that a slot goes before it goes. Whoever reads keys in between must not keep it for good.
+TEST_F(KeyCopiesTest, ASlotWhoseRemovalWasCutOffOpensNothingOnceItHasEnded) {
+  const auto other = another_secret();
+  const auto slot = repository->add_slot(other, Role::Root, "other", nullptr);
+  ASSERT_TRUE(slot);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(run(other));
+  storage::Fault cut;
+  cut.on = storage::Operation::Remove;
+  store->add(cut);
+  ASSERT_FALSE(repository->remove_slot(*slot));
+  store->clear();
+  for (int i = 0; i < 4; ++i) {
+    const auto between = run(other);
+    ASSERT_TRUE(between) << between.failure().describe();
+    EXPECT_FALSE(between->store->answered()) << "run " << i;
+  }
+  ASSERT_TRUE(memory->remove(slot_name(*slot)));
+  const auto after = run(other);
+  ASSERT_FALSE(after);
+  EXPECT_EQ(after.failure().code(), Errc::Key);
+  take_copies();
+}
+
 TEST_F(KeyCopiesTest, ASlotThatSomebodyAddedOpensAtOnce) {
   take_copies();
   const auto other = another_secret();

@@ -333,9 +333,16 @@ struct LogState::Effect {
   }
 
   void operator()(const AuditEntry& e) const {
-    if (e.event == kKeySlotAdded || e.event == kKeySlotRemoved || e.event == kKeyRingMade) state.keys_changed_before_ = entry.seq + 1;
+    if (e.event == kKeySlotAdded || e.event == kKeySlotRemoved || e.event == kKeyRingMade) note_keys(e);
     note(e);
     for (const auto& packs : e.packs) state.proofs_.note(packs, entry.seq, entry.time);
+  }
+
+  void note_keys(const AuditEntry& e) const {
+    state.keys_changed_before_ = entry.seq + 1;
+    auto slot = e.detail.substr(0, e.detail.find(' '));
+    if (e.event == kKeySlotAdded) state.removed_slots_.erase(slot);
+    if (e.event == kKeySlotRemoved && state.removed_slots_.size() <= kRemovedSlotsMax) state.removed_slots_.insert(std::move(slot));
   }
 
   void note(const AuditEntry& e) const {

@@ -68,6 +68,8 @@ struct VoidEntry {
 /// Of one event, and events: what the fold remembers of AUDIT entries stays small whatever is written.
 inline constexpr std::size_t kAuditNotesMax = 8, kAuditEventsMax = 32, kAuditDetailMax = 4096;
 
+inline constexpr std::size_t kRemovedSlotsMax = 1024;
+
 class LogState {
  public:
   /// The state before generation 0. @param format_root  the root public key that `format` names
@@ -130,6 +132,8 @@ class LogState {
   const std::set<PackId>& purged_packs() const { return purged_; }
   /// Behind the last entry that told of a change of keys, slots or actors: 0 before the first.
   std::uint64_t keys_changed_before() const { return keys_changed_before_; }
+  /// Whether the last word about a key slot is that it goes. Of more than kRemovedSlotsMax nobody remembers which: then of each.
+  bool says_removed(std::string_view slot) const { return removed_slots_.size() > kRemovedSlotsMax || removed_slots_.contains(slot); }
   /// What verifications have said of packs.
   const PackProofs& pack_proofs() const { return proofs_; }
   /// The newest AUDIT entries of that event, oldest first: at most kAuditNotesMax, and none after `repair --rebuild-log`.
@@ -151,6 +155,7 @@ class LogState {
   Incarnation incarnation_{};
   TimePoint time_{}, last_activity_{};
   std::uint64_t keys_changed_before_ = 0;
+  std::set<std::string, std::less<>> removed_slots_;
   std::map<SessionId, LiveSnapshot> snapshots_;
   std::map<SessionId, OpenSession> open_;
   std::map<SessionId, Closed> closed_;

@@ -259,7 +259,9 @@ Status Repository::unlock() {
   std::optional<Error> damaged;
   std::set<crypto::PublicKey> roots;
   std::vector<OpenedSlot> opened;
+  slot_names_.clear();
   for (const auto& slot : TRY(read_slots(e.store, id))) {
+    slot_names_.push_back(slot.info.name);
     names += fmt::format("{}{} ({})", names.empty() ? "" : ", ", slot.info.name, of_slot(slot));
     if (!not_asked && needs_service(slot.info.provider) &&
         std::ranges::none_of(unlocks_, [&](const auto& unlock) { return unlock.provider == slot.info.provider; }))
@@ -313,6 +315,8 @@ Result<std::unique_ptr<Cluster>> Repository::read_cluster(const ClusterId& id) {
   const auto confirmed = [&](const Result<std::unique_ptr<Cluster>>& cluster) {
     if (!cluster || !*cluster) return false;
     const auto& state = (*cluster)->state();
+    // The log says that a slot goes before it goes: what was read in between is not to be kept.
+    if (std::ranges::any_of(slot_names_, [&](const auto& slot) { return state.says_removed(slot); })) return false;
     return copies->confirm(id, {state.generation(), state.keys_changed_before()});
   };
   auto cluster = open_and_read(id);

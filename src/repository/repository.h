@@ -166,6 +166,7 @@ class Repository {
   std::unique_ptr<SeenMemory> forgetful_;
   Environment environment_;
   std::vector<Unlock> unlocks_;
+  std::vector<std::string> slot_names_;  ///< of the slots that stood there when unlocks_ were tried
   std::shared_ptr<LogPositions> positions_ = std::make_shared<LogPositions>();
   FormatFile format_;
   std::optional<MirrorMark> mark_;
