@@ -123,7 +123,7 @@ Result<int> run(Context& context) {
   const auto* settings = TRY(configured_cluster(context, arguments.position("CLUSTER")));
   const auto control = TRY(control_of(*settings));
   const auto cluster = TRY(cluster_for_writing(context, settings->name, control.system_identifier));
-  drain_spool_first(context);
+  TRY(drain_spool_first(context));
 
   ProgressDisplay display(progress_mode(context));
   backup::BackupRequest request{.cluster = *cluster,

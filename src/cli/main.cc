@@ -107,7 +107,7 @@ int run_main(const std::vector<std::string>& words) {
   const std::string verb(arguments->command->verb);
   auto& cancel = install_signal_handlers();
   if (const auto names = repositories_meant(*arguments); !names.empty()) {
-    auto run = arguments->command->repositories == Repositories::Each ? run_for_each : run_for_fitting;
+    auto run = repositories_of(*arguments) == Repositories::Each ? run_for_each : run_for_fitting;
     const auto result = run(*arguments, names, cancel, run_command);
     return result ? *result : fail(result.error(), nullptr, verb);
   }

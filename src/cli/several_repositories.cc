@@ -28,9 +28,14 @@ Error of_repository(Error error, const std::string& name) { return std::move(err
 
 }  // namespace
 
+Repositories repositories_of(const Arguments& arguments) {
+  const auto usual = arguments.command->repositories;
+  return usual == Repositories::Each && arguments.has("--backup") ? Repositories::Fitting : usual;
+}
+
 std::vector<std::string> repositories_meant(const Arguments& arguments) {
   std::vector<std::string> names;
-  if (arguments.command->repositories == Repositories::One) return names;
+  if (repositories_of(arguments) == Repositories::One) return names;
   const auto configuration = load_configuration(arguments);
   if (!configuration || configuration->repositories.size() < 2) return names;
   for (const auto& repository : configuration->repositories) names.push_back(repository.name);

@@ -11,6 +11,9 @@ namespace pgmint::cli {
 /// Runs one command in a context of its own.
 using RunCommand = std::function<Result<int>(Context&)>;
 
+/// As the command's entry says; of one backup, which no two repositories share, the one that has it.
+Repositories repositories_of(const Arguments& arguments);
+
 /// The names of those that `arguments` are about, in the order of the configuration; none: the command is run once, as it stands, since it is about one, or
 /// about none, or the configuration cannot be read, which it will say.
 std::vector<std::string> repositories_meant(const Arguments& arguments);

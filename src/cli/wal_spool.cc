@@ -87,12 +87,13 @@ Result<std::optional<wal::Spool::Drained>> drain_spool(Context& context) {
   return all ? all : wal::Spool::Drained{};
 }
 
-void drain_spool_first(Context& context) {
-  const auto waits = wal_waits(context);
-  if (!waits || !*waits) return;
-  const auto drained = drain_spool(context);
-  if (!drained) log_warning("WAL that waits on this host is not in the repository: {}", drained.failure().describe());
-  else if (*drained) log_info("{} that waited on this host {} in the repository now", counted((*drained)->stored + (*drained)->present, "WAL file"), (*drained)->stored + (*drained)->present == 1 ? "is" : "are");
+Status drain_spool_first(Context& context) {
+  if (!TRY(wal_waits(context))) return ok();
+  const auto drained = TRY(drain_spool(context).context("WAL that waits on this host is needed in the repository first"));
+  if (!drained) return ok();  // somebody is at it
+  const auto files = drained->stored + drained->present;
+  log_info("{} that waited on this host {} in the repository now", counted(files, "WAL file"), files == 1 ? "is" : "are");
+  return ok();
 }
 
 std::optional<Problem> waiting_wal(Context& context) {

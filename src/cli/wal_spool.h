@@ -18,8 +18,8 @@ Result<wal::PushReport> push_into_spool(Context& context, wal::PushRequest reque
 /// Sends what waits into the repository, once. nullopt: somebody else is at it. @errors as wal::Spool::drain(), and of opening the repository
 Result<std::optional<wal::Spool::Drained>> drain_spool(Context& context);
 
-/// Before something that needs all WAL in the repository: as drain_spool(), when something waits. What fails is a warning.
-void drain_spool_first(Context& context);
+/// Before something that needs all WAL in the repository, and would wait for it in vain: as drain_spool(), when something waits. @errors as drain_spool()
+Status drain_spool_first(Context& context);
 
 /// What waits, as status and doctor tell it: "wal-waiting". nullopt: nothing does.
 std::optional<Problem> waiting_wal(Context& context);

@@ -189,12 +189,21 @@ class Pusher {
   /// Each of what has been looked for and is not there.
   Result<WalPut> put(WalFile& file) { return archive_.put_new(file.file_name(), file.content(), file.segment_size(), file); }
 
-  /// Stores a file ahead of its turn, and notes what was read for its own run.
-  Result<WalPut> put_ahead(WalFile& file) {
+  struct ToBeNoted {
+    std::string file_name;
+    AheadNotes::Watch watch;
+    crypto::Digest mac{};
+  };
+  /// Stores a file ahead of its turn, and notes what was read for its own run, or leaves that to note_listed().
+  Result<WalPut> put_ahead(WalFile& file, Guarded<std::vector<ToBeNoted>>* later) {
     const auto watch = notes_.watch(file.fd());
     crypto::Digest mac{};
     const auto put = TRY(archive_.put_new(file.file_name(), file.content(), file.segment_size(), file, &mac));
-    if (watch) notes_.note(file.file_name(), *watch, file.fd(), mac);
+    if (!watch) return put;
+    if (later == nullptr)
+      notes_.note(file.file_name(), *watch, file.fd(), mac);
+    else
+      later->with([&](auto& all) { all.push_back({file.file_name(), *watch, mac}); });
     return put;
   }
   /// As holds(), for a file of which is noted what it holds. False: nothing is known; read it.
@@ -204,21 +213,22 @@ class Pusher {
     const auto held = archive_.holds(file.file_name(), file.content(), file.segment_size(), file.size(), *mac);
     return held && *held;  // whatever is wrong, holds() says it
   }
-  /// Of what was stored ahead far away, the segment's own run believes the note: so one listing has to show it first.
-  void keep_notes_of_listed(postgres::TimelineId timeline, std::vector<std::string> stored) {
+  /// Far away the segment's own run believes its note, so none is written before one listing has shown the object.
+  void note_listed(const PushSource& source, std::vector<ToBeNoted> stored) {
     if (stored.empty()) return;
-    std::ranges::sort(stored);
-    std::set<std::string> listed;
+    std::ranges::sort(stored, {}, &ToBeNoted::file_name);
     // From right before the first of them on.
-    auto before = stored.front();
+    auto before = stored.front().file_name;
     --before.back();
-    if (const auto files = archive_.list(timeline.value(), before)) {
-      for (const auto& file : *files) listed.insert(file.file_name);
-    } else {
-      log_warning("what was pushed ahead is looked for again in its turn: {}", files.failure().describe());
+    const auto files = archive_.list(source.name.timeline.value(), before);
+    if (!files) return log_warning("what was pushed ahead is looked for again in its turn: {}", files.failure().describe());
+    std::set<std::string> listed;
+    for (const auto& file : *files) listed.insert(file.file_name);
+    for (const auto& one : stored) {
+      if (!listed.contains(one.file_name)) continue;
+      // That it is the file that was read, the note's own look tells.
+      if (const auto file = open_wal(source.wal_directory / one.file_name)) notes_.note(one.file_name, one.watch, file->fd, one.mac);
     }
-    for (const auto& name : stored)
-      if (!listed.contains(name)) notes_.forget(name);
   }
   const AheadNotes& notes() const { return notes_; }
 
@@ -270,12 +280,10 @@ class AheadList {
 /// Counts what became of segments pushed ahead.
 struct AheadCounts {
   std::atomic<unsigned> stored{0}, present{0}, failed{0};
-  Guarded<std::vector<std::string>> stored_names{};
 
   void note(const std::string& name, const Result<WalPut>& result) {
     if (result) {
       (*result == WalPut::Stored ? stored : present).fetch_add(1);
-      if (*result == WalPut::Stored) stored_names.with([&](auto& names) { names.push_back(name); });
     } else if (result.failure().code() != Errc::NotFound && failed.fetch_add(1) == 0) {
       // It will fail loudly in its own turn, when the archiver asks for it.
       log_warning("{} could not be pushed ahead of its turn: {}", name, result.failure().describe());
@@ -283,13 +291,14 @@ struct AheadCounts {
   }
 };
 
-void push_ahead(Pusher& pusher, const PushSource& source, AheadList& list, AheadCounts& counts) {
+/// @param later  where a listing is to show first what was stored; null: near
+void push_ahead(Pusher& pusher, const PushSource& source, AheadList& list, AheadCounts& counts, Guarded<std::vector<Pusher::ToBeNoted>>* later) {
   while (auto name = list.next()) {
     const auto result = [&]() -> Result<WalPut> {
       // Its own run will compare it.
       if (TRY(pusher.is_stored(*name))) return WalPut::Duplicate;
       auto file = TRY(pusher.open(source.wal_directory / *name, *name, source.system_identifier));
-      return pusher.put_ahead(file);
+      return pusher.put_ahead(file, later);
     }();
     counts.note(*name, result);
     // What fails for one will fail for the next; the rest waits for its turn.
@@ -403,22 +412,24 @@ Result<PushReport> push(repository::Cluster& cluster, const repository::WalIdent
                      : ready_segments(source.wal_directory, source.file_name, request.ahead_max),
                  until, clock, request.cancel);
   AheadCounts counts;
+  Guarded<std::vector<Pusher::ToBeNoted>> to_be_noted;
+  auto* const later = cluster.reads_at_once() > 1 ? &to_be_noted : nullptr;
   TaskGroup others;
   for (unsigned i = 1; i < request.workers; ++i) {
     others.spawn([&] {
       Pusher own(cluster, identity, request);
-      push_ahead(own, source, list, counts);
+      push_ahead(own, source, list, counts, later);
       return ok();
     });
   }
   auto outcome = pusher.put(file);
   if (!outcome) list.stop();
-  push_ahead(pusher, source, list, counts);
+  push_ahead(pusher, source, list, counts, later);
   if (outcome && source.name.kind == WalFileKind::Segment && source.name.timeline > postgres::TimelineId(1)) {
     heal_history(pusher, source);
   }
   if (auto joined = others.join(); !joined) log_warning("pushing ahead: {}", joined.failure().describe());
-  if (cluster.reads_at_once() > 1) pusher.keep_notes_of_listed(source.name.timeline, counts.stored_names.with([](const auto& names) { return names; }));
+  if (later != nullptr) pusher.note_listed(source, later->with([](auto& all) { return std::move(all); }));
   pusher.notes().sweep();
   report.outcome = TRY(std::move(outcome));
   report.ahead_stored = counts.stored.load();

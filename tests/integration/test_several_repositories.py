@@ -149,6 +149,7 @@ def test_a_command_about_one_asks_which(several):
     assert {name: json.dumps(one["answer"]) != "null" for name, one in tool.answers("status", code=None).items()} == {"near": True, "far": True}
     own = tool.names_in("far")[0]
     assert own in tool.run("show", own).out, "looked for in near, found in far"
+    assert "repository near" not in tool.run("verify", "--backup", own).out, "the one that has it is verified"
     tool.refuses("show", "20200101T000000Z-full", code=1, naming="20200101T000000Z-full")
     tool.run("backup")
     tool.run("verify", "--read-data")
