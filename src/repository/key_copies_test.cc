@@ -5,29 +5,11 @@
 #include <fstream>
 
 #include "repository/repository_fixture.h"
+#include "storage/borrowed_store.h"
 #include "storage/temporary_directory.h"
 
 namespace pgmint::repository {
 namespace {
-
-/// The store of somebody else.
-class Passing final : public storage::BlobStore {
- public:
-  explicit Passing(storage::BlobStore& to) : to_(to) {}
-  Result<storage::Created> create(const std::string& name, ByteView data) override { return to_.create(name, data); }
-  Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override { return to_.read(name, limit); }
-  Status read_range(const std::string& name, std::uint64_t offset, MutableByteView out) override { return to_.read_range(name, offset, out); }
-  Result<std::optional<storage::BlobInfo>> stat(const std::string& name) override { return to_.stat(name); }
-  Status list(const std::string& prefix, const std::string& after, const std::function<Status(const storage::BlobInfo&)>& visit) override {
-    return to_.list(prefix, after, visit);
-  }
-  Result<std::vector<std::string>> list_parts(const std::string& prefix) override { return to_.list_parts(prefix); }
-  Status remove(const std::string& name) override { return to_.remove(name); }
-  std::string describe() const override { return "the store"; }
-
- private:
-  storage::BlobStore& to_;
-};
 
 bool is_about_keys(const std::string& name) {
   return name == kFormatName || name.starts_with(kKeysPrefix) || name.find("/keyring/") != std::string::npos;
@@ -42,7 +24,7 @@ struct KeyCopiesTest : testing::Test, RepositoryFixture {
   };
   Result<Run> run(const Unlock& with) {
     Run run;
-    run.store = std::make_unique<KeyCopies>(std::make_unique<Passing>(*store), directory.path() / "keys");
+    run.store = std::make_unique<KeyCopies>(std::make_unique<storage::BorrowedStore>(*store), directory.path() / "keys");
     auto own = environment();
     Environment through{*run.store, own.clock, own.random, own.seen, own.actor_label, own.command, run.store.get(), reads_at_once};
     std::vector<Unlock> unlocks;
@@ -227,7 +209,7 @@ TEST_F(KeyCopiesTest, DamagedCopiesAreNone) {
       auto damaged = whole;
       damaged[at] ^= std::byte{0x10};
       std::ofstream(entry.path(), std::ios::binary).write(reinterpret_cast<const char*>(damaged.data()), static_cast<std::streamsize>(damaged.size()));
-      KeyCopies copies(std::make_unique<Passing>(*store), directory.path() / "keys");
+      KeyCopies copies(std::make_unique<storage::BorrowedStore>(*store), directory.path() / "keys");
       ASSERT_TRUE(copies.read(std::string(kFormatName), 1 << 20));
       EXPECT_FALSE(copies.answered()) << "byte " << at;
     }

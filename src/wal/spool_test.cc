@@ -2,6 +2,7 @@
 
 #include "repository/key_copies.h"
 #include "repository/layout.h"
+#include "storage/borrowed_store.h"
 #include "storage/fault_store.h"
 #include "wal/push.h"
 #include "wal/testing_wal.h"
@@ -14,25 +15,6 @@ using repository::KeyCopies;
 using repository::Repository;
 using storage::Fault;
 
-/// A store that belongs to somebody else.
-class Passing final : public storage::BlobStore {
- public:
-  explicit Passing(storage::BlobStore& to) : to_(to) {}
-  Result<storage::Created> create(const std::string& name, ByteView data) override { return to_.create(name, data); }
-  Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override { return to_.read(name, limit); }
-  Status read_range(const std::string& name, std::uint64_t offset, MutableByteView out) override { return to_.read_range(name, offset, out); }
-  Result<std::optional<storage::BlobInfo>> stat(const std::string& name) override { return to_.stat(name); }
-  Status list(const std::string& prefix, const std::string& after, const std::function<Status(const storage::BlobInfo&)>& visit) override {
-    return to_.list(prefix, after, visit);
-  }
-  Result<std::vector<std::string>> list_parts(const std::string& prefix) override { return to_.list_parts(prefix); }
-  Status remove(const std::string& name) override { return to_.remove(name); }
-  std::string describe() const override { return to_.describe(); }
-
- private:
-  storage::BlobStore& to_;
-};
-
 struct SpoolTest : WalTest {
   SpoolTest() {
     repository::Unlock secret;
@@ -41,7 +23,7 @@ struct SpoolTest : WalTest {
     PGMINT_ASSERT(repository->add_slot(secret, repository::Role::Root, "host", nullptr));
     // Runs of this host while the store was there: what they read of keys is known here.
     for (int i = 0; i < 3; ++i) {
-      KeyCopies through(std::make_unique<Passing>(*store), keys);
+      KeyCopies through(std::make_unique<storage::BorrowedStore>(*store), keys);
       auto opened = open(through, &through);
       PGMINT_ASSERT(opened && (*opened)->clusters());
     }
@@ -132,7 +114,7 @@ TEST_F(SpoolTest, ADrainThatIsCutOffAnywhereGoesOn) {
     for (std::uint64_t cut = 0;; ++cut) {
       memory.restore(empty_store);
       for (const auto& name : names) ASSERT_TRUE(push_away(name));
-      storage::FaultStore faulty(std::make_unique<Passing>(memory), clock);
+      storage::FaultStore faulty(std::make_unique<storage::BorrowedStore>(memory), clock);
       Fault fault;
       fault.when = when;
       fault.code = Errc::Unknown;

@@ -5,11 +5,14 @@ import os
 import pytest
 
 from harness.hsm import MODULE, Hsm
+from harness.key_slots import KeySlots
 from harness.places import give_to_owner
 from harness.vault import VaultServer
 
 TOKEN = "backup"
 URI = f"pkcs11:token={TOKEN};object=pgmint"
+SLOTS = KeySlots("pkcs11", URI)
+opened_with, changed, slots = SLOTS.opened_with, SLOTS.changed, SLOTS.slots
 SPY = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so"  # OpenSC's: writes down each call
 
 
@@ -35,23 +38,6 @@ def tool(make, hsm):
     return make.pgmint(make.cluster(start=False), extra=service(hsm)).init()
 
 
-def opened_with(tool, *uris, kind="pkcs11", **more):
-    tool.encryption = {**more}
-    tool.write()
-    if uris:
-        tool.config.write_text(tool.config.read_text().replace("[encryption]\n", f"[encryption]\n{kind} = {json.dumps([*map(str, uris)])}\n"))
-    return tool
-
-
-def changed(tool, text):
-    tool.extra = text
-    return opened_with(tool, URI)
-
-
-def slots(tool, kind="pkcs11"):
-    return [slot for slot in tool.run("key", "list", "--json").json["slots"] if slot["kind"] == kind]
-
-
 def test_a_token_opens_what_a_key_file_opened(hsm, tool):
     added = tool.run("key", "add", "--pkcs11", URI, "--note", "in the safe", "--json").json
     assert added["slot"].startswith("pkcs11-") and added["role"] == "root" and added["recovery_key"] is None
@@ -71,23 +57,7 @@ def test_a_token_opens_what_a_key_file_opened(hsm, tool):
 
 
 def test_backups_restore_through_a_token_alone(hsm, make):
-    """init, backup, WAL, verify and restore where no key file ever existed."""
-    tool = opened_with(make.pgmint(extra=service(hsm)), URI)
-    cluster = make.cluster(start=False)
-    tool.add(cluster)
-    opened_with(tool, URI)
-    cluster.archive_with(tool)
-    made = tool.run("init", "--json").json
-    assert made["key_file"] is None and {slot["kind"] for slot in made["slots"]} == {"pkcs11", "recovery"}
-    cluster.start().make_table("t", 300)
-    tool.backup()
-    cluster.add_rows("t", 20)
-    expected = cluster.digest()
-    cluster.archive_now()
-    target = make.folder("target") / "data"
-    tool.restore(target, "--action", "promote")
-    assert make.opened(target).start().wait_promoted().digest() == expected
-    tool.run("verify", "--decompress")
+    SLOTS.restore_alone(make, service(hsm))
 
 
 def test_a_slot_is_bound_to_its_repository(hsm, tool, make):

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from harness.key_slots import KeySlots
 from harness.kms import KmsServer
 from harness.places import give_to_owner, owner_folder
 
@@ -44,17 +45,8 @@ def uri(arn):
     return f"awskms:///{arn}"
 
 
-def opened_with(tool, *uris, **more):
-    tool.encryption = {**more}
-    tool.write()
-    if uris:
-        text = tool.config.read_text().replace("[encryption]\n", f"[encryption]\nkms = {json.dumps([*map(str, uris)])}\n")
-        tool.config.write_text(text)
-    return tool
-
-
-def slots(tool, kind="kms"):
-    return [slot for slot in tool.run("key", "list", "--json").json["slots"] if slot["kind"] == kind]
+SLOTS = KeySlots("kms")
+opened_with, slots = SLOTS.opened_with, SLOTS.slots
 
 
 def test_a_kms_slot_opens_what_a_key_file_opened(kms, tool):
@@ -77,23 +69,7 @@ def test_a_kms_slot_opens_what_a_key_file_opened(kms, tool):
 
 def test_backups_restore_through_kms_alone(kms, make, aws):
     """init, backup, WAL and restore where no key file ever existed; the service does not see the repository's keys."""
-    arn = kms.make_key()
-    tool = opened_with(make.pgmint(extra=service(kms)), uri(arn))
-    cluster = make.cluster(start=False)
-    tool.add(cluster)
-    opened_with(tool, uri(arn))
-    cluster.archive_with(tool)
-    made = tool.run("init", "--json").json
-    assert made["key_file"] is None and {slot["kind"] for slot in made["slots"]} == {"kms", "recovery"}
-    cluster.start().make_table("t", 300)
-    tool.backup()
-    cluster.add_rows("t", 20)
-    expected = cluster.digest()
-    cluster.archive_now()
-    target = make.folder("target") / "data"
-    tool.restore(target, "--action", "promote")
-    assert make.opened(target).start().wait_promoted().digest() == expected
-    tool.run("verify", "--decompress")
+    SLOTS.restore_alone(make, service(kms), uri(kms.make_key()))
 
 
 def test_several_slots_at_once_and_a_key_that_is_gone(kms, tool):

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from harness.key_slots import KeySlots
 from harness.places import give_to_owner
 from harness.vault import VaultServer
 
@@ -31,6 +32,8 @@ def vault(shared_vault, monkeypatch):
 
 
 URI = "vault:///transit/pgmint"
+SLOTS = KeySlots("vault", URI)
+opened_with, changed, slots = SLOTS.opened_with, SLOTS.changed, SLOTS.slots
 
 
 def service(vault, **more):
@@ -45,23 +48,6 @@ def service(vault, **more):
 def tool(make, vault):
     """A configuration with [vault], and a repository that a key file opens."""
     return make.pgmint(make.cluster(start=False), extra=service(vault)).init()
-
-
-def opened_with(tool, *uris, **more):
-    tool.encryption = {**more}
-    tool.write()
-    if uris:
-        tool.config.write_text(tool.config.read_text().replace("[encryption]\n", f"[encryption]\nvault = {json.dumps([*map(str, uris)])}\n"))
-    return tool
-
-
-def changed(tool, text):
-    tool.extra = text
-    return opened_with(tool, URI)
-
-
-def slots(tool, kind="vault"):
-    return [slot for slot in tool.run("key", "list", "--json").json["slots"] if slot["kind"] == kind]
 
 
 def test_a_vault_slot_opens_what_a_key_file_opened(vault, tool):
@@ -81,23 +67,7 @@ def test_a_vault_slot_opens_what_a_key_file_opened(vault, tool):
 
 
 def test_backups_restore_through_vault_alone(vault, make):
-    """init, backup, WAL, verify and restore where no key file ever existed."""
-    tool = opened_with(make.pgmint(extra=service(vault)), URI)
-    cluster = make.cluster(start=False)
-    tool.add(cluster)
-    opened_with(tool, URI)
-    cluster.archive_with(tool)
-    made = tool.run("init", "--json").json
-    assert made["key_file"] is None and {slot["kind"] for slot in made["slots"]} == {"vault", "recovery"}
-    cluster.start().make_table("t", 300)
-    tool.backup()
-    cluster.add_rows("t", 20)
-    expected = cluster.digest()
-    cluster.archive_now()
-    target = make.folder("target") / "data"
-    tool.restore(target, "--action", "promote")
-    assert make.opened(target).start().wait_promoted().digest() == expected
-    tool.run("verify", "--decompress")
+    SLOTS.restore_alone(make, service(vault))
 
 
 def test_init_makes_a_slot_for_each_key_that_is_configured(vault, make):

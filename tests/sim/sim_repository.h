@@ -15,6 +15,7 @@
 #include "repository/session.h"
 #include "repository/verify.h"
 #include "sim/scenario.h"
+#include "storage/borrowed_store.h"
 #include "storage/retry_store.h"
 
 namespace pgmint::sim {
@@ -24,29 +25,10 @@ using storage::BlobStore;
 
 inline constexpr std::uint64_t kSystemId = 7123456789012345678ull;
 
-/// Passes on what the simulation gives, repeated as the program does.
-class Passing final : public storage::BlobStore {
- public:
-  explicit Passing(BlobStore& to) : to_(to) {}
-  Result<storage::Created> create(const std::string& name, ByteView data) override { return to_.create(name, data); }
-  Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override { return to_.read(name, limit); }
-  Status read_range(const std::string& name, std::uint64_t offset, MutableByteView out) override { return to_.read_range(name, offset, out); }
-  Result<std::optional<storage::BlobInfo>> stat(const std::string& name) override { return to_.stat(name); }
-  Status list(const std::string& prefix, const std::string& after, const std::function<Status(const storage::BlobInfo&)>& visit) override {
-    return to_.list(prefix, after, visit);
-  }
-  Result<std::vector<std::string>> list_parts(const std::string& prefix) override { return to_.list_parts(prefix); }
-  Status remove(const std::string& name) override { return to_.remove(name); }
-  std::string describe() const override { return to_.describe(); }
-
- private:
-  BlobStore& to_;
-};
-
-/// One process: what a Repository borrows.
+/// One process: what a Repository borrows. What the simulation gives is repeated as the program does.
 struct Process {
   Process(SimWorld& world, BlobStore& raw)
-      : store(storage::make_retry_store(std::make_unique<Passing>(raw), {}, world.clock(), world.random())),
+      : store(storage::make_retry_store(std::make_unique<storage::BorrowedStore>(raw), {}, world.clock(), world.random())),
         environment{*store, world.clock(), world.random(), *seen, "sim@host", "sim"} {}
   std::unique_ptr<BlobStore> store;
   std::unique_ptr<SeenMemory> seen = make_no_memory();
