@@ -1,6 +1,5 @@
 """Keys that AWS KMS wraps: slots, restores, refusals, outages. The service is moto, behind signatures that botocore checks."""
 import contextlib
-import json
 import socket
 
 import pytest
