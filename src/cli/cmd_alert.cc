@@ -212,6 +212,7 @@ const CommandSpec& alert_dismiss_command() {
       .exits = {{1, "There is no such failed run; those that there are, are named."}, {6, "The repository or the state directory could not be read or written."}},
       .examples = {{"pgmint alert dismiss \"backup logical of main (typo)\"", "A dump of a database that there never was."}},
       .see_also = {"alert list", "alert check", "audit list"},
+      .repositories = Repositories::Fitting,
       .run = run_dismiss,
   };
   return command;

@@ -107,6 +107,9 @@ def test_one_that_is_away_holds_none_back_and_catches_up(make, several):
     assert failed["near"]["exit_code"] == 0 and failed["far"]["exit_code"] == 6
     assert "error" in failed["far"]["answer"]
     assert len(tool.names_in("near")) == 2
+    # Of the failure there is a note of its own, which does not end with what goes well in the other one, and can be dismissed.
+    tool.run("alert", "dismiss", "backup of main (repository far)")
+    tool.refuses("alert", "dismiss", "backup of main (repository near)", code=1)
     waiting = tool.answers("wal", "status", code=6)
     assert waiting["near"]["answer"]["waiting"] is None
     # Its WAL is durable on this host, PostgreSQL has let go of it, and what one repository lacks is told by alerts.
