@@ -30,7 +30,7 @@ struct Exchange {
   const CancelToken* cancel = nullptr;
   ByteView unsent{};
   bool sent_any = false;   ///< some of the request may have reached the server
-  bool tidying = false;    ///< begun after the cancellation
+  bool finishing = false;  ///< begun after the cancellation, or to be carried to its end
   Answer answer;
   std::size_t headers_size = 0;
   bool too_long = false;
@@ -40,7 +40,7 @@ struct Exchange {
     cancel = token;
     unsent = next.body;
     sent_any = too_long = false;
-    tidying = token != nullptr && token->cancelled();
+    finishing = next.to_the_end || (token != nullptr && token->cancelled());
     answer = Answer{};
     headers_size = 0;
     reason[0] = '\0';
@@ -121,7 +121,7 @@ std::size_t take_body(char* data, std::size_t size, std::size_t count, void* exc
 
 int watch(void* exchange, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   const auto& self = *static_cast<Exchange*>(exchange);
-  return self.cancel != nullptr && self.cancel->cancelled() && !self.tidying ? 1 : 0;
+  return self.cancel != nullptr && self.cancel->cancelled() && !self.finishing ? 1 : 0;
 }
 
 /// libcurl asks it once a connection stands, right before the request goes out: again when a kept connection turned out to be dead.
@@ -246,7 +246,7 @@ Result<Answer> CurlClient::perform(Exchange& exchange, const Request& request) {
   TRY(set_up(exchange, request, lines));
   const auto code = curl().curl_easy_perform(exchange.easy.get());
   if (code == CURLE_OK) return std::move(exchange.answer);
-  if (cancel_ != nullptr && !exchange.tidying) TRY(cancel_->check());
+  if (cancel_ != nullptr && !exchange.finishing) TRY(cancel_->check());
   return failure(exchange, code).with_context(std::string(authority_of(request.url)));
 }
 

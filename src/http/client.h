@@ -27,6 +27,7 @@ struct Request {
   std::uint64_t answer_max = 1 << 20;   ///< bytes
   MutableByteView into{};               ///< where the body of a 2xx answer goes instead of Answer::body; a longer one is ResourceLimit
   std::chrono::milliseconds time_max{}; ///< in all; zero: as long as bytes move
+  bool to_the_end = false;              ///< a cancellation does not cut it off: its answer names what has to be removed then
 };
 
 struct Answer {

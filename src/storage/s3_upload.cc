@@ -173,7 +173,8 @@ Result<std::string> S3Upload::begin_parts(const std::string& key) {
   auto request = request_for("POST", key, "uploads=");
   request.headers.push_back({"content-type", "application/octet-stream"});
   for (auto& header : s3_keeping(options_.bucket)) request.headers.push_back(std::move(header));
-  // One that was begun and whose answer was lost has no parts, and becomes nothing.
+  request.to_the_end = true;
+  // One that was begun and whose answer was lost on the way has no parts, and becomes nothing.
   return repeated(attempts(), [&]() -> Result<std::string> {
     const auto answer = TRY(session_.send(request).context(what));
     if (!answer.success()) return refusal(answer, what);
