@@ -12,7 +12,6 @@
 #include "backup/describe_root.h"
 #include "backup/extra_files.h"
 #include "backup/incremental.h"
-#include "backup/last_record.h"
 #include "backup/preflight.h"
 #include "backup/progress_reporter.h"
 #include "backup/run.h"
@@ -57,10 +56,11 @@ std::size_t pack_target(const BackupRequest& request, unsigned workers, std::uin
 /// The steps of one backup, and what they hand to each other.
 class Run {
  public:
-  Run(const BackupRequest& request, Server& server, Source& source)
+  Run(const BackupRequest& request, Server& server, Source& source, Origin& origin)
       : request_(request),
         server_(server),
         source_(source),
+        origin_(origin),
         environment_(request.cluster.repository().environment()),
         clock_(environment_.clock),
         progress_(request.progress, counters_, clock_),
@@ -70,13 +70,15 @@ class Run {
   /// Nothing is changed yet.
   Status preflight() {
     progress_.enter(Phase::Preflight);
-    TRY(check_readable(request_.data_directory));
-    control_ = TRY(postgres::read_control_file(request_.data_directory, clock_)).control;
+    TRY(origin_.check());
+    control_ = TRY(origin_.control_file()).control;
     TRY(check_options(request_, control_));
     TRY(check_identity(control_, request_.cluster.state()));
     facts_ = TRY(server_.inspect());
-    TRY(check_archiving(facts_));
-    if (!facts_.in_recovery) TRY(check_archiver(server_, clock_, request_.cancel));
+    if (!origin_.times()) {
+      TRY(check_archiving(facts_));
+      if (!facts_.in_recovery) TRY(check_archiver(server_, clock_, request_.cancel));
+    }
     extent_size_ = static_cast<std::uint32_t>(request_.extent_size.value());
     if (!request_.incremental) return ok();
     TRY(incremental_.choose(control_));
@@ -90,8 +92,10 @@ class Run {
     progress_.enter(Phase::Start);
     auto begun = TRY(repository::begin_session(request_.cluster, parent_session(), type(), request_.cancel));
     session_ = std::move(begun.session);
-    report_.started = begun.started;
+    begun_ = begun.started;
+    report_.started = origin_.times() ? origin_.times()->started : begun_;
     report_.name = std::move(begun.name);
+    report_.copied_from = origin_.description();
     packs_.emplace(repository::PackSettings{request_.cluster.context(), request_.cluster.keys(), request_.codec,
                                 environment_.random, [this] { return session_->next_pack(); },
                                 buffers_, pack_target(request_, workers_, 0)});
@@ -168,7 +172,7 @@ class Run {
 
   Status scan() {
     progress_.enter(Phase::Scan);
-    scan_ = TRY(postgres::scan_data_directory(request_.data_directory, {.cancel = request_.cancel}));
+    scan_ = TRY(origin_.scan(request_.cancel));
     for (const auto& note : scan_.notes) log_debug("scan: {}", note);
     make_plan();
     return ok();
@@ -205,7 +209,7 @@ class Run {
 
   /// What was meant to be an incremental goes on as a full.
   void become_full() {
-    report_.name = repository::backup_name(report_.started, type());
+    report_.name = repository::backup_name(begun_, type());
     log_info("this backup is a full one, {}: {}", report_.name, incremental_.reason());
   }
 
@@ -344,6 +348,13 @@ class Run {
     // Nobody has read these again: they are what they were.
     for (const auto& page : copied_.inherited_bad)
       if (report_.bad_pages.size() < kBadPagesNamed) report_.bad_pages.push_back(page);
+    std::set<std::pair<std::string, std::uint64_t>> known;
+    for (const auto& page : report_.bad_pages) known.emplace(page.path, page.block);
+    for (const auto& page : origin_.bad_pages()) {
+      if (report_.bad_pages.size() >= kBadPagesNamed || !known.emplace(page.path, page.block).second) continue;
+      report_.bad_pages.push_back(page);
+      ++report_.bad_page_count;
+    }
     std::ranges::sort(report_.bad_pages, {}, [](const auto& page) { return std::pair(page.path, page.block); });
     if (report_.bad_page_count == 0) return;
     warn(fmt::format("{} damaged {} in the data directory, kept as they are", report_.bad_page_count,
@@ -356,9 +367,9 @@ class Run {
   Status stop() {
     progress_.enter(Phase::Stop);
     extras_ =
-        TRY(store_extra_files(*rest_, read_outside_configuration(facts_, request_.data_directory, report_.warnings),
+        TRY(store_extra_files(*rest_, TRY(origin_.outside_configuration(facts_, report_.warnings)),
                               parent_files(), forward()));
-    auto image = TRY(postgres::read_control_file(request_.data_directory, clock_));
+    auto image = TRY(origin_.control_file());
     control_ = image.control;
     std::vector<ExtraFile> last(1);
     last[0].bytes = std::move(image.bytes);
@@ -383,8 +394,7 @@ class Run {
                                control_.min_recovery_timeline.value()),
                    Hint{"start the backup again"});
     stopped_.stop_lsn = std::max(stopped_.stop_lsn, control_.min_recovery_point);
-    auto last = last_needed_record(request_.data_directory, started_.timeline, started_.start_lsn, stopped_.stop_lsn,
-                                   control_.wal_segment_size);
+    auto last = origin_.last_needed_record(control_, started_.timeline, started_.start_lsn, stopped_.stop_lsn);
     if (last)
       consistent_after_ = *last;
     else
@@ -418,10 +428,9 @@ class Run {
   }
 
   Result<bool> carry(const std::string& segment) {
-    auto entry = TRY(carry_own_segment(*rest_, *maps_, request_.data_directory, segment, stopped_.stop_lsn, control_,
-                                       extent_size_, *ledger_));
-    if (!entry) return false;
-    extras_.push_back(std::move(*entry));
+    const auto own = TRY(origin_.own_segment(control_, segment, stopped_.stop_lsn, extent_size_));
+    if (!own) return false;
+    extras_.push_back(TRY(carry_segment(*rest_, *maps_, *own, control_, extent_size_, *ledger_)));
     report_.carried_wal.push_back(segment);
     return true;
   }
@@ -462,6 +471,7 @@ class Run {
             .type = type(),
             .parent = parent_session(),
             .incremental = incremental_,
+            .origin = origin_,
             .control = control_,
             .server = facts_,
             .start = started_,
@@ -478,7 +488,7 @@ class Run {
   Status commit() {
     progress_.enter(Phase::Commit);
     if (request_.cancel != nullptr) TRY(request_.cancel->check());
-    report_.finished = clock_.now();
+    report_.finished = origin_.times() ? origin_.times()->finished : clock_.now();
     TRY(session_->commit(describe_root(root_facts()), not_needed(), request_.retain_until));
 
     report_.session = session_->id();
@@ -522,6 +532,7 @@ class Run {
   const BackupRequest& request_;
   Server& server_;
   Source& source_;
+  Origin& origin_;
   repository::Environment& environment_;
   Clock& clock_;
   CopyCounters counters_;
@@ -535,6 +546,7 @@ class Run {
   postgres::ControlFile control_;
   postgres::ServerFacts facts_;
   std::unique_ptr<repository::WriteSession> session_;
+  TimePoint begun_{};
   repository::PackBuffers buffers_;
   std::optional<repository::PackSettings> packs_;
   std::optional<repository::PackStream> maps_, rest_;
@@ -565,7 +577,12 @@ double BackupReport::ratio() const {
 }
 
 Result<BackupReport> run_against(const BackupRequest& request, Server& server, Source& source) {
-  Run run(request, server, source);
+  const auto origin = data_directory_origin(request.data_directory, request.cluster.repository().environment().clock);
+  return run_against(request, server, source, *origin);
+}
+
+Result<BackupReport> run_against(const BackupRequest& request, Server& server, Source& source, Origin& origin) {
+  Run run(request, server, source, origin);
   TRY(run.preflight());
   TRY(run.begin());
   if (auto taken = run.take(); !taken) {

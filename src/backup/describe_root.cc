@@ -3,6 +3,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <charconv>
+
 namespace pgmint::backup {
 namespace {
 
@@ -31,6 +35,7 @@ std::vector<std::pair<std::string, std::string>> settings(const RootFacts& facts
   } else if (!facts.incremental.reason().empty()) {
     add("full_because", facts.incremental.reason());
   }
+  if (!facts.report.copied_from.empty()) add("copied_from", facts.report.copied_from);
   // A restore counts these as present.
   for (const auto& segment : facts.report.carried_wal) add("carried_wal", segment);
   // Where a restore with --immediate lets recovery end.
@@ -42,6 +47,39 @@ std::vector<std::pair<std::string, std::string>> settings(const RootFacts& facts
   if (facts.contents)
     for (auto& [name, value] : postgres::contents_settings(*facts.contents)) settings.emplace_back(std::move(name), std::move(value));
   return settings;
+}
+
+/// Lines of a root that tell of the run, or of what stands in the databases, and not of the server.
+bool is_of_the_run(std::string_view name) {
+  static constexpr std::array kNames{std::string_view("read_bytes"), std::string_view("changed_pages"), std::string_view("parent"), std::string_view("incremental_by"),
+                                     std::string_view("full_because"), std::string_view("copied_from"), std::string_view("carried_wal"), repository::kConsistentAfterSetting,
+                                     postgres::kContentsSetting, postgres::kExtensionSetting, postgres::kDatabaseTablesSetting, postgres::kDatabaseUnreadSetting,
+                                     postgres::kTableSetting, postgres::kIcuSetting};
+  return std::ranges::find(kNames, name) != kNames.end();
+}
+
+std::string* text_of(postgres::ServerFacts& server, std::string_view name) {
+  if (name == "server_version") return &server.version_text;
+  if (name == "data_directory") return &server.data_directory;
+  if (name == "config_file") return &server.config_file;
+  if (name == "hba_file") return &server.hba_file;
+  if (name == "ident_file") return &server.ident_file;
+  if (name == "server_encoding") return &server.server_encoding;
+  if (name == "libc_version") return &server.libc_version;
+  if (name == "icu_version") return &server.icu_version;
+  return nullptr;
+}
+
+/// "shop=de_DE.utf8 2.36", behind the line that names the database.
+void read_collation(postgres::ServerFacts& server, std::string_view text) {
+  if (server.databases.empty()) return;
+  auto& database = server.databases.back();
+  if (!text.starts_with(database.name) || text.substr(database.name.size()).substr(0, 1) != "=") return;
+  text.remove_prefix(database.name.size() + 1);
+  const auto space = text.rfind(' ');
+  if (space == std::string_view::npos) return;
+  database.collate = text.substr(0, space);
+  database.collation_version = text.substr(space + 1);
 }
 
 }  // namespace
@@ -84,8 +122,26 @@ repository::ManifestRoot describe_root(const RootFacts& facts) {
   root.settings = settings(facts);
   root.pgmint_version = PGMINT_VERSION;
   root.account = facts.account;
-  root.host = host_name();
+  root.host = facts.origin.host().empty() ? host_name() : facts.origin.host();
   return root;
+}
+
+postgres::ServerFacts server_of(const repository::ManifestRoot& root) {
+  postgres::ServerFacts server;
+  server.system_identifier = postgres::SystemIdentifier(root.system_id);
+  server.in_recovery = root.from_standby;
+  server.timeline = postgres::TimelineId(root.timeline);
+  server.data_checksums = root.checksum_version != 0;
+  server.block_size = root.block_size;
+  for (const auto& [name, value] : root.settings) {
+    if (is_of_the_run(name)) continue;
+    if (auto* text = text_of(server, name)) *text = value;
+    else if (name == "server_version_num") std::from_chars(value.data(), value.data() + value.size(), server.version_num);
+    else if (name == "database") server.databases.emplace_back().name = value;
+    else if (name == "database_collation") read_collation(server, value);
+    else server.settings.emplace(name, value);
+  }
+  return server;
 }
 
 }  // namespace pgmint::backup

@@ -6,6 +6,7 @@
 #include "backup/backup.h"
 #include "backup/describe.h"
 #include "backup/incremental.h"
+#include "backup/origin.h"
 #include "repository/session.h"
 
 namespace pgmint::backup {
@@ -19,6 +20,7 @@ struct RootFacts {
   repository::BackupType type;
   std::optional<repository::SessionId> parent;
   const Incremental& incremental;
+  const Origin& origin;
   const postgres::ControlFile& control;  ///< as it was read last
   const postgres::ServerFacts& server;
   const ServerStart& start;
@@ -33,5 +35,8 @@ struct RootFacts {
 };
 
 repository::ManifestRoot describe_root(const RootFacts& facts);
+
+/// What a root says of the server; the other way round. Fields that no root has are as they are made.
+postgres::ServerFacts server_of(const repository::ManifestRoot& root);
 
 }  // namespace pgmint::backup

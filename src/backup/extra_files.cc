@@ -45,24 +45,17 @@ Result<ExtraFile> read_configuration(const std::string& path) {
   return file;
 }
 
-/// A segment file in a standby's pg_wal, as it counts: zeros from `stop` on.
-class OwnSegment {
+/// A segment file in a standby's pg_wal.
+class PgWalSegment final : public OwnSegment {
  public:
-  static Result<std::optional<OwnSegment>> open(const fs::path& data_directory, const std::string& name,
-                                                postgres::Lsn stop, const postgres::ControlFile& control) {
-    const auto parsed = postgres::parse_wal_file_name(name, control.wal_segment_size);
-    PGMINT_ASSERT(parsed && parsed->kind == postgres::WalFileKind::Segment);
-    auto path = data_directory / "pg_wal" / name;
-    auto fd = TRY(open_if_exists(path, O_RDONLY));
-    if (!fd) return std::optional<OwnSegment>();
-    struct stat status {};
-    if (::fstat(fd->get(), &status) != 0) return errno_error(errno, path.string());
-    if (static_cast<std::uint64_t>(status.st_size) != control.wal_segment_size.bytes())
-      return std::optional<OwnSegment>();
-    return std::optional<OwnSegment>(OwnSegment(std::move(*fd), std::move(path), *parsed, stop, control, status));
+  PgWalSegment(Fd fd, fs::path path, postgres::WalFileName name, postgres::Lsn stop, const postgres::ControlFile& control,
+               const struct stat& status)
+      : fd_(std::move(fd)), path_(std::move(path)), name_(name), control_(control), status_(status) {
+    const auto size = control.wal_segment_size.bytes();
+    used_ = stop <= start() ? 0 : std::min<std::uint64_t>(stop - start(), size);
   }
 
-  Status read(MutableByteView out, std::uint64_t offset) const {
+  Status read(MutableByteView out, std::uint64_t offset) override {
     const std::uint64_t wanted = offset >= used_ ? 0 : std::min<std::uint64_t>(out.size(), used_ - offset);
     if (TRY(read_at(fd_, out.first(wanted), offset, path_.string())) != wanted)
       return Error(Errc::Io, fmt::format("{} became shorter while it was read", path_.string()));
@@ -71,25 +64,25 @@ class OwnSegment {
   }
 
   /// A file of that name may be a recycled segment that waits for its turn: its pages carry other addresses.
-  Result<bool> is_what_its_name_says(std::size_t step) const {
+  Result<bool> is_what_its_name_says(std::size_t step) {
     Bytes buffer(step);
     for (std::uint64_t at = 0; at < used_; at += step) {
       TRY(read(buffer, at));
       if (at == 0) {
         const auto header = postgres::wal_segment_header(buffer);
         if (!header ||
-            !postgres::check_segment_identity(*header, name_, control_->wal_segment_size, control_->system_identifier))
+            !postgres::check_segment_identity(*header, name_, control_.wal_segment_size, control_.system_identifier))
           return false;
       }
-      for (std::size_t page = 0; page < step && at + page < used_; page += control_->wal_block_size) {
-        const auto header = postgres::parse_wal_page_header(ByteView(buffer).subspan(page, control_->wal_block_size));
+      for (std::size_t page = 0; page < step && at + page < used_; page += control_.wal_block_size) {
+        const auto header = postgres::parse_wal_page_header(ByteView(buffer).subspan(page, control_.wal_block_size));
         if (!header || header->address != start() + (at + page)) return false;
       }
     }
     return true;
   }
 
-  repository::FileEntry entry() const {
+  repository::FileEntry entry() const override {
     repository::FileEntry entry;
     entry.area = repository::FileArea::Wal;
     entry.path = path_.filename().string();
@@ -101,18 +94,12 @@ class OwnSegment {
   }
 
  private:
-  OwnSegment(Fd fd, fs::path path, postgres::WalFileName name, postgres::Lsn stop, const postgres::ControlFile& control,
-             const struct stat& status)
-      : fd_(std::move(fd)), path_(std::move(path)), name_(name), control_(&control), status_(status) {
-    const auto size = control.wal_segment_size.bytes();
-    used_ = stop <= start() ? 0 : std::min<std::uint64_t>(stop - start(), size);
-  }
-  postgres::Lsn start() const { return postgres::start_of(name_.segment, control_->wal_segment_size); }
+  postgres::Lsn start() const { return postgres::start_of(name_.segment, control_.wal_segment_size); }
 
   Fd fd_;
   fs::path path_;
   postgres::WalFileName name_;
-  const postgres::ControlFile* control_;
+  const postgres::ControlFile control_;
   struct stat status_;
   std::uint64_t used_ = 0;
 };
@@ -199,14 +186,23 @@ Result<std::vector<repository::FileEntry>> store_extra_files(repository::PackStr
   return entries;
 }
 
-Result<std::optional<repository::FileEntry>> carry_own_segment(repository::PackStream& packs, repository::PackStream& maps,
-                                                               const fs::path& data_directory, const std::string& name,
-                                                               postgres::Lsn stop, const postgres::ControlFile& control,
-                                                               std::uint32_t extent_size, PackLedger& ledger) {
-  const auto file = TRY(OwnSegment::open(data_directory, name, stop, control));
-  if (!file) return std::optional<repository::FileEntry>();
-  if (!TRY(file->is_what_its_name_says(extent_size))) return std::optional<repository::FileEntry>();
+Result<std::unique_ptr<OwnSegment>> open_own_segment(const fs::path& data_directory, const std::string& name, postgres::Lsn stop,
+                                                     const postgres::ControlFile& control, std::uint32_t step) {
+  const auto parsed = postgres::parse_wal_file_name(name, control.wal_segment_size);
+  PGMINT_ASSERT(parsed && parsed->kind == postgres::WalFileKind::Segment);
+  auto path = data_directory / "pg_wal" / name;
+  auto fd = TRY(open_if_exists(path, O_RDONLY));
+  if (!fd) return std::unique_ptr<OwnSegment>();
+  struct stat status {};
+  if (::fstat(fd->get(), &status) != 0) return errno_error(errno, path.string());
+  if (static_cast<std::uint64_t>(status.st_size) != control.wal_segment_size.bytes()) return std::unique_ptr<OwnSegment>();
+  auto segment = std::make_unique<PgWalSegment>(std::move(*fd), std::move(path), *parsed, stop, control, status);
+  if (!TRY(segment->is_what_its_name_says(step))) return std::unique_ptr<OwnSegment>();
+  return std::unique_ptr<OwnSegment>(std::move(segment));
+}
 
+Result<repository::FileEntry> carry_segment(repository::PackStream& packs, repository::PackStream& maps, OwnSegment& segment, const postgres::ControlFile& control,
+                                            std::uint32_t extent_size, PackLedger& ledger) {
   repository::SegmentMap map;
   map.extent_size = extent_size;
   map.file_length = control.wal_segment_size.bytes();
@@ -214,18 +210,18 @@ Result<std::optional<repository::FileEntry>> carry_own_segment(repository::PackS
   for (std::uint64_t at = 0; at < map.file_length; at += extent_size) {
     auto& extent = map.extents.emplace_back();
     const auto part = MutableByteView(buffer).first(std::min<std::uint64_t>(extent_size, map.file_length - at));
-    TRY(file->read(part, at));
+    TRY(segment.read(part, at));
     if (postgres::page_is_zero(part)) continue;
     extent.location = TRY(packs.append(repository::RecordType::Extent, part));
     extent.fingerprint = packs.fingerprint(extent.location->nonce, part);
   }
-  auto entry = file->entry();
+  auto entry = segment.entry();
   entry.kind = repository::FileKind::Mapped;
   entry.size = map.file_length;
   const auto where = TRY(maps.append(repository::RecordType::SegmentMap, repository::encode_segment_map(map)));
   ledger.stored(where, map);
   entry.content = where;
-  return std::optional<repository::FileEntry>(std::move(entry));
+  return entry;
 }
 
 }  // namespace pgmint::backup

@@ -2,6 +2,7 @@
 // standby's backup carries for itself.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -34,13 +35,22 @@ Result<std::vector<repository::FileEntry>> store_extra_files(repository::PackStr
                                                              const ParentFiles* parent = nullptr,
                                                              const Forward* forward = nullptr);
 
-/// Takes a standby's own copy of one WAL segment into the backup, through `stop`; what follows in the file was never
-/// replayed, or is left over from a recycled segment, and becomes zeros. Area 2. nullopt: not there, or not (yet) this
-/// segment.
-/// @errors Io, as store_extra_files
-Result<std::optional<repository::FileEntry>> carry_own_segment(repository::PackStream& packs, repository::PackStream& maps,
-                                                               const fs::path& data_directory, const std::string& name,
-                                                               postgres::Lsn stop, const postgres::ControlFile& control,
-                                                               std::uint32_t extent_size, PackLedger& ledger);
+/// A standby's own copy of one WAL segment, as it counts: zeros from the end of the backup on.
+class OwnSegment {
+ public:
+  virtual ~OwnSegment() = default;
+  /// Fills `out`. @errors Io; Corruption, Storage
+  virtual Status read(MutableByteView out, std::uint64_t offset) = 0;
+  /// Area 2; all but kind, size and content.
+  virtual repository::FileEntry entry() const = 0;
+};
+/// From its pg_wal, through `stop`; what follows in the file was never replayed, or is left over from a recycled segment.
+/// nullptr: not there, or not (yet) this segment. @errors Io
+Result<std::unique_ptr<OwnSegment>> open_own_segment(const fs::path& data_directory, const std::string& name, postgres::Lsn stop,
+                                                     const postgres::ControlFile& control, std::uint32_t step);
+
+/// Takes it into the backup. @errors as OwnSegment::read, store_extra_files
+Result<repository::FileEntry> carry_segment(repository::PackStream& packs, repository::PackStream& maps, OwnSegment& segment, const postgres::ControlFile& control,
+                                            std::uint32_t extent_size, PackLedger& ledger);
 
 }  // namespace pgmint::backup

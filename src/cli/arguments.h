@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "cli/command_table.h"
 
@@ -29,6 +30,9 @@ class Arguments {
   void set(const std::string& option, std::string value) { values_[option] = {std::move(value)}; }
   /// It runs for one of several configured repositories, which --repository names.
   bool one_of_several = false;
+  /// When the run for all of them began, and those before it in which the command went well.
+  TimePoint began{};
+  std::vector<std::string> done_in;
   /// And some of those before it could not be asked.
   bool others_are_away = false;
   /// The command line as typed, without the program's name, with nothing secret in it.

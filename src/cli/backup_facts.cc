@@ -145,6 +145,7 @@ Json to_json(const BackupFacts& backup) {
   json["system_identifier"] = std::to_string(snap.system_id);
   json["server_version"] = root == nullptr ? Json(nullptr) : Json(server_version(*root));
   json["parent"] = setting_json(root, "parent");
+  json["copied_from"] = setting_json(root, "copied_from");
   json["from_standby"] = root == nullptr ? Json(nullptr) : Json(root->from_standby);
   json["note"] = root == nullptr || root->note.empty() ? Json(nullptr) : Json(root->note);
   json["held"] = nullptr;

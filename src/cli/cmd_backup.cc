@@ -13,6 +13,7 @@
 #include "cli/dump_run.h"
 #include "cli/option_values.h"
 #include "cli/progress.h"
+#include "cli/reuse.h"
 #include "cli/wal_spool.h"
 #include "logical/config_backup.h"
 
@@ -75,6 +76,7 @@ Result<int> run_config(Context& context, const std::string& note) {
 
 void describe(Output& out, const backup::BackupReport& report) {
   out.line(fmt::format("backup {} is complete", report.name));
+  if (!report.copied_from.empty()) out.line(fmt::format("  copied from {}: the database was not read again", report.copied_from));
   out.line(fmt::format("  took {}; {} in {} files, stored as {} (ratio {:.1f})",
                        human(report.finished - report.started), human(ByteCount(report.total_bytes)), report.files,
                        human(ByteCount(report.stored_bytes)), report.ratio()));
@@ -124,6 +126,7 @@ Result<int> run(Context& context) {
   const auto control = TRY(control_of(*settings));
   const auto cluster = TRY(cluster_for_writing(context, settings->name, control.system_identifier));
   TRY(drain_spool_first(context));
+  const auto announced = TRY(announce_backup(context, settings->name));
 
   ProgressDisplay display(progress_mode(context));
   backup::BackupRequest request{.cluster = *cluster,
@@ -146,7 +149,14 @@ Result<int> run(Context& context) {
     display.update({backup::phase_name(now.phase), now.bytes_done,
                     now.phase == backup::Phase::Copy ? now.bytes_total : 0, now.stored_bytes, now.detail});
   };
-  auto result = backup::run(request);
+  const auto began = arguments.one_of_several ? arguments.began : system_clock().now();
+  auto result = [&]() -> Result<backup::BackupReport> {
+    if (const auto other = TRY(backup_to_reuse(context, *cluster, settings->name, began))) {
+      const auto archiver = backup::connect_server({.connect = request.connect, .primary = {}, .label = {}, .data_directory = request.data_directory}, request.cancel);
+      if (auto copied = TRY(backup::copy_backup(request, other->origin(), archiver.get()))) return std::move(*copied);
+    }
+    return backup::run(request);
+  }();
   display.finish();
   // WAL that never came is the server's doing: archive_command or the archiver.
   if (!result && result.error().code() == Errc::Busy && phase == backup::Phase::WaitForWal)
@@ -183,6 +193,8 @@ const CommandSpec& backup_command() {
                       "file is read again and compared once in 28 days. Where that shows a page that changed without WAL, it is named "
                       "as damaged; where it shows one that the WAL should have named, everything is read, the backup becomes a full "
                       "one, and the exit status is 8.",
+                      "With several repositories the database is read for the first of them. Into each other one the backup is copied from there: opened, its pages checked, "
+                      "compared with what that repository has, and sealed with its keys. It has the times of the backup that it was copied from. Where that one cannot be read, the database is.",
                       "Pages whose checksum is wrong are stored as they are and named; the backup is kept, and the "
                       "exit status is 8.",
                       "A logical backup (--type logical) is what pg_dump and pg_dumpall --globals-only write, one database after the other, each "
@@ -217,6 +229,10 @@ const CommandSpec& backup_command() {
               {.name = "--jobs",
                .value = "N",
                .text = "Threads that read and compress. Default: the configured jobs, else the cores."},
+              {.name = "--reuse",
+               .value = "SECONDS",
+               .text = "With several repositories: copy the newest backup of an earlier one that began at most so long ago, instead of reading the database once more; one that is "
+                       "being made there is waited for, so long at most. 0: never. Default: what this run of the command has made there."},
               {.name = "--max-rate", .value = "SIZE", .text = "Read at most so many bytes a second, e.g. 20MiB."},
               {.name = "--wal-timeout",
                .value = "SECONDS",

@@ -120,6 +120,7 @@ void print(Output& out, const BackupFacts& backup, const std::vector<std::string
   field("type", repository::backup_type_name(backup.snap.type));
   for (const auto& [name, value] : root.settings) {
     if (name == "parent") field("built on", value);
+    if (name == "copied_from") field("copied from", value);
     if (name == "incremental_by") field("read", value);
     if (name == "full_because") field("a full one", value);
   }

@@ -47,8 +47,13 @@ Result<int> run_for_each(const Arguments& arguments, const std::vector<std::stri
   Json answers = Json::array();
   std::optional<Error> failed;
   int worst = 0;
+  const auto began = system_clock().now();
+  std::vector<std::string> done_in;
   for (const auto& name : names) {
-    Context context(for_repository(arguments, name), cancel);
+    auto own = for_repository(arguments, name);
+    own.began = began;
+    own.done_in = done_in;
+    Context context(std::move(own), cancel);
     Json answer;
     context.output().keep_document_in(&answer);
     if (has_heading(arguments.command->verb)) output.line(fmt::format("{}repository {}", name == names.front() ? "" : "\n", name));
@@ -57,6 +62,7 @@ Result<int> run_for_each(const Arguments& arguments, const std::vector<std::stri
     if (!result && answer.is_null()) answer = error_document(result.error());
     answers.push_back({{"repository", name}, {"exit_code", code}, {"answer", std::move(answer)}});
     if (result) {
+      done_in.push_back(name);
       worst = std::max(worst, code);
       continue;
     }

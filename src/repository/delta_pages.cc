@@ -70,6 +70,11 @@ std::vector<DeltaPages::Page>::const_iterator DeltaPages::first_at(std::uint64_t
   return std::ranges::lower_bound(pages_, block, {}, [](const Page& page) { return std::uint64_t{page.block}; });
 }
 
+bool DeltaPages::has(std::uint64_t block) const {
+  const auto at = first_at(block);
+  return at != pages_.end() && at->block == block;
+}
+
 bool DeltaPages::touches(const SegmentMap& map, std::uint64_t i) const {
   if (pages_.empty()) return false;
   const auto at = first_at(i * pages_per_extent(map));

@@ -21,6 +21,8 @@ class DeltaPages {
   bool apply(const SegmentMap& map, std::uint64_t i, MutableByteView data) const;
   /// Whether apply() would do anything.
   bool touches(const SegmentMap& map, std::uint64_t i) const;
+  /// Whether it has block `block` of the file.
+  bool has(std::uint64_t block) const;
   /// Whether extent `i` was in the part that was loaded.
   bool covers(std::uint64_t i) const { return i >= first_ && i < last_; }
   /// Fetched from the store.

@@ -8,6 +8,8 @@ namespace pgmint::service {
 namespace {
 
 constexpr char kInRepository = '@';  ///< in no name of a cluster or a repository
+/// Seconds. The jobs for all repositories begin at one moment, and the later ones wait so long for what the first is reading.
+constexpr std::string_view kReuse = "7200";
 
 }  // namespace
 
@@ -28,6 +30,7 @@ std::vector<std::string> job_arguments(JobKind kind, const std::string& cluster,
   if (const auto at = cluster.find(kInRepository); at != std::string::npos && at > 0) {
     auto words = job_arguments(kind, cluster.substr(0, at), is_first);
     words.insert(words.end(), {"--repository", cluster.substr(at + 1)});
+    if (kind == JobKind::Full || kind == JobKind::Incremental) words.insert(words.end(), {"--reuse", std::string(kReuse)});
     return words;
   }
   const auto backup = [&](const char* type) { return std::vector<std::string>{"backup", cluster, "--type", type, "--progress", "none"}; };

@@ -1,0 +1,148 @@
+#include "cli/reuse.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "base/log.h"
+#include "cli/option_values.h"
+#include "repository/manifest.h"
+
+namespace pgmint::cli {
+namespace {
+
+using namespace std::chrono_literals;
+using repository::BackupType;
+using repository::LiveSnapshot;
+
+constexpr std::uint64_t kReuseMax = 7ULL * 86400;  ///< seconds
+/// Jobs for several repositories are started at the same moment: the earlier one's may say so a little later.
+constexpr auto kGrace = 3s;
+constexpr auto kPoll = 200ms;
+
+Result<fs::path> announcement(Context& context, const std::string& cluster, const std::string& repository) {
+  const auto directory = TRY(context.state_directory()) / "running";
+  TRY(create_directories(directory, 0700));
+  return directory / fmt::format("backup-{}@{}", cluster, repository);
+}
+
+/// @param operation  of flock(2), without waiting
+Result<std::optional<Fd>> try_lock(const fs::path& path, int operation) {
+  auto fd = TRY(open_file(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  while (::flock(fd.get(), operation | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) return std::optional<Fd>();
+    if (errno != EINTR) return errno_error(errno, path.string());
+  }
+  return std::optional(std::move(fd));
+}
+
+std::tuple<std::uint32_t, std::uint64_t> position(const LiveSnapshot& snapshot) { return {snapshot.snap.timeline, snapshot.snap.start_lsn}; }
+
+/// By its position in the WAL.
+const LiveSnapshot* newest_physical(const repository::LogState& state, std::uint64_t system_id) {
+  const LiveSnapshot* newest = nullptr;
+  for (const auto& [session, snapshot] : state.snapshots()) {
+    if (snapshot.snap.type != BackupType::Full && snapshot.snap.type != BackupType::Incremental) continue;
+    if (snapshot.snap.system_id != system_id) continue;
+    if (newest == nullptr || position(*newest) < position(snapshot)) newest = &snapshot;
+  }
+  return newest;
+}
+
+class Search {
+ public:
+  Search(Context& context, const repository::Cluster& mine, const std::string& cluster, TimePoint oldest) : context_(context), mine_(mine), cluster_(cluster), oldest_(oldest) {}
+
+  /// nullopt: it has none that would do.
+  Result<std::optional<ReusableBackup>> in(const std::string& repository) const {
+    auto arguments = context_.arguments();
+    arguments.set("--repository", repository);
+    auto context = std::make_unique<Context>(std::move(arguments), context_.cancel());
+    context->give_up_early();
+    auto cluster = TRY(existing_cluster(*context, cluster_));
+    const auto identity = repository::current_identity(mine_.state());
+    if (repository::current_identity(cluster->state()).system_id != identity.system_id) return std::optional<ReusableBackup>();
+    const auto* newest = newest_physical(cluster->state(), identity.system_id);
+    if (newest == nullptr || newest->committed < oldest_) return std::optional<ReusableBackup>();
+    const auto* own = newest_physical(mine_.state(), identity.system_id);
+    if (own != nullptr && position(*own) >= position(*newest)) return std::optional<ReusableBackup>();
+    const auto session = newest->snap.session;
+    const auto root = TRY(repository::read_root(cluster->store(), cluster->context(), session, cluster->keys()));
+    if (root.started < oldest_) return std::optional<ReusableBackup>();
+    return std::optional(ReusableBackup{std::move(context), std::move(cluster), session, fmt::format("{} of repository {}", root.name, repository)});
+  }
+
+ private:
+  Context& context_;
+  const repository::Cluster& mine_;
+  const std::string& cluster_;
+  const TimePoint oldest_;
+};
+
+/// Those that come before this one, where they are several.
+Result<std::vector<std::string>> earlier_repositories(Context& context) {
+  std::vector<std::string> names;
+  const auto& own = TRY(context.repository_settings())->name;
+  for (const auto& repository : TRY(context.configuration())->repositories) {
+    if (repository.name == own) return names;
+    names.push_back(repository.name);
+  }
+  return std::vector<std::string>();  // named by its place: it is none of them
+}
+
+Result<bool> any_running(Context& context, const std::string& cluster, const std::vector<std::string>& repositories) {
+  for (const auto& repository : repositories)
+    if (!TRY(try_lock(TRY(announcement(context, cluster, repository)), LOCK_SH))) return true;
+  return false;
+}
+
+/// Until none is on its way, at most `patience` long.
+Status wait_for_others(Context& context, const std::string& cluster, const std::vector<std::string>& repositories, std::chrono::seconds patience) {
+  const auto start = std::chrono::steady_clock::now();
+  for (bool told = false;;) {
+    TRY(context.cancel().check());
+    const auto waited = std::chrono::steady_clock::now() - start;
+    const bool running = TRY(any_running(context, cluster, repositories));
+    if (!running && (told || waited >= kGrace)) return ok();
+    if (running && !told) log_info("a backup of {} into another repository is on its way: it will be copied", cluster);
+    told |= running;
+    if (waited >= patience) {
+      log_warning("a backup of {} into another repository takes long: the database is read for this one", cluster);
+      return ok();
+    }
+    system_clock().sleep(kPoll);
+  }
+}
+
+}  // namespace
+
+Result<Fd> announce_backup(Context& context, const std::string& cluster) {
+  const auto path = TRY(announcement(context, cluster, TRY(context.repository_settings())->name));
+  // Another run of the same may hold it: then it announces for both.
+  auto lock = TRY(try_lock(path, LOCK_EX));
+  return lock ? std::move(*lock) : Fd();
+}
+
+Result<std::optional<ReusableBackup>> backup_to_reuse(Context& context, const repository::Cluster& mine, const std::string& cluster, TimePoint began) {
+  const auto& arguments = context.arguments();
+  const auto given = arguments.get("--reuse");
+  const std::chrono::seconds age(given ? TRY(parse_number(*given, "--reuse", 0, kReuseMax)) : 0);
+  auto candidates = TRY(earlier_repositories(context));
+  if (!given) std::erase_if(candidates, [&](const auto& name) { return std::ranges::find(arguments.done_in, name) == arguments.done_in.end(); });
+  if (candidates.empty() || (given && age == 0s)) return std::optional<ReusableBackup>();
+  if (given && !arguments.one_of_several) TRY(wait_for_others(context, cluster, candidates, age));
+  const Search search(context, mine, cluster, began - age);
+  for (const auto& repository : candidates) {
+    auto found = search.in(repository);
+    if (found && *found) return found;
+    if (found) continue;
+    if (found.failure().code() == Errc::Cancelled) return found;
+    log_warning("repository {} cannot be asked for its backup: {}", repository, found.failure().describe());
+  }
+  return std::optional<ReusableBackup>();
+}
+
+}  // namespace pgmint::cli
