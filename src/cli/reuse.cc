@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "cli/option_values.h"
 #include "repository/manifest.h"
+#include "repository/wal_coverage.h"
 
 namespace pgmint::cli {
 namespace {
@@ -64,18 +65,22 @@ class Search {
     context->give_up_early();
     auto cluster = TRY(existing_cluster(*context, cluster_));
     const auto identity = repository::current_identity(mine_.state());
-    if (repository::current_identity(cluster->state()).system_id != identity.system_id) return std::optional<ReusableBackup>();
     const auto* newest = newest_physical(cluster->state(), identity.system_id);
-    if (newest == nullptr || newest->committed < oldest_) return std::optional<ReusableBackup>();
+    if (newest == nullptr || newest->committed < oldest_) return none("it has no new one", repository);
     const auto* own = newest_physical(mine_.state(), identity.system_id);
-    if (own != nullptr && position(*own) >= position(*newest)) return std::optional<ReusableBackup>();
+    if (own != nullptr && position(*own) >= position(*newest)) return none("what it has is here", repository);
     const auto session = newest->snap.session;
     const auto root = TRY(repository::read_root(cluster->store(), cluster->context(), session, cluster->keys()));
-    if (root.started < oldest_) return std::optional<ReusableBackup>();
+    if (root.started < oldest_) return none("it has no new one", repository);
     return std::optional(ReusableBackup{std::move(context), std::move(cluster), session, fmt::format("{} of repository {}", root.name, repository)});
   }
 
  private:
+  static std::optional<ReusableBackup> none(std::string_view why, const std::string& repository) {
+    log_debug("no backup of repository {} is copied: {}", repository, why);
+    return std::nullopt;
+  }
+
   Context& context_;
   const repository::Cluster& mine_;
   const std::string& cluster_;
@@ -86,7 +91,11 @@ class Search {
 Result<std::vector<std::string>> earlier_repositories(Context& context) {
   std::vector<std::string> names;
   const auto& own = TRY(context.repository_settings())->name;
-  for (const auto& repository : TRY(context.configuration())->repositories) {
+  // What the command knows is narrowed to the one that it is about.
+  const auto all = TRY(load_configuration(context.arguments().get("--config"), [](const char* name) -> std::optional<std::string> {
+    return std::string_view(name) == "PGMINT_REPOSITORY" ? std::nullopt : process_environment(name);
+  }));
+  for (const auto& repository : all.repositories) {
     if (repository.name == own) return names;
     names.push_back(repository.name);
   }

@@ -66,7 +66,10 @@ TEST(SchedulePlan, EachOfSeveralRepositoriesHasJobsOfItsOwn) {
   ASSERT_EQ(kinds.size(), 2U);
   EXPECT_EQ(kinds.at("main@near"), kinds.at("main@far"));
   EXPECT_EQ(service::job_arguments(service::JobKind::Full, "main@far", false),
-            (std::vector<std::string>{"backup", "main", "--type", "full", "--progress", "none", "--repository", "far"}));
+            (std::vector<std::string>{"backup", "main", "--type", "full", "--progress", "none", "--repository", "far", "--reuse", "7200"}))
+      << "the database is read for the first one";
+  EXPECT_EQ(service::job_arguments(service::JobKind::Verify, "main@far", false),
+            (std::vector<std::string>{"verify", "main", "--read-data", "--older-than", "30d", "--progress", "none", "--repository", "far"}));
   EXPECT_EQ(refusal("[[repository]]\nname = \"a@b\"\nurl = \"/x\"\n").find("is no name for a repository") == std::string::npos, false);
 }
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from harness.pgmint import Pgmint, give_to_owner, toml_value
+from harness.pgmint import Pgmint, give_to_owner, toml_value, wait_for_phase
 from harness.places import wait_until
 from test_clone_safety import clone_of
 
@@ -95,6 +95,107 @@ def test_recovery_goes_on_in_the_next_repository_when_the_first_goes_away(make, 
         conf.write(command.replace(" wal get ", " --repository far wal get ") + "\n")
     clone.start().wait_promoted()
     assert clone.digest() == expected
+
+
+def reads_of_the_database(cluster, tool, *arguments, code=0):
+    """How many physical backups the server has been asked for, by its log."""
+    before = cluster.log_text().count("pg_backup_start")
+    outcome = tool.run("backup", *arguments, "--json", code=code)
+    return cluster.log_text().count("pg_backup_start") - before, {one["repository"]: one for one in outcome.json["repositories"]} if "repositories" in outcome.json else outcome.json
+
+
+@pytest.fixture
+def watched(several):
+    """The server logs who starts backups."""
+    cluster, tool = several
+    cluster.sql("alter system set log_statement = 'all'")
+    cluster.sql("select pg_reload_conf()")
+    wait_until(lambda: cluster.one("show log_statement") == "all", "the server logs statements")
+    return cluster, tool
+
+
+def test_one_read_of_the_database_feeds_all(make, watched):
+    """The second backup is a copy of the first: of one moment, under its own keys, built on its own parent; and restores alone."""
+    cluster, tool = watched
+    for step in range(3):
+        cluster.add_rows("t", 400)
+        reads, made = reads_of_the_database(cluster, tool, *(["--type", "full"] if step == 0 else []))
+        assert reads == 1, step
+        near, far = made["near"]["answer"], made["far"]["answer"]
+        assert far["copied_from"] == f"{near['name']} of repository near" and near["copied_from"] is None
+        assert far["name"] != near["name"] and far["type"] == near["type"] == ("full" if step == 0 else "incremental")
+        for same in ("start_lsn", "stop_lsn", "timeline", "started", "finished", "size_bytes", "files", "server_version"):
+            assert far[same] == near[same], same
+    assert f"copied from {near['name']}" in " ".join(tool.run("show", far["name"], "--repository", "far").out.split())
+    # What far has missed, its next copy has.
+    tool.away("far")
+    for _ in range(2):
+        cluster.add_rows("t", 300)
+        reads_of_the_database(cluster, tool, code=6)
+    tool.back("far")
+    cluster.add_rows("t", 50)
+    reads, made = reads_of_the_database(cluster, tool)
+    assert reads == 1 and made["far"]["answer"]["type"] == "incremental"
+    cluster.archive_now()
+    expected = cluster.digest()
+    tool.run("verify", "--read-data")
+    tool.away("near")
+    clone = clone_of(make, tool).start().wait_promoted()
+    assert clone.digest() == expected
+    clone.stop()
+
+
+def test_a_copy_that_cannot_be_made_is_a_read_of_the_database(watched):
+    cluster, tool = watched
+    reads_of_the_database(cluster, tool)
+    # Asked for by name, it is read: nobody made it for another one now.
+    reads, made = reads_of_the_database(cluster, tool, "--repository", "far")
+    assert reads == 1 and made["copied_from"] is None
+    cluster.add_rows("t", 100)
+    reads, made = reads_of_the_database(cluster, tool, "--repository", "near")
+    reads, made = reads_of_the_database(cluster, tool, "--repository", "far", "--reuse", "0")
+    assert reads == 1 and made["copied_from"] is None
+    reads, made = reads_of_the_database(cluster, tool, "--reuse", "0")
+    assert reads == 2 and all(one["answer"]["copied_from"] is None for one in made.values())
+    # It is there, and cannot be read: what stands at its place is damaged.
+    cluster.add_rows("t", 3000)
+    reads_of_the_database(cluster, tool, "--repository", "near", "--type", "full")
+    newest = max(tool.place("near").glob("c/*/p/*/*"), key=lambda path: (path.stat().st_mtime_ns, path.stat().st_size))
+    packs = sorted(tool.place("near").glob("c/*/p/*/*"), key=lambda path: path.stat().st_mtime_ns)[-6:]
+    assert newest in packs
+    for pack in packs:
+        pack.chmod(0o600)
+        content = bytearray(pack.read_bytes())
+        for at in range(72, len(content), 512):
+            content[at] ^= 1
+        pack.write_bytes(content)
+    before = cluster.log_text().count("pg_backup_start")
+    outcome = tool.run("backup", "--repository", "far", "--reuse", "3600", "--json")
+    assert "is not copied" in outcome.err and outcome.json["copied_from"] is None
+    assert cluster.log_text().count("pg_backup_start") == before + 1
+    tool.run("verify", "--read-data", "--repository", "far")
+    # Neither does one that is away hold the other back.
+    tool.away("near")
+    failed = tool.answers("backup", code=6)
+    assert failed["near"]["exit_code"] == 6 and failed["far"]["answer"]["copied_from"] is None
+
+
+def test_a_job_waits_for_what_is_read_for_the_repository_before_it(watched):
+    """As the daemon and cron start them: one for each repository, at the same moment."""
+    cluster, tool = watched
+    reads_of_the_database(cluster, tool)
+    cluster.add_rows("t", 20000)
+    before = cluster.log_text().count("pg_backup_start")
+    near = tool.start("backup", "--type", "incremental", "--repository", "near", "--max-rate", "1MiB", "--json", "--progress", "json")
+    wait_for_phase(near, "copy")
+    far = tool.start("backup", "--type", "incremental", "--repository", "far", "--reuse", "600", "--json", "--progress", "none")
+    answers = {}
+    for name, process in (("near", near), ("far", far)):
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        answers[name] = json.loads(out)
+    assert answers["far"]["copied_from"] == f"{answers['near']['name']} of repository near"
+    assert cluster.log_text().count("pg_backup_start") == before + 1
 
 
 def test_one_that_is_away_holds_none_back_and_catches_up(make, several):
