@@ -293,6 +293,10 @@ Result<std::optional<BackupReport>> copy_backup(const BackupRequest& request, co
   auto listed = read_parent_files(origin.cluster, *root);
   if (!listed) return useless(origin, listed.failure().describe());
 
+  // A name is a second: two backups of two repositories must not be taken for each other.
+  auto& clock = request.cluster.repository().environment().clock;
+  while (root->name.starts_with(format_compact(clock.now()))) clock.sleep(kPoll);
+
   Blame blame;
   StoredSource files(origin.cluster, std::move(*listed));
   BlamedSource source(files, blame);
