@@ -15,6 +15,7 @@
 #include "backup/preflight.h"
 #include "backup/progress_reporter.h"
 #include "backup/run.h"
+#include "backup/stream_origin.h"
 #include "backup/wal_wait.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -28,6 +29,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint64_t kStretch = 16U << 20;
+constexpr std::uint64_t kFilesOfAStream = 200'000;  ///< that memory is kept for; how many come cannot be known before
 constexpr std::uint64_t kBundle = 512U << 10;
 constexpr unsigned kUploaders = 2;
 constexpr unsigned kFarUploaders = 4;  ///< to a store that is far away; packs stay whole within the memory that is usual
@@ -56,11 +58,13 @@ std::size_t pack_target(const BackupRequest& request, unsigned workers, std::uin
 /// The steps of one backup, and what they hand to each other.
 class Run {
  public:
-  Run(const BackupRequest& request, Server& server, Source& source, Origin& origin)
+  /// @param stream  `origin` again, where the server sends its files; null: they are read
+  Run(const BackupRequest& request, Server& server, Source& source, Origin& origin, StreamOrigin* stream = nullptr)
       : request_(request),
         server_(server),
         source_(source),
         origin_(origin),
+        stream_(stream),
         environment_(request.cluster.repository().environment()),
         clock_(environment_.clock),
         progress_(request.progress, counters_, clock_),
@@ -75,16 +79,31 @@ class Run {
     TRY(check_options(request_, control_));
     TRY(check_identity(control_, request_.cluster.state()));
     facts_ = TRY(server_.inspect());
-    if (!origin_.times()) {
-      TRY(check_archiving(facts_));
-      if (!facts_.in_recovery) TRY(check_archiver(server_, clock_, request_.cancel));
-    }
+    if (!origin_.times()) TRY(stream_ != nullptr ? choose_wal() : check_wal());
     extent_size_ = static_cast<std::uint32_t>(request_.extent_size.value());
     if (!request_.incremental) return ok();
     TRY(incremental_.choose(control_));
     note_damage();
     // Extents of one size can be compared, and referred to where they stand.
     if (incremental_.active()) extent_size_ = incremental_.parent().extent_size;
+    return ok();
+  }
+
+  Status check_wal() {
+    TRY(check_archiving(facts_));
+    return facts_.in_recovery ? ok() : check_archiver(server_, clock_, request_.cancel);
+  }
+
+  /// Where nothing shows that the server's WAL reaches this repository, the backup carries its own.
+  Status choose_wal() {
+    TRY(check_wal_level(facts_));
+    const auto why = TRY(why_wal_does_not_come(server_, facts_, request_.cluster));
+    carry_ = why.has_value();
+    stream_->server.bring_wal(carry_);
+    report_.remote = true;
+    if (carry_ && !facts_.in_recovery)
+      warn(fmt::format("{}: this backup carries the WAL that it needs itself, and restores to its own end; later moments need the server's WAL "
+                       "(archive_command on the server: pgmint wal push)", *why));
     return ok();
   }
 
@@ -108,7 +127,7 @@ class Run {
   /// Everything between BEGIN and SNAP. Any failure voids the session.
   Status take() {
     TRY(start());
-    TRY(scan());
+    if (stream_ == nullptr) TRY(scan());
     TRY(copy());
     TRY(stop());
     TRY(wait());
@@ -142,7 +161,7 @@ class Run {
   Status start() {
     // Before: whoever reads a catalog may prune its pages and set hints in them, and what is copied then has that already.
     TRY(note_contents());
-    started_ = TRY(server_.start(control_.system_identifier));
+    TRY(start_server());
     report_.from_standby = started_.on_standby;
     log_debug("backup {} started at {} on timeline {}", report_.name, postgres::format(started_.start_lsn),
               started_.timeline.value());
@@ -150,6 +169,15 @@ class Run {
     TRY(incremental_.look(request_.data_directory, control_, started_, request_.cancel));
     if (was && !incremental_.active()) become_full();
     note_damage();
+    return ok();
+  }
+
+  Status start_server() {
+    started_ = TRY(server_.start(control_.system_identifier));
+    if (stream_ == nullptr) return ok();
+    progress_.expect(stream_->server.begun().bytes, 0);
+    const auto parents = incremental_.active() ? incremental_.files().bytes() : 0;
+    packs_->target = pack_target(request_, workers_, kInFlightMax + kFilesOfAStream * sizeof(StreamedEntry) + parents);
     return ok();
   }
 
@@ -222,7 +250,7 @@ class Run {
 
   Status copy() {
     progress_.enter(Phase::Copy);
-    TRY(copy_planned());
+    TRY(copy_all());
     TRY(forward_kept());
     if (copied_.refuted) {
       report_.refuted = true;
@@ -232,8 +260,8 @@ class Run {
       copied_ = {};
       findings_.clear();
       counters_.reset();
-      make_plan();
-      TRY(copy_planned());
+      TRY(begin_again());
+      TRY(copy_all());
     }
     std::vector<FilePlan>().swap(files_);
     plan_ = {};
@@ -242,7 +270,39 @@ class Run {
     return ok();
   }
 
+  Status copy_all() { return stream_ != nullptr ? copy_streamed() : copy_planned(); }
+
+  /// What was read counts for nothing. A stream cannot be read again: the server starts another one.
+  Status begin_again() {
+    if (stream_ == nullptr) return make_plan(), ok();
+    stream_->server.abandon();
+    stream_->source.clear();
+    return start_server();
+  }
+
   Status copy_planned() {
+    return copy_with([this](const CopyInput& input) -> Status {
+      copied_ = TRY(copy_files(input, counters_, findings_, [this] { return tick(); }));
+      return ok();
+    });
+  }
+
+  Status copy_streamed() {
+    return copy_with([this](const CopyInput& input) -> Status {
+      auto& sent = stream_->cluster;
+      sent = TRY(copy_stream({.server = stream_->server,
+                                   .source = stream_->source,
+                                   .copy = input,
+                                   .bundle_size = std::max<std::uint64_t>(extent_size_, kBundle),
+                                   .plan = [this](const postgres::DirectoryEntry& entry) { return incremental_.plan_streamed(entry); }},
+                                  counters_, findings_, [this] { return tick(); }));
+      scan_ = std::move(sent.scan);
+      copied_ = std::move(sent.copied);
+      return ok();
+    });
+  }
+
+  Status copy_with(const std::function<Status(const CopyInput&)>& copy_of) {
     open_books();
     std::optional<storage::RateLimiter> rate;
     if (request_.max_rate) rate.emplace(*request_.max_rate, clock_, request_.cancel);
@@ -271,8 +331,7 @@ class Run {
                           .rate = rate ? &*rate : nullptr,
                           .clock = clock_,
                           .cancel = request_.cancel};
-    copied_ = TRY(copy_files(input, counters_, findings_, [this] { return tick(); }));
-    return ok();
+    return copy_of(input);
   }
 
   /// What this backup refers to, and which packs it empties.
@@ -296,7 +355,7 @@ class Run {
   Status forward_kept() {
     if (!forward_ || copied_.refuted) return ok();
     auto moved = [&]() -> Status {
-      for (std::size_t i = 0; i < files_.size(); ++i) {
+      for (std::size_t i = 0; i < copied_.files.size(); ++i) {
         if (request_.cancel != nullptr) TRY(request_.cancel->check());
         TRY(move_file(copied_.files[i]).context(scan_.entries[i].path));
       }
@@ -366,9 +425,8 @@ class Run {
   /// Configuration, then pg_control as the last file that is read, then the end of the backup.
   Status stop() {
     progress_.enter(Phase::Stop);
-    extras_ =
-        TRY(store_extra_files(*rest_, TRY(origin_.outside_configuration(facts_, report_.warnings)),
-                              parent_files(), forward()));
+    extras_ = TRY(store_extra_files(*rest_, TRY(origin_.outside_configuration(facts_, report_.warnings)), parent_files(), forward()));
+    if (stream_ != nullptr) take_wal();
     auto image = TRY(origin_.control_file());
     control_ = image.control;
     std::vector<ExtraFile> last(1);
@@ -376,6 +434,10 @@ class Run {
     control_entry_ = TRY(store_extra_files(*rest_, std::move(last))).front();
 
     stopped_ = TRY(server_.stop());
+    if (stream_ != nullptr) {
+      stopped_.label_file = std::move(stream_->cluster.label);
+      stopped_.tablespace_map = std::move(stream_->cluster.tablespace_map);
+    }
     const auto label =
         TRY(postgres::parse_backup_label(stopped_.label_file).context("the label that the server returned"));
     if (label.start_lsn != started_.start_lsn)
@@ -384,6 +446,16 @@ class Run {
                                postgres::format(label.start_lsn), postgres::format(started_.start_lsn)));
     if (started_.on_standby) TRY(settle_standby());
     return ok();
+  }
+
+  /// What came of the stream beside the files.
+  void take_wal() {
+    auto& sent = stream_->cluster;
+    for (const auto& file : sent.wal)
+      if (!file.path.ends_with(".history")) report_.carried_wal.push_back(file.path);
+    std::ranges::move(sent.wal, std::back_inserter(extras_));
+    if (sent.end.checksums_failed && report_.bad_page_count == 0)
+      warn("the server says that checksums of pages failed, and every page that it sent is sound: see its log");
   }
 
   /// Recovery of a standby's backup ends where its pg_control says, at the earliest.
@@ -401,6 +473,7 @@ class Run {
       warn(fmt::format(
           "where this backup is consistent was not found ({}): restoring it with --immediate may need more WAL",
           last.failure().describe()));
+    if (stream_ != nullptr) return ok();
     auto switched = server_.switch_wal_on_primary(control_.system_identifier);
     if (switched && *switched) return ok();
     if (!switched)
@@ -420,9 +493,10 @@ class Run {
                  .patience = request_.archive_timeout,
                  .carry = {},
                  .tick = [this](const std::string& detail) { return tick(detail); }};
-    if (carry_) wait.carry = [this](const std::string& segment) { return carry(segment); };
+    if (carry_ && stream_ == nullptr) wait.carry = [this](const std::string& segment) { return carry(segment); };
     report_.first_wal = first_segment(wait);
     report_.last_wal = last_segment(wait);
+    if (stream_ != nullptr && carry_) return check_carried(wait, report_.carried_wal);
     repository::WalArchive archive(request_.cluster, repository::current_identity(request_.cluster.state()));
     return wait_for_wal(archive, server_, wait, clock_);
   }
@@ -437,7 +511,7 @@ class Run {
 
   Status describe_all() {
     progress_.enter(Phase::Describe);
-    described_ = TRY(describe(*maps_, scan_, copied_.files, std::move(control_entry_), std::move(extras_), parent_files(), forward()));
+    described_ = TRY(describe(*maps_, scan_, copied_.files, std::move(control_entry_), std::move(extras_), parent_files(), forward(), stream_ != nullptr ? stream_->cluster.owner : ""));
     pack_use_ = TRY(ledger_->settle(parent_files(), described_.bundles, described_.maps, described_.nodes,
                                     [this](const repository::RecordLocation& map) { return incremental_.read_map(map); }));
     if (!pack_use_.is_sound())
@@ -533,6 +607,7 @@ class Run {
   Server& server_;
   Source& source_;
   Origin& origin_;
+  StreamOrigin* stream_;  ///< null: the files are read
   repository::Environment& environment_;
   Clock& clock_;
   CopyCounters counters_;
@@ -576,13 +651,9 @@ double BackupReport::ratio() const {
   return stored_bytes == 0 ? 0 : static_cast<double>(total_bytes) / static_cast<double>(stored_bytes);
 }
 
-Result<BackupReport> run_against(const BackupRequest& request, Server& server, Source& source) {
-  const auto origin = data_directory_origin(request.data_directory, request.cluster.repository().environment().clock);
-  return run_against(request, server, source, *origin);
-}
+namespace {
 
-Result<BackupReport> run_against(const BackupRequest& request, Server& server, Source& source, Origin& origin) {
-  Run run(request, server, source, origin);
+Result<BackupReport> complete(Run&& run) {
   TRY(run.preflight());
   TRY(run.begin());
   if (auto taken = run.take(); !taken) {
@@ -592,7 +663,25 @@ Result<BackupReport> run_against(const BackupRequest& request, Server& server, S
   return run.report();
 }
 
+}  // namespace
+
+Result<BackupReport> run_against(const BackupRequest& request, Server& server, Source& source, Origin& origin) {
+  return complete(Run(request, server, source, origin));
+}
+
+Result<BackupReport> run_against(const BackupRequest& request, Server& server, Source& source) {
+  const auto origin = data_directory_origin(request.data_directory, request.cluster.repository().environment().clock);
+  return run_against(request, server, source, *origin);
+}
+
+Result<BackupReport> run_streamed(const BackupRequest& request, RemoteServer& server) {
+  StreamOrigin origin(server);
+  return complete(Run(request, server, origin.source, origin, &origin));
+}
+
 Result<BackupReport> run(const BackupRequest& request) {
+  if (request.data_directory.empty())
+    return run_streamed(request, *connect_remote_server({request.connect, request.label, request.fast_checkpoint, request.max_rate}, request.cancel));
   const auto server =
       connect_server({request.connect, request.primary, request.label, request.fast_checkpoint, request.data_directory},
                      request.cancel);

@@ -51,6 +51,8 @@ struct BackupRequest {
   /// Its log was refreshed; its identity must be the system identifier of the data directory. Used by run() alone
   /// meanwhile.
   repository::Cluster& cluster;
+  /// Empty: a remote cluster, whose files the server sends over `connect`. Without proof that its WAL reaches the repository, and from a
+  /// standby, the WAL from start to stop comes along.
   fs::path data_directory;
   /// A direct connection (no pooler) to the server that runs on data_directory.
   postgres::ConnectOptions connect{};
@@ -71,7 +73,7 @@ struct BackupRequest {
   /// Of packs that are being filled, queued and put, and of what is kept of each file. Packs become smaller than 32 MiB, down to 4,
   /// when many workers or a million files need it.
   ByteCount memory_max{320U << 20};
-  /// Bytes read from the data directory per second.
+  /// Bytes read from the data directory, or sent by a remote server, per second.
   std::optional<ByteCount> max_rate{};
   /// How long the wait for WAL goes on without any segment arriving.
   std::chrono::seconds archive_timeout{300};
@@ -95,6 +97,7 @@ struct BackupReport {
   repository::SessionId session{};
   TimePoint started{}, finished{};   ///< of a copy: of what it is copied from
   bool from_standby = false;
+  bool remote = false;  ///< the server sent the files
   repository::BackupType type = repository::BackupType::Full;
   std::string parent;                ///< incremental: the name of the backup that it builds on
   std::string method;                ///< incremental: how it was found what changed; full: why it is one, if anything else was asked for

@@ -57,7 +57,7 @@ Result<postgres::TimelineHistory> history_of(const ChangeSources& sources, postg
   if (timeline == postgres::TimelineId(1)) return postgres::TimelineHistory(timeline);
   const auto name = postgres::history_file_name(timeline);
   const auto own = sources.data_directory / "pg_wal" / name;
-  if (TRY(stat_if_exists(own))) {
+  if (!sources.data_directory.empty() && TRY(stat_if_exists(own))) {
     const auto text = TRY(read_file(own, postgres::TimelineHistory::kTextMax));
     return postgres::TimelineHistory::parse(timeline, as_text(text));
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <unordered_map>
 
 #include "backup/copy_worker.h"
 
@@ -37,16 +38,40 @@ struct Leaving {
   ~Leaving() { action(); }
 };
 
-void prepare_mapped(CopyShared& shared) {
-  const auto& plan = shared.input.plan;
-  for (std::size_t i = 0; i < plan.mapped.size(); ++i) {
-    const auto& entry = shared.input.scan.entries[plan.mapped[i]];
-    shared.mapped.push_back(std::make_unique<MappedFile>(
-        entry, shared.plan_of(plan.mapped[i]),
-        MappedFile::Shape{shared.input.extent_size, entry.relation ? shared.input.check.block_size : 0, plan.stretches[i]}));
-    shared.by_entry.emplace(plan.mapped[i], shared.mapped.back().get());
+/// The tasks of a plan, in its order.
+class PlannedFeed final : public CopyFeed {
+ public:
+  PlannedFeed(const CopyInput& input, std::vector<CopiedFile>& files) : input_(input), files_(files) {
+    for (std::size_t i = 0; i < input.plan.mapped.size(); ++i) {
+      const auto index = input.plan.mapped[i];
+      const auto& entry = input.scan.entries[index];
+      mapped_.emplace(index, std::make_shared<MappedFile>(
+                                 entry, plan_of(index),
+                                 MappedFile::Shape{input.extent_size, entry.relation ? input.check.block_size : 0, input.plan.stretches[i]}));
+    }
   }
-}
+
+  std::optional<CopyWork> next() override {
+    const auto at = next_.fetch_add(1);
+    if (at >= input_.plan.tasks.size()) return std::nullopt;
+    const auto& task = input_.plan.tasks[at];
+    CopyWork work{.mapped = nullptr, .files = {}, .first = task.first, .end = task.end, .bytes = task.bytes, .last = task.last};
+    if (!task.is_bundle()) work.mapped = mapped_.at(task.at);
+    for (const auto index : input_.plan.files_of(task)) work.files.push_back({&input_.scan.entries[index], &plan_of(index), &files_[index]});
+    return work;
+  }
+
+ private:
+  const FilePlan& plan_of(std::uint32_t index) const {
+    static const FilePlan kWhole;
+    return input_.parent != nullptr ? input_.parent->files[index] : kWhole;
+  }
+
+  const CopyInput& input_;
+  std::vector<CopiedFile>& files_;
+  std::unordered_map<std::uint32_t, std::shared_ptr<MappedFile>> mapped_;
+  std::atomic<std::size_t> next_{0};
+};
 
 /// Files that are not opened.
 void take_kept(const CopyInput& input, CopyOutcome& outcome) {
@@ -62,20 +87,20 @@ void take_kept(const CopyInput& input, CopyOutcome& outcome) {
 
 }  // namespace
 
-Result<CopyOutcome> copy_files(const CopyInput& input, CopyCounters& counters, PageFindings& findings,
-                               const std::function<Status()>& tick) {
-  CopyOutcome outcome;
-  outcome.files.resize(input.scan.entries.size());
-  take_kept(input, outcome);
+Status copy_fed(const CopyInput& input, CopyFeed& feed, const CopyProducer* producer, CopyOutcome& outcome, CopyCounters& counters,
+                PageFindings& findings, const std::function<Status()>& tick) {
   BoundedQueue<FinishedPack> finished(input.queued_packs);
-  Attendance attendance(input.workers + input.uploaders);
+  Attendance attendance(input.workers + input.uploaders + (producer != nullptr ? 1 : 0));
   std::atomic<unsigned> workers_left{input.workers};
   Status ticked = ok();
   {
     TaskGroup group(input.cancel);
-    group.on_failure([&] { finished.cancel(); });
-    CopyShared shared{input, counters, findings, group, finished, outcome.files};
-    prepare_mapped(shared);
+    const auto stop = [&] {
+      finished.cancel();
+      if (producer != nullptr) producer->stop();
+    };
+    group.on_failure(stop);
+    CopyShared shared{input, counters, findings, group, finished, feed};
     input.maps.redirect([&](FinishedPack pack) { return shared.hand_on(std::move(pack)); });
 
     for (unsigned i = 0; i < input.workers; ++i)
@@ -92,12 +117,17 @@ Result<CopyOutcome> copy_files(const CopyInput& input, CopyCounters& counters, P
         while (auto pack = finished.pop()) TRY(input.upload(std::move(*pack)));
         return ok();
       });
+    if (producer != nullptr)
+      group.spawn([&]() -> Status {
+        const Leaving leaving{[&] { attendance.leave(); }};
+        return producer->run();
+      });
 
     while (!attendance.wait_empty(kTick)) {
       if (ticked) ticked = tick();
       if (!ticked || group.cancelled()) {
         group.cancel();
-        finished.cancel();
+        stop();
       }
     }
     auto joined = group.join();
@@ -105,7 +135,7 @@ Result<CopyOutcome> copy_files(const CopyInput& input, CopyCounters& counters, P
     input.maps.redirect([upload = input.upload](FinishedPack pack) { return upload(std::move(pack)); });
     if (!ticked) return std::move(ticked).failure();
     outcome.refuted = shared.refuted.with([](auto& reason) { return std::move(reason); });
-    if (outcome.refuted) return outcome;
+    if (outcome.refuted) return ok();
     TRY(std::move(joined));
     shared.inherited_bad.with([&](auto& pages) {
       outcome.inherited_bad.insert(outcome.inherited_bad.end(), pages.begin(), pages.end());
@@ -116,6 +146,16 @@ Result<CopyOutcome> copy_files(const CopyInput& input, CopyCounters& counters, P
     });
   }
   if (input.cancel != nullptr) TRY(input.cancel->check());
+  return ok();
+}
+
+Result<CopyOutcome> copy_files(const CopyInput& input, CopyCounters& counters, PageFindings& findings,
+                               const std::function<Status()>& tick) {
+  CopyOutcome outcome;
+  outcome.files.resize(input.scan.entries.size());
+  take_kept(input, outcome);
+  PlannedFeed feed(input, outcome.files);
+  TRY(copy_fed(input, feed, nullptr, outcome, counters, findings, tick));
   return outcome;
 }
 

@@ -39,30 +39,27 @@ class Worker {
 
  private:
   Status work() {
-    for (;;) {
-      const auto next = s_.next_task.fetch_add(1);
-      if (next >= in_.plan.tasks.size()) break;
-      const auto& task = in_.plan.tasks[next];
-      planned_left_ = task.bytes;
-      TRY(task.is_bundle() ? copy_bundle(task) : copy_stretch(task));
+    while (const auto work = s_.feed.next()) {
+      planned_left_ = work->bytes;
+      TRY(work->mapped ? copy_stretch(*work) : copy_bundle(*work));
       count_done(planned_left_);
       count_sealed();
     }
     return packs_.close();
   }
 
-  Status copy_stretch(const CopyTask& task) {
-    auto& file = *s_.by_entry.at(task.at);
+  Status copy_stretch(const CopyWork& work) {
+    auto& file = *work.mapped;
     const auto& entry = file.entry();
     auto* source = TRY(open(file).context(entry.path));
     if (source != nullptr) {
-      const auto end = task.last ? file.wanted() : std::min(task.end, file.wanted());
-      if (task.first < end) TRY(read_some(file, *source, task.first, end).context(entry.path));
+      const auto end = work.last ? file.wanted() : std::min(work.end, file.wanted());
+      if (work.first < end) TRY(read_some(file, *source, work.first, end).context(entry.path));
       TRY(packs_.end_run(run_reserve()));
     }
     if (!file.leave_stretch()) return ok();
     s_.counters.files_done.fetch_add(1, std::memory_order_relaxed);
-    TRY(finish_mapped(task.at, file));
+    TRY(finish_mapped(*work.files.front().copied, file));
     file.release();
     return ok();
   }
@@ -71,7 +68,7 @@ class Worker {
     return file.open(in_.source, [this](const repository::RecordLocation& map) { return parent_->read_map(map); });
   }
 
-  Status finish_mapped(std::uint32_t index, MappedFile& file) {
+  Status finish_mapped(CopiedFile& copied, MappedFile& file) {
     auto described = file.describe();
     if (!described) return note_absent(file.entry());
     note_inherited(file);
@@ -80,11 +77,11 @@ class Worker {
     auto& map = described->map;
     const bool moved = in_.forward != nullptr && TRY(forwarded(in_.forward->move(map)));
     if (described->is_parents && !moved) {
-      s_.files[index] = kept(*file.plan().parent);
+      copied = kept(*file.plan().parent);
       return ok();
     }
     if (before != nullptr) in_.ledger.dropped(*where, *before);
-    return store_map(index, map);
+    return store_map(copied, map);
   }
 
   /// What has to move and cannot be read is the parent's fault.
@@ -236,8 +233,7 @@ class Worker {
     return extent;
   }
 
-  Status store_map(std::uint32_t index, const repository::SegmentMap& map) {
-    auto& copied = s_.files[index];
+  Status store_map(CopiedFile& copied, const repository::SegmentMap& map) {
     copied.length = map.file_length;
     if (map.file_length == 0) {
       copied.state = CopiedFile::State::Empty;
@@ -255,21 +251,21 @@ class Worker {
   }
 
   /// Small files one after the other in the buffer; a record when it is full or the task ends.
-  Status copy_bundle(const CopyTask& task) {
-    for (const auto index : in_.plan.files_of(task)) {
-      const auto& entry = in_.scan.entries[index];
-      TRY(add_to_bundle(index, entry).context(entry.path));
+  Status copy_bundle(const CopyWork& work) {
+    for (const auto& file : work.files) {
+      TRY(add_to_bundle(file).context(file.entry->path));
       s_.counters.files_done.fetch_add(1, std::memory_order_relaxed);
     }
     TRY(flush_bundle());
     return packs_.end_run(run_reserve());
   }
 
-  Status add_to_bundle(std::uint32_t index, const DirectoryEntry& entry) {
+  Status add_to_bundle(const CopyWork::File& member) {
+    const auto& entry = *member.entry;
     auto file = TRY(in_.source.open(entry.path));
     if (!file) return note_absent(entry);
     const std::uint64_t wanted = entry.relation ? entry.size : file->size();
-    if (wanted > kBufferSize) return copy_grown(index, entry);
+    if (wanted > kBufferSize) return copy_grown(member);
     if (filled_ + wanted > kBufferSize) TRY(flush_bundle());
     TRY(before_read(wanted));
     auto data = MutableByteView(buffer_).subspan(filled_, static_cast<std::size_t>(wanted));
@@ -277,32 +273,32 @@ class Worker {
     const auto got = TRY(range->read(data, 0));
     data = data.first(got);
     if (entry.relation) TRY(inspector_.inspect(entry, 0, data, *range));
-    auto& copied = s_.files[index];
+    auto& copied = *member.copied;
     copied.length = got;
     count_read(got);
     if (got == 0) {
       copied.state = CopiedFile::State::Empty;
       return ok();
     }
-    const auto& plan = s_.plan_of(index);
+    const auto& plan = *member.plan;
     if (plan.reading != Reading::Whole && TRY(parent_->is_same(entry, plan, data, *range))) {
       copied = kept(*plan.parent);
       return ok();
     }
     if (entry.relation) s_.counters.changed_pages.fetch_add(got / in_.check.block_size, std::memory_order_relaxed);
-    members_.push_back({index, filled_, got});
+    members_.push_back({&copied, filled_, got});
     filled_ += got;
     return ok();
   }
 
   /// A file that was small when scanned and no longer fits a bundle: it gets a map after all.
-  Status copy_grown(std::uint32_t index, const DirectoryEntry& entry) {
+  Status copy_grown(const CopyWork::File& grown) {
     TRY(flush_bundle());
-    MappedFile file(entry, s_.plan_of(index), {in_.extent_size, 0, 1});
+    MappedFile file(*grown.entry, *grown.plan, {in_.extent_size, 0, 1});
     auto* source = TRY(open(file));
-    if (source == nullptr) return note_absent(entry);
+    if (source == nullptr) return note_absent(*grown.entry);
     TRY(read_stretch(file, *source, 0, file.wanted()));
-    return finish_mapped(index, file);
+    return finish_mapped(*grown.copied, file);
   }
 
   Status flush_bundle() {
@@ -310,7 +306,7 @@ class Worker {
     const auto data = ByteView(buffer_).first(filled_);
     const auto bundle = std::make_shared<const repository::RecordLocation>(TRY(packs_.append(RecordType::Bundle, data)));
     for (const auto& member : members_) {
-      auto& copied = s_.files[member.index];
+      auto& copied = *member.copied;
       copied.state = CopiedFile::State::Bundled;
       copied.content = StoredContent(bundle, static_cast<std::uint32_t>(member.offset),
                                      packs_.fingerprint(repository::bundle_member_nonce(bundle->nonce, member.offset),
@@ -364,7 +360,7 @@ class Worker {
   std::size_t run_reserve() const { return std::min<std::size_t>(8U << 20, in_.packs.target / 4); }
 
   struct Member {
-    std::uint32_t index;
+    CopiedFile* copied;
     std::size_t offset, length;
   };
 

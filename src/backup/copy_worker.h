@@ -1,12 +1,9 @@
 // One worker of a copy: reads, checks, compares, compresses, seals and packs what its tasks say.
 #pragma once
 
-#include <memory>
 #include <mutex>
-#include <unordered_map>
 
-#include "backup/copy.h"
-#include "backup/mapped_file.h"
+#include "backup/copy_feed.h"
 #include "base/guarded.h"
 #include "base/queue.h"
 #include "base/task_group.h"
@@ -20,11 +17,8 @@ struct CopyShared {
   PageFindings& findings;
   TaskGroup& group;
   BoundedQueue<repository::FinishedPack>& finished;
-  std::vector<CopiedFile>& files;
+  CopyFeed& feed;
 
-  std::atomic<std::size_t> next_task{0};
-  std::vector<std::unique_ptr<MappedFile>> mapped{};
-  std::unordered_map<std::uint32_t, MappedFile*> by_entry{};
   std::mutex maps_mutex{};
   struct Vanished {
     std::vector<std::string> noted, refused;
@@ -32,11 +26,6 @@ struct CopyShared {
   Guarded<Vanished> vanished{};
   Guarded<std::optional<std::string>> refuted{};
   Guarded<std::vector<repository::BadPage>> inherited_bad{};
-
-  const FilePlan& plan_of(std::uint32_t index) const {
-    static const FilePlan kWhole;
-    return input.parent != nullptr ? input.parent->files[index] : kWhole;
-  }
 
   Status hand_on(repository::FinishedPack pack) {
     if (!finished.push(std::move(pack))) return Error(Errc::Cancelled, "cancelled");
@@ -47,7 +36,7 @@ struct CopyShared {
 /// A file that stays what it is in the parent.
 CopiedFile kept(const ParentFile& parent);
 
-/// Takes tasks until there are none. @errors as copy_files()
+/// Takes work until there is none. @errors as copy_files()
 Status run_copy_worker(CopyShared& shared);
 
 }  // namespace pgmint::backup

@@ -122,7 +122,7 @@ Result<RecordLocation> store_node(repository::PackStream& maps, ByteView node, c
 
 Result<Described> describe(repository::PackStream& maps, const postgres::DirectoryScan& scan, const std::vector<CopiedFile>& files,
                            FileEntry control, std::vector<FileEntry> extras, const ParentFiles* parent,
-                           const Forward* forward) {
+                           const Forward* forward, const std::string& owner) {
   Described described;
   OwnerNames names;
   repository::ManifestTreeWriter tree([&](ByteView node) -> Result<repository::RecordLocation> {
@@ -130,7 +130,10 @@ Result<Described> describe(repository::PackStream& maps, const postgres::Directo
     return described.nodes.back();
   });
   auto add = [&](FileEntry entry) -> Status {
-    names.fill(entry);
+    if (owner.empty() || entry.area == repository::FileArea::Configuration)
+      names.fill(entry);
+    else
+      entry.owner = entry.group = owner;
     if (entry.kind == FileKind::Empty || entry.kind == FileKind::Bundled || entry.kind == FileKind::Mapped) {
       ++described.files;
       described.total_bytes += entry.size;

@@ -22,10 +22,11 @@ struct Described {
 /// @param extras   areas 1 and 2, sorted
 /// @param parent   a node that it has already is referred to where it stands, unless its pack is to be emptied; may be null
 /// @param forward  may be null
+/// @param owner    of data and WAL, where their numbers are another host's; empty: as this one names them
 /// @errors Key, ResourceLimit, the stream's sink's
 Result<Described> describe(repository::PackStream& maps, const postgres::DirectoryScan& scan, const std::vector<CopiedFile>& files,
                            repository::FileEntry control, std::vector<repository::FileEntry> extras,
-                           const ParentFiles* parent, const Forward* forward);
+                           const ParentFiles* parent, const Forward* forward, const std::string& owner = "");
 
 /// Writes the account of what the tree refers to. @param parent, forward  as above @errors as above
 Result<std::vector<repository::RecordLocation>> write_account(repository::PackStream& maps, const repository::PackUse& use, const ParentFiles* parent,

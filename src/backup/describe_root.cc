@@ -36,6 +36,7 @@ std::vector<std::pair<std::string, std::string>> settings(const RootFacts& facts
     add("full_because", facts.incremental.reason());
   }
   if (!facts.report.copied_from.empty()) add("copied_from", facts.report.copied_from);
+  if (facts.report.remote) add("read_from", "the server's base backup");
   // A restore counts these as present.
   for (const auto& segment : facts.report.carried_wal) add("carried_wal", segment);
   // Where a restore with --immediate lets recovery end.

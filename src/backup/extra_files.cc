@@ -128,6 +128,21 @@ std::vector<ExtraFile> read_outside_configuration(const postgres::ServerFacts& f
   return files;
 }
 
+Status check_outside_configuration(const postgres::ServerFacts& facts, std::vector<std::string>& warnings) {
+  if (facts.data_directory.empty()) {
+    warnings.push_back("where the server keeps its configuration this role may not see (pg_read_all_settings): files outside the data directory are not in this backup");
+    return ok();
+  }
+  std::vector<std::string> paths{facts.config_file, facts.hba_file, facts.ident_file};
+  paths.insert(paths.end(), facts.included_files.begin(), facts.included_files.end());
+  std::string outside;
+  for (const auto& path : paths)
+    if (!path.empty() && path.front() == '/' && !lies_in(fs::path(path).lexically_normal(), fs::path(facts.data_directory).lexically_normal()))
+      outside += (outside.empty() ? "" : ", ") + path;
+  if (!outside.empty()) warnings.push_back(fmt::format("configuration outside the data directory is not in this backup, since a server sends only that: {}", outside));
+  return ok();
+}
+
 namespace {
 
 /// What the parent has of a file, if that is the same.

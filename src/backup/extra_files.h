@@ -28,6 +28,9 @@ struct ExtraFile {
 std::vector<ExtraFile> read_outside_configuration(const postgres::ServerFacts& facts, const fs::path& data_directory,
                                                   std::vector<std::string>& warnings);
 
+/// For a server whose files are out of reach: says of which configuration the backup does without.
+Status check_outside_configuration(const postgres::ServerFacts& facts, std::vector<std::string>& warnings);
+
 /// Puts the files into bundles, but for those that stand in the parent as they are. Returns their entries, sorted.
 /// @param parent, forward  may be null; what is to leave its pack is stored anew
 /// @errors Key, ResourceLimit, the sink's

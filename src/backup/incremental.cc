@@ -54,7 +54,10 @@ Status Incremental::look(const fs::path& data_directory, const postgres::Control
     give_up(std::move(*problem));
     return ok();
   }
-  changes_ = TRY(changes_between(sources, *history, postgres::Lsn(parent_->start_lsn), start.start_lsn, wal_damage_, cancel));
+  if (data_directory.empty())
+    changes_.void_reason = "the server sends all of them";
+  else
+    changes_ = TRY(changes_between(sources, *history, postgres::Lsn(parent_->start_lsn), start.start_lsn, wal_damage_, cancel));
   auto files = read_parent_files(cluster_, *parent_);
   if (!files) {
     if (!is_damage(files.failure())) return std::move(files).failure();
@@ -90,6 +93,16 @@ Result<repository::SegmentMap> Incremental::read_map(const repository::RecordLoc
   repository::RecordOpener opener(cluster_.context(), cluster_.keys());
   return repository::parse_segment_map(
       TRY(repository::read_record(cluster_.store(), cluster_.context(), opener, location)));
+}
+
+FilePlan Incremental::plan_streamed(const postgres::DirectoryEntry& entry) const {
+  FilePlan plan;
+  if (!active() || !has_content(entry)) return plan;
+  const auto* before = files_.find(repository::FileArea::Data, entry.path);
+  if (before == nullptr || (before->kind != repository::FileKind::Bundled && before->kind != repository::FileKind::Mapped)) return plan;
+  plan.parent = before;
+  plan.reading = Reading::Compared;
+  return plan;
 }
 
 std::vector<FilePlan> Incremental::plan(const postgres::DirectoryScan& scan, const postgres::ControlFile& control,

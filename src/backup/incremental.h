@@ -28,7 +28,7 @@ class Incremental {
   const repository::ManifestRoot& parent() const { return *parent_; }
 
   /// After the start: does the parent lie in this server's past, what does the WAL say, what does the parent hold. Gives up
-  /// for all that is the parent's or the WAL's fault. @errors Storage, Key, Io, Cancelled
+  /// for all that is the parent's or the WAL's fault. @param data_directory  empty: out of reach, all files come @errors Storage, Key, Io, Cancelled
   Status look(const fs::path& data_directory, const postgres::ControlFile& control, const ServerStart& start,
               const CancelToken* cancel);
   /// WAL objects that are damaged: recovery of older backups will not get past them.
@@ -43,6 +43,8 @@ class Incremental {
   /// One of the parent's maps. @errors NotFound, Corruption, Storage, Key
   Result<repository::SegmentMap> read_map(const repository::RecordLocation& location);
 
+  /// For a file whose bytes come in any case.
+  FilePlan plan_streamed(const postgres::DirectoryEntry& entry) const;
   /// @param started  of this backup
   std::vector<FilePlan> plan(const postgres::DirectoryScan& scan, const postgres::ControlFile& control, TimePoint started) const;
   /// For people: "the blocks that the WAL from 0/3000028 to 0/5000028 names".

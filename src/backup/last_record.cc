@@ -16,29 +16,39 @@ struct Found {
 };
 
 /// nullopt: the file is not there.
-Result<std::optional<Found>> read_segment(const fs::path& path, postgres::TimelineId timeline,
+Result<std::optional<Found>> read_segment(const SegmentReader& segments, const std::string& name, postgres::TimelineId timeline,
                                           postgres::SegmentNumber segment, postgres::Lsn stop,
                                           postgres::WalSegmentSize size) {
-  const auto fd = TRY(open_if_exists(path, O_RDONLY));
-  if (!fd) return std::optional<Found>();
   Found found;
   postgres::WalSegmentReader reader(timeline, segment, size, {}, [&](const postgres::WalRecord& record) {
     const auto aligned = (record.end.value() + kRecordAlignment - 1) / kRecordAlignment * kRecordAlignment;
     if (!found.record && aligned >= stop.value()) found.record = record.start;
   });
-  Bytes piece(std::min<std::uint64_t>(kPiece, size.bytes()));
-  for (std::uint64_t at = 0; at < size.bytes() && !found.record; at += piece.size()) {
-    const auto got = TRY(read_at(*fd, piece, at, path.string()));
-    if (got == 0) break;
-    TRY(reader.feed(ByteView(piece).first(got)).context(path.string()));
-  }
-  found.segment = TRY(std::move(reader).finish().context(path.string()));
+  const bool is_there = TRY(segments(name, [&](ByteView piece) -> Result<bool> {
+    TRY(reader.feed(piece).context(name));
+    return !found.record;
+  }));
+  if (!is_there) return std::optional<Found>();
+  found.segment = TRY(std::move(reader).finish().context(name));
   return std::optional(std::move(found));
 }
 
 }  // namespace
 
-Result<std::optional<postgres::Lsn>> last_needed_record(const fs::path& data_directory, postgres::TimelineId timeline,
+SegmentReader segments_of(fs::path data_directory) {
+  return [data_directory = std::move(data_directory)](const std::string& name, const std::function<Result<bool>(ByteView)>& take) -> Result<bool> {
+    const auto path = data_directory / "pg_wal" / name;
+    const auto fd = TRY(open_if_exists(path, O_RDONLY));
+    if (!fd) return false;
+    Bytes piece(kPiece);
+    for (std::uint64_t at = 0;; at += piece.size()) {
+      const auto got = TRY(read_at(*fd, piece, at, path.string()));
+      if (got == 0 || !TRY(take(ByteView(piece).first(got)))) return true;
+    }
+  };
+}
+
+Result<std::optional<postgres::Lsn>> last_needed_record(const SegmentReader& segments, postgres::TimelineId timeline,
                                                         postgres::Lsn start, postgres::Lsn stop,
                                                         postgres::WalSegmentSize size) {
   const std::optional<postgres::Lsn> none;
@@ -47,8 +57,7 @@ Result<std::optional<postgres::Lsn>> last_needed_record(const fs::path& data_dir
   std::optional<postgres::SegmentNumber> segment = last;
   // The record may have started in an earlier segment.
   for (; segment && *segment >= postgres::segment_of(start, size); segment = postgres::previous(*segment)) {
-    const auto path = data_directory / "pg_wal" / postgres::segment_file_name(timeline, *segment, size);
-    const auto found = TRY(read_segment(path, timeline, *segment, stop, size));
+    const auto found = TRY(read_segment(segments, postgres::segment_file_name(timeline, *segment, size), timeline, *segment, stop, size));
     if (!found) return none;
     if (found->record) return behind_start(*found->record);
     const auto& read = found->segment;

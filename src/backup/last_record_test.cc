@@ -105,7 +105,7 @@ struct LastRecord : ::testing::Test {
 
   std::optional<Lsn> found(Lsn stop) {
     wal.write_into(directory.path());
-    auto answer = last_needed_record(directory.path(), postgres::TimelineId(1), start, stop, kSize);
+    auto answer = last_needed_record(segments_of(directory.path()), postgres::TimelineId(1), start, stop, kSize);
     EXPECT_TRUE(answer) << answer.failure().describe();
     return answer ? *answer : std::nullopt;
   }

@@ -18,7 +18,7 @@ class DataDirectoryOrigin final : public Origin {
   }
   Result<std::optional<postgres::Lsn>> last_needed_record(const postgres::ControlFile& control, postgres::TimelineId timeline, postgres::Lsn start,
                                                           postgres::Lsn stop) override {
-    return backup::last_needed_record(path_, timeline, start, stop, control.wal_segment_size);
+    return backup::last_needed_record(segments_of(path_), timeline, start, stop, control.wal_segment_size);
   }
   Result<std::unique_ptr<OwnSegment>> own_segment(const postgres::ControlFile& control, const std::string& name, postgres::Lsn stop, std::uint32_t step) override {
     return open_own_segment(path_, name, stop, control, step);

@@ -79,7 +79,7 @@ Status PageInspector::settle(const postgres::DirectoryEntry& file, std::uint64_t
 
   const bool patient = findings_.bad.load(std::memory_order_relaxed) < kPatientUntil;
   std::size_t same = 0;
-  for (int attempt = 0; attempt < kRereadsMax && same < (patient ? kPauses.size() : 1); ++attempt) {
+  for (int attempt = 0; source.looks_again() && attempt < kRereadsMax && same < (patient ? kPauses.size() : 1); ++attempt) {
     clock_.sleep(kPauses[same]);
     std::memcpy(before_.data(), page.data(), page.size());
     const auto got = TRY(source.read(page, offset));

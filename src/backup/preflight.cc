@@ -6,6 +6,9 @@
 
 #include <bit>
 
+#include "repository/wal_archive.h"
+#include "repository/wal_coverage.h"
+
 namespace pgmint::backup {
 namespace {
 
@@ -66,10 +69,14 @@ Status check_identity(const postgres::ControlFile& control, const repository::Lo
       Hint{fmt::format("if it was made anew (initdb, pg_upgrade): pgmint cluster adopt {}", state.cluster_name())});
 }
 
+Status check_wal_level(const postgres::ServerFacts& facts) {
+  if (facts.wal_level != "minimal") return ok();
+  return Error(Errc::Precondition, "wal_level is minimal: its WAL cannot bring a backup to a consistent state",
+               Hint{"set wal_level = replica in postgresql.conf and restart PostgreSQL"});
+}
+
 Status check_archiving(const postgres::ServerFacts& facts) {
-  if (facts.wal_level == "minimal")
-    return Error(Errc::Precondition, "wal_level is minimal: its WAL cannot bring a backup to a consistent state",
-                 Hint{"set wal_level = replica in postgresql.conf and restart PostgreSQL"});
+  TRY(check_wal_level(facts));
   // A standby archives nothing unless told to; its primary does, and what that does not bring the backup carries
   // itself.
   if (facts.in_recovery) return ok();
@@ -103,6 +110,18 @@ Status check_archiver(Server& server, Clock& clock, const CancelToken* cancel, s
                Hint{"PostgreSQL's log has archive_command's message; or try it: pgmint wal push "
                     "DATA_DIRECTORY/pg_wal/" +
                     now.last_failed_wal});
+}
+
+Result<std::optional<std::string>> why_wal_does_not_come(Server& server, const postgres::ServerFacts& facts, repository::Cluster& cluster) {
+  const auto because = [](std::string why) { return std::optional(std::move(why)); };
+  if (facts.in_recovery) return because("a standby leaves archiving to its primary");
+  if (facts.archive_mode == "off") return because("archive_mode is off");
+  const auto status = TRY(server.archiver());
+  if (status.failing) return because(fmt::format("the server could not archive {} (last tried {})", status.last_failed_wal, status.last_failed_time));
+  if (status.last_archived_wal.empty()) return because("the server has archived nothing yet");
+  repository::WalArchive archive(cluster, repository::current_identity(cluster.state()));
+  if (TRY(archive.info(status.last_archived_wal))) return std::optional<std::string>();
+  return because(fmt::format("{}, which the server archived last, is not in this repository", status.last_archived_wal));
 }
 
 }  // namespace pgmint::backup

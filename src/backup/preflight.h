@@ -14,6 +14,8 @@ Status check_options(const BackupRequest& request, const postgres::ControlFile& 
 Status check_readable(const fs::path& data_directory);
 /// @errors Precondition: the repository knows this cluster by another system identifier
 Status check_identity(const postgres::ControlFile& control, const repository::LogState& state);
+/// @errors Precondition: minimal
+Status check_wal_level(const postgres::ServerFacts& facts);
 /// WAL must reach a repository, or the backup can never be used. @errors Precondition: names the setting
 Status check_archiving(const postgres::ServerFacts& facts);
 
@@ -21,5 +23,9 @@ Status check_archiving(const postgres::ServerFacts& facts);
 /// @errors Precondition: it still fails (names the segment); Postgres, Cancelled
 Status check_archiver(Server& server, Clock& clock, const CancelToken* cancel,
                       std::chrono::seconds patience = std::chrono::seconds(20));
+
+/// Whether what a remote server archives is known to arrive in this repository: nullopt, or why it is not. Waits for nothing.
+/// @errors Postgres, Storage, Key
+Result<std::optional<std::string>> why_wal_does_not_come(Server& server, const postgres::ServerFacts& facts, repository::Cluster& cluster);
 
 }  // namespace pgmint::backup

@@ -4,6 +4,7 @@
 
 #include "backup/backup.h"
 #include "backup/origin.h"
+#include "backup/remote_server.h"
 #include "backup/server.h"
 #include "backup/source.h"
 
@@ -13,5 +14,7 @@ namespace pgmint::backup {
 Result<BackupReport> run_against(const BackupRequest& request, Server& server, Source& source, Origin& origin);
 /// Of the request's data directory.
 Result<BackupReport> run_against(const BackupRequest& request, Server& server, Source& source);
+/// The same where the server sends its files itself; request.data_directory is empty.
+Result<BackupReport> run_streamed(const BackupRequest& request, RemoteServer& server);
 
 }  // namespace pgmint::backup

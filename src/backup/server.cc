@@ -27,20 +27,9 @@ class RealServer final : public Server {
 
   Result<ArchiverStatus> archiver() override {
     auto* connection = TRY(side_connection());
-    auto rows = connection->query(
-        "SELECT archived_count, failed_count, last_archived_wal, last_failed_wal, last_archived_time, "
-        "last_failed_time, "
-        "last_failed_time IS NOT NULL AND (last_archived_time IS NULL OR last_failed_time > last_archived_time) "
-        "FROM pg_catalog.pg_stat_archiver");
-    if (!rows) {
-      connection_.reset();  // the next question gets a fresh one
-      return std::move(rows).failure();
-    }
-    if (rows->rows.size() != 1 || rows->rows[0].size() != 7)
-      return Error(Errc::Postgres, "pg_stat_archiver has another shape than expected");
-    const auto& row = rows->rows[0];
-    return ArchiverStatus{number(row[0]),      number(row[1]),      row[2].value_or(""), row[3].value_or(""),
-                          row[4].value_or(""), row[5].value_or(""), row[6] == "t"};
+    auto status = read_archiver(*connection);
+    if (!status) connection_.reset();  // the next question gets a fresh one
+    return status;
   }
 
   Status nudge_archiver() override {
@@ -96,6 +85,19 @@ class RealServer final : public Server {
 };
 
 }  // namespace
+
+Result<ArchiverStatus> read_archiver(Connection& connection) {
+  const auto rows = TRY(connection.query(
+      "SELECT archived_count, failed_count, last_archived_wal, last_failed_wal, last_archived_time, "
+      "last_failed_time, "
+      "last_failed_time IS NOT NULL AND (last_archived_time IS NULL OR last_failed_time > last_archived_time) "
+      "FROM pg_catalog.pg_stat_archiver"));
+  if (rows.rows.size() != 1 || rows.rows[0].size() != 7)
+    return Error(Errc::Postgres, "pg_stat_archiver has another shape than expected");
+  const auto& row = rows.rows[0];
+  return ArchiverStatus{number(row[0]),      number(row[1]),      row[2].value_or(""), row[3].value_or(""),
+                        row[4].value_or(""), row[5].value_or(""), row[6] == "t"};
+}
 
 std::unique_ptr<Server> connect_server(ServerOptions options, const CancelToken* cancel) {
   return std::make_unique<RealServer>(std::move(options), cancel);

@@ -20,6 +20,9 @@ struct ArchiverStatus {
   bool failing = false;                              ///< the last attempt failed
 };
 
+/// @errors Postgres
+Result<ArchiverStatus> read_archiver(postgres::Connection& connection);
+
 struct ServerStart {
   postgres::Lsn start_lsn;
   postgres::TimelineId timeline;

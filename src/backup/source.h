@@ -16,6 +16,8 @@ class SourceRange {
   virtual ~SourceRange() = default;
   /// Reads until `out` is full or the file ends; returns the bytes read. @errors Io, Key
   virtual Result<std::size_t> read(MutableByteView out, std::uint64_t offset) = 0;
+  /// Whether another read may give other bytes: a page that was being written may be whole then.
+  virtual bool looks_again() const { return true; }
 };
 
 /// An open file; ranges of it may be read by several workers at once.

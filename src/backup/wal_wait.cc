@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "base/units.h"
@@ -156,6 +157,16 @@ std::string first_segment(const WalWait& wait) {
 }
 std::string last_segment(const WalWait& wait) {
   return postgres::segment_file_name(wait.timeline, postgres::segment_before(wait.stop, wait.size), wait.size);
+}
+
+Status check_carried(const WalWait& wait, const std::vector<std::string>& carried) {
+  const auto last = postgres::segment_before(wait.stop, wait.size);
+  for (auto segment = postgres::segment_of(wait.start, wait.size); segment <= last; segment = postgres::next(segment)) {
+    const auto name = postgres::segment_file_name(wait.timeline, segment, wait.size);
+    if (std::ranges::find(carried, name) == carried.end())
+      return Error(Errc::Postgres, fmt::format("the server did not send {}, which the backup needs", name), Hint{"start the backup again"});
+  }
+  return ok();
 }
 
 Status wait_for_wal(repository::WalArchive& archive, Server& server, const WalWait& wait, Clock& clock) {

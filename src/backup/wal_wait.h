@@ -29,6 +29,9 @@ struct WalWait {
 std::string first_segment(const WalWait& wait);
 std::string last_segment(const WalWait& wait);
 
+/// For a backup that came with its WAL. @errors Postgres: names a segment of start to stop that is not among `carried`
+Status check_carried(const WalWait& wait, const std::vector<std::string>& carried);
+
 /// @errors Postgres: no segment arrived for `patience`, or PostgreSQL archived one to somewhere else (names it, and
 ///         what the archiver last complained about); Storage, Key, Cancelled
 Status wait_for_wal(repository::WalArchive& archive, Server& server, const WalWait& wait, Clock& clock);

@@ -14,6 +14,7 @@
 #include "cli/cluster_memory.h"
 #include "cli/dump_names.h"
 #include "cli/nearest.h"
+#include "postgres/server_facts.h"
 #include "repository/layout.h"
 
 namespace pgmint::cli {
@@ -64,7 +65,8 @@ Error not_the_owner(Error denied, const fs::path& data_directory) {
 std::optional<std::uint64_t> known_identifier(Context& context, const std::string& name) {
   const auto configuration = context.configuration();
   const auto* settings = configuration ? (*configuration)->find_cluster(name) : nullptr;
-  if (settings == nullptr) return std::nullopt;
+  // Commands that only look must not wait for another machine.
+  if (settings == nullptr || settings->is_remote()) return std::nullopt;
   const auto control = control_of(*settings);
   return control ? std::optional(control->system_identifier.value()) : std::nullopt;
 }
@@ -80,7 +82,7 @@ Result<const ClusterSettings*> configured_cluster(Context& context, const std::o
   if (configuration.clusters.size() == 1) return &configuration.clusters.front();
   if (configuration.clusters.empty())
     return Error(Errc::Configuration, "no cluster is configured",
-                 Hint{"add [cluster.main] with data_directory and connection to the configuration"});
+                 Hint{"add [cluster.main] with data_directory and connection to the configuration; connection alone for a server on another machine"});
   return Error(Errc::Configuration,
                fmt::format("several clusters are configured: {}", fmt::join(configured_names(configuration), ", ")),
                Hint{fmt::format("name one: pgmint {} {}", context.arguments().command->verb,
@@ -171,6 +173,12 @@ Result<ClusterPtr> cluster_without_log(Context& context, const std::optional<std
 }
 
 Result<postgres::ControlFile> control_of(const ClusterSettings& settings) {
+  if (settings.is_remote()) {
+    postgres::ConnectOptions options;
+    options.conninfo = settings.connection;
+    auto connection = TRY(postgres::Connection::open(options).context(fmt::format("cluster {}", settings.name)));
+    return TRY(postgres::control_by_sql(connection).context(fmt::format("cluster {}", settings.name)));
+  }
   auto image = postgres::read_control_file(settings.data_directory);
   if (image) return std::move(image->control);
   auto error = std::move(image.error()).with_context(fmt::format("cluster {}", settings.name));

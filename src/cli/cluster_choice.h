@@ -31,7 +31,7 @@ Result<std::vector<ClusterPtr>> clusters_to_show(Context& context, const std::op
 /// one. The log of what is returned may not have been read. @errors Configuration (cannot be told), Storage, Key
 Result<ClusterPtr> cluster_without_log(Context& context, const std::optional<std::string>& name);
 
-/// pg_control of a configured cluster. @errors Precondition (no data directory there), Key, Corruption, Io
+/// pg_control of a configured cluster; of a remote one, what its server says of it. @errors Precondition (no data directory there), Key, Corruption, Io, Postgres
 Result<postgres::ControlFile> control_of(const ClusterSettings& settings);
 
 /// For commands that write: the repository's cluster for this server, made when it is not there yet.

@@ -52,6 +52,7 @@ Result<int> run_config(Context& context, const std::string& note) {
   logical::ConfigRequest request{.cluster = *cluster, .connect = {}};
   request.connect.conninfo = settings->connection;
   request.data_directory = settings->data_directory;
+  request.is_remote = settings->is_remote();
   request.paths = settings->config_paths;
   request.bin_directory = settings->bin_directory.value_or("");
   request.note = note;
@@ -87,12 +88,13 @@ void describe(Output& out, const backup::BackupReport& report) {
   } else if (!report.method.empty()) {
     out.line(fmt::format("  a full backup: {}", report.method));
   }
+  if (report.remote) out.line("  read over the network: the server sent its files");
   if (report.checksums_enabled)
     out.line(
         fmt::format("  {} page checksums verified, {} pages read again", report.pages_checked, report.pages_reread));
   else
     out.line("  page checksums are off in this cluster: damage in pages cannot be seen");
-  out.line(fmt::format("  WAL {} to {}", report.first_wal, report.last_wal));
+  out.line(fmt::format("  WAL {} to {}{}", report.first_wal, report.last_wal, report.carried_wal.empty() ? "" : ", in the backup itself"));
   out.line(fmt::format("restore it with: pgmint restore --backup {} --to DIR", report.name));
 }
 
@@ -184,6 +186,10 @@ const CommandSpec& backup_command() {
                       "The backup is listed only when every byte it needs is durable in the repository, the WAL up to "
                       "its end included: archive_command must work. When that WAL does not come, "
                       "the run fails after --wal-timeout and nothing is listed.",
+                      "A cluster without data_directory in the configuration is a remote one: the server sends its files over connection (BASE_BACKUP of the "
+                      "replication protocol), all of them each time; an incremental backup then saves storage, not network. The role needs REPLICATION, "
+                      "pg_hba.conf a line for \"replication\". Where nothing shows that the server's WAL reaches this repository, and from a standby, "
+                      "the backup carries the WAL that it needs itself. docs/manual/remote-clusters.md has the rest.",
                       "Where there is a backup to build on, only what has changed since is read and stored: the blocks that the WAL "
                       "of the time between names (its summaries stand in the repository, beside the WAL), and small files and maps by "
                       "content. Every backup restores by itself, in one pass, whatever becomes of the older ones. Where the WAL cannot "
@@ -233,7 +239,7 @@ const CommandSpec& backup_command() {
                .value = "SECONDS",
                .text = "With several repositories: copy the newest backup of an earlier one that began at most so long ago, instead of reading the database once more; one that is "
                        "being made there is waited for, so long at most. 0: never. Default: what this run of the command has made there."},
-              {.name = "--max-rate", .value = "SIZE", .text = "Read at most so many bytes a second, e.g. 20MiB."},
+              {.name = "--max-rate", .value = "SIZE", .text = "Read at most so many bytes a second, e.g. 20MiB; a remote server is told not to send more."},
               {.name = "--wal-timeout",
                .value = "SECONDS",
                .text = "How long to wait for WAL when none arrives. Default: 300."},

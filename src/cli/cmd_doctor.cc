@@ -14,6 +14,7 @@
 #include "cli/recall_command.h"
 #include "cli/secrets.h"
 #include "cli/store_probe.h"
+#include "postgres/base_backup_stream.h"
 #include "postgres/server_facts.h"
 #include "service/unix_surroundings.h"
 #include "storage/posix_store.h"
@@ -222,8 +223,8 @@ class Examination {
     const auto name = [&](std::string_view what) { return fmt::format("{}: {}", settings.name, what); };
     const auto control = control_of(settings);
     if (!control)
-      fail(name("data directory"), control.error());
-    else
+      fail(name(settings.is_remote() ? "server" : "data directory"), control.error());
+    else if (!settings.is_remote())
       good(name("data directory"), fmt::format("PostgreSQL {}, system identifier {}", control->version->major,
                                                control->system_identifier.value()));
     postgres::ConnectOptions options;
@@ -232,9 +233,18 @@ class Examination {
     auto connection = postgres::Connection::open(options, &context_.cancel());
     if (!connection) return fail(name("server"), connection.error());
     examine_transport(name("transport"), settings.name, connection->transport());
-    const auto facts = postgres::server_facts(*connection);
+    const auto facts = postgres::server_facts(*connection, settings.is_remote() ? postgres::Asked::FromAfar : postgres::Asked::OnItsHost);
     if (!facts) return fail(name("server"), facts.error());
-    examine_facts(name, *connection, *facts, control ? std::optional(control->system_identifier) : std::nullopt);
+    if (settings.is_remote()) examine_replication(name("replication"), options);
+    examine_facts(name, *connection, *facts, control ? std::optional(control->system_identifier) : std::nullopt, settings.is_remote());
+  }
+
+  /// What the backup of a remote cluster comes over: tried, since the role, pg_hba.conf and max_wal_senders all have a say.
+  void examine_replication(std::string name, postgres::ConnectOptions options) {
+    options.replication = true;
+    auto session = postgres::Connection::open(options, &context_.cancel());
+    if (!session) return fail(std::move(name), postgres::with_replication_hint(std::move(session).failure()));
+    good(std::move(name), "the role is let in: the server would send its files");
   }
 
   /// With less than verify-full whoever sits in between may answer in the server's place, and is told the password.
@@ -247,7 +257,7 @@ class Examination {
 
   template <class Name>
   void examine_facts(const Name& name, postgres::Connection& connection, const postgres::ServerFacts& facts,
-                     std::optional<postgres::SystemIdentifier> identifier) {
+                     std::optional<postgres::SystemIdentifier> identifier, bool is_remote) {
     if (identifier && *identifier != facts.system_identifier)
       return fail(name("server"),
                   fmt::format("the connection leads to system identifier {}, the data directory has {}",
@@ -262,8 +272,8 @@ class Examination {
     else
       good(name("server"), fmt::format("PostgreSQL {}.{}{}", version.major, facts.version_num % 100,
                                        facts.in_recovery ? ", a standby" : ""));
-    examine_privileges(name, connection);
-    examine_archiving(name, facts);
+    if (!is_remote) examine_privileges(name, connection);
+    examine_archiving(name, facts, is_remote);
     if (!facts.data_checksums)
       warn(name("page checksums"), "off: damage in pages cannot be seen",
            "pg_checksums --enable, with the server stopped");
@@ -275,10 +285,14 @@ class Examination {
   }
 
   template <class Name>
-  void examine_archiving(const Name& name, const postgres::ServerFacts& facts) {
+  void examine_archiving(const Name& name, const postgres::ServerFacts& facts, bool is_remote) {
     if (facts.wal_level == "minimal")
       fail(name("wal_level"), "minimal: WAL does not hold what a recovery needs", "set wal_level = replica and restart",
            Errc::Precondition);
+    // Such a backup carries its own WAL, and has nothing behind its end.
+    if (facts.archive_mode == "off" && is_remote)
+      return warn(name("archiving"), "archive_mode is off: backups carry their own WAL, and nothing after them can be recovered",
+                  "on the server set archive_mode = on and archive_command = 'pgmint wal push \"%p\"', then restart");
     if (facts.archive_mode == "off")
       return fail(
           name("archiving"), "archive_mode is off: no backup can finish",

@@ -66,6 +66,7 @@ Status check_directory(const Configuration& configuration, const fs::path& direc
   if (TRY(stat_if_exists(directory / "format")))
     return Error(Errc::Precondition, fmt::format("{} is a repository already", directory.string()), Hint{"pgmint list"});
   for (const auto& cluster : configuration.clusters) {
+    if (cluster.is_remote()) continue;
     const auto relative = directory.lexically_normal().lexically_relative(cluster.data_directory.lexically_normal());
     if (!relative.empty() && *relative.begin() != "..")
       return Error(Errc::Precondition,

@@ -75,7 +75,7 @@ Result<service::InstallFacts> facts_of(Context& context, const ServiceUser& user
     if (!channel.command.empty()) facts.read.emplace_back(channel.command.front());
   }
   for (const auto& cluster : configuration.clusters) {
-    facts.read.push_back(cluster.data_directory);
+    if (!cluster.is_remote()) facts.read.push_back(cluster.data_directory);
     for (auto& place : paths_in(cluster.connection)) facts.socket_places.push_back(std::move(place));
   }
   return facts;
@@ -111,7 +111,8 @@ class Install {
     const auto& configuration = *TRY(context_.configuration());
     std::map<std::string, fs::path> locks;
     for (const auto& cluster : configuration.clusters) {
-      locks[cluster.name] = cluster.data_directory;
+      // flock(1) makes a file that is not there.
+      locks[cluster.name] = cluster.is_remote() ? facts_.state_directory / fmt::format("cron-{}.lock", cluster.name) : cluster.data_directory;
       if (cluster.schedule.timezone || configuration.schedule.timezone)
         return Error(Errc::Precondition, "cron knows no time zones, and [schedule] has one", Hint{"leave out timezone, or let the daemon run: pgmint schedule install --systemd"});
     }

@@ -71,7 +71,7 @@ struct RecoverySettings {
 
 struct ClusterSettings {
   std::string name;
-  fs::path data_directory;
+  fs::path data_directory;  ///< empty: a remote cluster, reached by connection alone
   std::optional<fs::path> bin_directory;  ///< PostgreSQL's programs; absent: found
   bool consistent_dumps = false;  ///< all databases as of one moment
   std::string connection;  ///< libpq conninfo; empty: libpq's own defaults
@@ -81,6 +81,8 @@ struct ClusterSettings {
   RetentionSettings retention;
   ScheduleSettings schedule;  ///< takes the place of the general one, key by key
   ValidationSettings validation;
+
+  bool is_remote() const { return data_directory.empty(); }
 };
 
 /// [logs]: files on this host beside standard error.

@@ -147,7 +147,8 @@ const std::vector<Key<RetentionSettings>>& retention_keys() {
 const std::vector<Key<ClusterSettings>>& cluster_keys() {
   using T = ClusterSettings;
   static const std::vector<Key<T>> keys = {
-      {"data_directory", "path", "The server's data directory, as SHOW data_directory says.",
+      {"data_directory", "path", "The server's data directory, as SHOW data_directory says. Absent: a remote cluster, which sends its files over connection (a role with REPLICATION, and a line for "
+       "\"replication\" in pg_hba.conf).",
        [](T& t, const Value& v) { return assign(t.data_directory, v.absolute_path()); }},
       {"connection", "text",
        "How to connect: libpq's key=value pairs or a URI. Better no password here: a ~/.pgpass, or peer "
@@ -294,10 +295,10 @@ Status read_clusters(Configuration& target, const Value& value) {
           fmt::format("\"{}\" is no name for a cluster: letters, digits, '.', '_' and '-', at most 63", cluster.name));
     const Place place{value.place.source, fmt::format("[cluster.{}]", cluster.name)};
     TRY(read_table(*TRY(named.table()), cluster, cluster_keys(), place));
-    if (cluster.data_directory.empty())
-      return config_error(value.place, node, fmt::format("{} lacks \"data_directory\"", place.table));
+    if (cluster.is_remote() && cluster.connection.empty())
+      return config_error(value.place, node, fmt::format("{} lacks \"data_directory\", or \"connection\" for a server on another machine", place.table));
     for (const auto& other : target.clusters)
-      if (other.data_directory == cluster.data_directory)
+      if (!cluster.is_remote() && other.data_directory == cluster.data_directory)
         return config_error(value.place, node,
                             fmt::format("{} and [cluster.{}] have the same data_directory", place.table, other.name));
     target.clusters.push_back(std::move(cluster));

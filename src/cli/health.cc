@@ -124,6 +124,7 @@ std::string space_text(const Space& space) {
 
 /// WAL that cannot be archived piles up there, until the server stops.
 void judge_space(ClusterHealth& health, const SpaceLimit& limit) {
+  if (health.settings->is_remote()) return;  // on another machine
   for (const auto& path : {health.settings->data_directory, health.settings->data_directory / "pg_wal"}) {
     // Of one that is not there, not mounted for instance, the parent's file system says nothing.
     const auto there = stat_if_exists(path);

@@ -142,7 +142,7 @@ Result<AskedRestore> asked_restore(Context& context, const std::optional<std::st
   request.delta = arguments.has("--delta");
   request.from_manifest = from_manifest;
   if (const auto* settings = TRY(context.configuration())->find_cluster(name)) {
-    request.own_data_directory = settings->data_directory;
+    if (!settings->is_remote()) request.own_data_directory = settings->data_directory;
     request.bin_directory = settings->bin_directory.value_or("");
   }
   request.workers = TRY(context.jobs());

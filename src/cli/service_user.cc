@@ -36,7 +36,10 @@ Result<ServiceUser> service_user(const Configuration& configuration, const std::
     found = ::getpwnam(named->c_str());
     if (found == nullptr) return Error(Errc::Usage, fmt::format("--user {}: there is no such user", *named));
   } else {
-    const auto data = configuration.clusters.empty() ? fs::path() : configuration.clusters.front().data_directory;
+    const auto local = std::ranges::find_if(configuration.clusters, [](const auto& cluster) { return !cluster.is_remote(); });
+    if (local == configuration.clusters.end())
+      return Error(Errc::Precondition, "whose service it is to be cannot be told: no cluster with a data directory here is configured", Hint{"name the user: --user postgres"});
+    const auto& data = local->data_directory;
     const auto status = stat_if_exists(data);
     if (!status || !*status)
       return Error(Errc::Precondition, fmt::format("whose service it is to be cannot be told: {} is not there", data.string()), Hint{"name the user: --user postgres"});

@@ -20,10 +20,11 @@ bool same_directory(const fs::path& a, const fs::path& b) {
 std::optional<std::string> configured_name(const Configuration& configuration, postgres::SystemIdentifier identifier,
                                            const fs::path& directory) {
   for (const auto& cluster : configuration.clusters)
-    if (same_directory(cluster.data_directory, directory)) return cluster.name;
-  for (const auto& cluster : configuration.clusters)
-    if (const auto control = control_of(cluster); control && control->system_identifier == identifier)
-      return cluster.name;
+    if (!cluster.is_remote() && same_directory(cluster.data_directory, directory)) return cluster.name;
+  for (const auto& cluster : configuration.clusters) {
+    if (cluster.is_remote()) continue;  // its WAL is pushed on its own machine, and no push waits for another one
+    if (const auto control = control_of(cluster); control && control->system_identifier == identifier) return cluster.name;
+  }
   return std::nullopt;
 }
 

@@ -88,11 +88,13 @@ class Run {
     auto asked = [&]() -> Status {
       auto connection = TRY(postgres::Connection::open(request_.connect, request_.cancel));
       major_ = connection.version().major;
-      const auto facts = TRY(postgres::server_facts(connection));
+      const auto facts = TRY(postgres::server_facts(connection, request_.is_remote ? postgres::Asked::FromAfar : postgres::Asked::OnItsHost));
+      // Of a remote server: what has such a name on this machine is another server's.
+      if (request_.is_remote) lacks_file("the server is on another machine: its configuration files are not in this backup; take it there, or see settings");
       for (const auto& path : {facts.config_file, facts.hba_file, facts.ident_file})
-        if (path.starts_with('/')) wanted_.insert(fs::path(path).lexically_normal());
+        if (path.starts_with('/') && !request_.is_remote) wanted_.insert(fs::path(path).lexically_normal());
       for (const auto& path : facts.included_files)
-        if (path.starts_with('/')) wanted_.insert(fs::path(path).lexically_normal());
+        if (path.starts_with('/') && !request_.is_remote) wanted_.insert(fs::path(path).lexically_normal());
       settings_ = {{"server_version", facts.version_text}, {"server_version_num", std::to_string(facts.version_num)},
                    {std::string(repository::kSystemIdentifierSetting), std::to_string(facts.system_identifier.value())}};
       made_.emplace(kSettingsFile, TRY(table(connection, "SELECT name, setting, unit, source, boot_val, sourcefile, pending_restart FROM pg_catalog.pg_settings ORDER BY name")));

@@ -18,6 +18,7 @@ struct ConfigRequest {
   repository::Cluster& cluster;
   postgres::ConnectOptions connect;
   fs::path data_directory{};
+  bool is_remote = false;  ///< the server's files are on another machine: only what it says is taken
   std::vector<std::string> paths{};  ///< of further files and directories; '*', '?' and [...] as the shell has them. Each names something
   fs::path bin_directory{};
   std::string note{};

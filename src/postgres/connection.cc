@@ -26,9 +26,9 @@ constexpr int kRowsMax = 10'000'000;
 // than all else that an archive_command does before it reads its file.
 #define PGMINT_LIBPQ_FUNCTIONS(X)                                                                                   \
   X(PQcancel) X(PQclear) X(PQconnectPoll) X(PQconnectStartParams) X(PQconninfo) X(PQconninfoFree) X(PQconninfoParse) \
-  X(PQconsumeInput) X(PQerrorMessage) X(PQfinish) X(PQflush) X(PQfname) X(PQfreeCancel) X(PQfreemem) X(PQgetCancel) X(PQhost) X(PQhostaddr) X(PQsslInUse) \
+  X(PQconsumeInput) X(PQerrorMessage) X(PQfinish) X(PQflush) X(PQfname) X(PQfreeCancel) X(PQfreemem) X(PQgetCancel) X(PQgetCopyData) X(PQhost) X(PQhostaddr) X(PQsslInUse) \
   X(PQgetResult) X(PQgetisnull) X(PQgetlength) X(PQgetvalue) X(PQisBusy) X(PQnfields) X(PQntuples)                  \
-  X(PQresultErrorField) X(PQresultErrorMessage) X(PQresultStatus) X(PQsendQueryParams) X(PQserverVersion)           \
+  X(PQresultErrorField) X(PQresultErrorMessage) X(PQresultStatus) X(PQsendQuery) X(PQsendQueryParams) X(PQserverVersion)           \
   X(PQsetErrorVerbosity) X(PQsetNoticeReceiver) X(PQsetnonblocking) X(PQsocket) X(PQstatus) X(PQtransactionStatus)
 
 /// Its functions under their own names, or why there are none.
@@ -149,6 +149,7 @@ Error result_error(const PGresult* result) {
 struct Connection::State {
   PGconn* connection = nullptr;
   const CancelToken* cancel = nullptr;
+  const CancelToken* also = nullptr;
   const VersionEntry* version = nullptr;
   std::vector<std::string> notices;
 
@@ -165,7 +166,7 @@ struct Connection::State {
   /// Until the socket is ready. @errors Cancelled, Postgres (deadline passed)
   Status wait(short events, std::optional<SteadyTime> deadline = std::nullopt) {
     for (;;) {
-      if (cancel != nullptr && cancel->cancelled()) {
+      if ((cancel != nullptr && cancel->cancelled()) || (also != nullptr && also->cancelled())) {
         cancel_on_server();
         return Error(Errc::Cancelled, "cancelled");
       }
@@ -211,6 +212,10 @@ struct Connection::State {
     if (libpq().PQsendQueryParams(connection, sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr,
                           nullptr, 0) == 0)
       return lost();
+    return flush();
+  }
+
+  Status flush() {
     for (;;) {
       int pending = libpq().PQflush(connection);
       if (pending == 0) return ok();
@@ -220,16 +225,21 @@ struct Connection::State {
     }
   }
 
+  /// Null: there is no other.
+  Result<ResultHandle> next_result() {
+    while (libpq().PQisBusy(connection) != 0) {
+      TRY(wait(POLLIN));
+      if (libpq().PQconsumeInput(connection) == 0) return lost();
+    }
+    return ResultHandle(libpq().PQgetResult(connection));
+  }
+
   /// Reads all results of the statement; the last one counts, the first error wins.
   Result<ResultHandle> receive() {
     ResultHandle last;
     std::optional<Error> failed;
     for (;;) {
-      while (libpq().PQisBusy(connection) != 0) {
-        TRY(wait(POLLIN));
-        if (libpq().PQconsumeInput(connection) == 0) return lost();
-      }
-      ResultHandle result(libpq().PQgetResult(connection));
+      auto result = TRY(next_result());
       if (!result) break;
       auto status = libpq().PQresultStatus(result.get());
       if (status == PGRES_FATAL_ERROR && !failed) failed = result_error(result.get());
@@ -276,6 +286,7 @@ Result<std::vector<std::pair<std::string, std::string>>> connection_parameters(c
   fall_back("fallback_application_name", options.application_name);
   if (!options.database.empty()) parameters.emplace_back("dbname", options.database);
   parameters.emplace_back("client_encoding", "UTF8");
+  if (options.replication) parameters.emplace_back("replication", "true");
   return parameters;
 }
 
@@ -354,7 +365,7 @@ Result<Connection> Connection::open(const ConnectOptions& options, const CancelT
     return Error(Errc::Precondition,
                  fmt::format("the server is PostgreSQL {}: pgmint knows 13 to 18", version / 10000));
   Connection connection(std::move(state));
-  TRY(connection.query(std::string(kSettle)));
+  if (!options.replication) TRY(connection.query(std::string(kSettle)));
   return connection;
 }
 
@@ -365,27 +376,78 @@ Result<Rows> Connection::query(const std::string& sql, const std::vector<std::op
 
 Status Connection::start(const std::string& sql) { return state_->send(sql, {}); }
 
-Result<Rows> Connection::finish() {
-  ResultHandle result = TRY(state_->receive());
-  const int row_count = libpq().PQntuples(result.get());
-  const int column_count = libpq().PQnfields(result.get());
+namespace {
+
+Result<Rows> rows_of(const PGresult* result) {
+  const int row_count = libpq().PQntuples(result);
+  const int column_count = libpq().PQnfields(result);
   if (row_count > kRowsMax) return Error(Errc::ResourceLimit, fmt::format("a query gave {} rows", row_count));
   Rows rows;
-  for (int column = 0; column < column_count; ++column) rows.columns.emplace_back(libpq().PQfname(result.get(), column));
+  for (int column = 0; column < column_count; ++column) rows.columns.emplace_back(libpq().PQfname(result, column));
   rows.rows.reserve(static_cast<std::size_t>(row_count));
   for (int r = 0; r < row_count; ++r) {
     Row row;
     for (int column = 0; column < column_count; ++column) {
-      if (libpq().PQgetisnull(result.get(), r, column) != 0) {
+      if (libpq().PQgetisnull(result, r, column) != 0) {
         row.emplace_back(std::nullopt);
       } else {
-        auto length = static_cast<std::size_t>(libpq().PQgetlength(result.get(), r, column));
-        row.emplace_back(std::string(libpq().PQgetvalue(result.get(), r, column), length));
+        auto length = static_cast<std::size_t>(libpq().PQgetlength(result, r, column));
+        row.emplace_back(std::string(libpq().PQgetvalue(result, r, column), length));
       }
     }
     rows.rows.push_back(std::move(row));
   }
   return rows;
+}
+
+}  // namespace
+
+Result<Rows> Connection::finish() {
+  const auto result = TRY(state_->receive());
+  return rows_of(result.get());
+}
+
+void Connection::also_watch(const CancelToken* cancel) { state_->also = cancel; }
+
+Status Connection::command(const std::string& text) {
+  if (libpq().PQsendQuery(state_->connection, text.c_str()) == 0) return state_->lost();
+  return state_->flush();
+}
+
+Result<std::optional<Connection::Answer>> Connection::answer() {
+  for (;;) {
+    const auto result = TRY(state_->next_result());
+    if (!result) {
+      if (libpq().PQstatus(state_->connection) == CONNECTION_BAD) return state_->lost();
+      return std::optional<Answer>();
+    }
+    switch (libpq().PQresultStatus(result.get())) {
+      case PGRES_COMMAND_OK:
+        continue;
+      case PGRES_TUPLES_OK:
+        return std::optional(Answer{.is_copy = false, .rows = TRY(rows_of(result.get()))});
+      case PGRES_COPY_OUT:
+        return std::optional(Answer{.is_copy = true});
+      default:
+        return result_error(result.get());
+    }
+  }
+}
+
+Result<bool> Connection::copy_message(const std::function<Status(ByteView)>& take) {
+  for (;;) {
+    char* message = nullptr;
+    const int length = libpq().PQgetCopyData(state_->connection, &message, 1);
+    if (length > 0) {
+      const std::unique_ptr<char, decltype(&::PQfreemem)> held(message, libpq().PQfreemem);
+      TRY(take(as_bytes(std::string_view(message, static_cast<std::size_t>(length)))));
+      return true;
+    }
+    if (length == -1) return false;
+    if (length < -1) return state_->lost();
+    TRY(state_->wait(POLLIN));
+    if (libpq().PQconsumeInput(state_->connection) == 0) return state_->lost();
+  }
 }
 
 Result<std::string> Connection::value(const std::string& sql,

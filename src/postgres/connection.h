@@ -2,12 +2,14 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/cancel.h"
 #include "base/error.h"
 #include "postgres/lsn.h"
@@ -27,6 +29,8 @@ struct ConnectOptions {
   std::string database{};  ///< overrides conninfo's when not empty
   std::chrono::seconds connect_timeout{15};
   std::string application_name = "pgmint";
+  /// A session that takes replication commands (Connection::command) and no SQL; pg_hba.conf lets it in by a line for "replication".
+  bool replication = false;
 };
 
 /// How a session's bytes travel.
@@ -65,6 +69,20 @@ class Connection {
   /// @errors Postgres, Cancelled
   Status start(const std::string& sql);
   Result<Rows> finish();
+
+  /// One command of a replication session, which may have several answers. Nothing else until answer() has given nullopt.
+  /// @errors Postgres, Cancelled
+  Status command(const std::string& text);
+  struct Answer {
+    bool is_copy = false;  ///< its messages come next
+    Rows rows{};
+  };
+  /// nullopt: the command is over. @errors Postgres, Cancelled
+  Result<std::optional<Answer>> answer();
+  /// The next message of a copy; `take` borrows it for the call. False: the copy is over. @errors Postgres, Cancelled, take's
+  Result<bool> copy_message(const std::function<Status(ByteView)>& take);
+  /// Waits end for this token too. Borrowed, may be null, outlives the connection.
+  void also_watch(const CancelToken* cancel);
 
   Transport transport() const;
   int server_version_num() const;  ///< 150018

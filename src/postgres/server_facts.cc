@@ -69,14 +69,17 @@ Status read_basics(Connection& connection, ServerFacts& facts) {
   return ok();
 }
 
-Status read_settings(Connection& connection, ServerFacts& facts) {
+Status read_settings(Connection& connection, ServerFacts& facts, Asked asked) {
   Rows rows = TRY(connection.query(std::string(kSettings)));
   auto& settings = facts.settings;
   for (auto& row : rows.rows) settings[row[0].value_or("")] = row[1].value_or("");
-  facts.data_directory = TRY(needed(settings, "data_directory"));
-  facts.config_file = TRY(needed(settings, "config_file"));
-  facts.hba_file = TRY(needed(settings, "hba_file"));
-  facts.ident_file = TRY(needed(settings, "ident_file"));
+  const auto place = [&](const std::string& name) -> Result<std::string> {
+    return asked == Asked::OnItsHost ? needed(settings, name) : optional(settings, name);
+  };
+  facts.data_directory = TRY(place("data_directory"));
+  facts.config_file = TRY(place("config_file"));
+  facts.hba_file = TRY(place("hba_file"));
+  facts.ident_file = TRY(place("ident_file"));
   facts.archive_mode = optional(settings, "archive_mode");
   facts.archive_command = optional(settings, "archive_command");
   if (facts.archive_command == "(disabled)")
@@ -130,13 +133,39 @@ Result<Lsn> lsn_value(Connection& connection, const std::string& sql,
 
 }  // namespace
 
-Result<ServerFacts> server_facts(Connection& connection) {
+Result<ServerFacts> server_facts(Connection& connection, Asked asked) {
   ServerFacts facts;
   TRY(read_basics(connection, facts));
-  TRY(read_settings(connection, facts));
+  TRY(read_settings(connection, facts, asked));
   TRY(read_included_files(connection, facts));
   TRY(read_databases(connection, facts));
   return facts;
+}
+
+Result<ControlFile> control_by_sql(Connection& connection) {
+  const auto rows = TRY(connection.query(
+      "SELECT s.system_identifier::text, s.pg_control_version::text, s.catalog_version_no::text, i.max_data_alignment::text, i.database_block_size::text, "
+      "i.blocks_per_segment::text, i.wal_block_size::text, i.bytes_per_wal_segment::text, i.data_page_checksum_version::text "
+      "FROM pg_control_system() s, pg_control_init() i"));
+  if (rows.rows.size() != 1) return Error(Errc::Postgres, "PostgreSQL: no row of pg_control");
+  const auto number = [&](std::size_t column) { return parse_number<std::uint32_t>(rows.rows[0].at(column).value_or(""), 10).value_or(0); };
+  ControlFile control;
+  const auto identifier = parse_system_identifier(rows.rows[0].at(0).value_or(""));
+  if (!identifier) return Error(Errc::Postgres, "PostgreSQL: no system identifier");
+  control.system_identifier = *identifier;
+  control.catalog_version = number(2);
+  control.version = find_version_by_catalog(number(1), control.catalog_version);
+  if (control.version == nullptr)
+    return Error(Errc::Precondition, fmt::format("the server's pg_control has version {}, its catalog {}: pgmint knows PostgreSQL 13 to 18", number(1), number(2)));
+  control.max_align = number(3);
+  control.block_size = number(4);
+  control.relation_segment_blocks = number(5);
+  control.wal_block_size = number(6);
+  control.wal_segment_size = TRY(WalSegmentSize::of(number(7)));
+  control.data_checksum_version = number(8);
+  if (control.block_size == 0 || control.relation_segment_blocks == 0 || control.wal_block_size == 0)
+    return Error(Errc::Postgres, "PostgreSQL: pg_control's sizes are none");
+  return control;
 }
 
 Result<Lsn> current_lsn(Connection& connection) {

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "postgres/connection.h"
+#include "postgres/control_file.h"
 #include "postgres/relation.h"
 #include "postgres/wal_name.h"
 
@@ -47,8 +48,17 @@ struct ServerFacts {
   std::string icu_version;
 };
 
+/// Where the server's files are to be read.
+enum class Asked {
+  OnItsHost,  ///< by us: where they are must be told
+  FromAfar    ///< by nobody: what a role without pg_read_all_settings does not see stays empty
+};
 /// @errors Postgres: a hint names pg_read_all_settings where a setting is hidden; Cancelled
-Result<ServerFacts> server_facts(Connection& connection);
+Result<ServerFacts> server_facts(Connection& connection, Asked asked = Asked::OnItsHost);
+
+/// What pg_control says that never changes, as SQL tells it: identity, version, sizes, whether there are checksums. The rest is none.
+/// @errors Postgres, Precondition: a version that pgmint does not know
+Result<ControlFile> control_by_sql(Connection& connection);
 
 /// Where the log is being written (primary), or has been replayed to (standby). @errors Postgres
 Result<Lsn> current_lsn(Connection& connection);

@@ -60,6 +60,8 @@ struct VersionEntry {
   int vm_logged_since_minor;
   /// tablespace_map escapes backslashes too, not only line ends (xlog.c, do_pg_backup_start).
   bool map_escapes_backslash;
+  /// BASE_BACKUP takes a list of options in parentheses and sends one copy of typed messages (repl_gram.y, basebackup_copy.c).
+  bool base_backup_option_list;
 };
 
 /// 13 to 18, rising.

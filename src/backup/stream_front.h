@@ -1,0 +1,104 @@
+// The front of a remote backup: tar archives in, pieces of work for the copy's workers out.
+// Decision: docs/adr/0035-remote-clusters.md
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <optional>
+
+#include "backup/copy_feed.h"
+#include "backup/stream_source.h"
+#include "postgres/base_backup_stream.h"
+#include "postgres/tar_reader.h"
+
+namespace pgmint::backup {
+
+/// One file, directory or link of the stream. Others point into it while the copy runs.
+struct StreamedEntry {
+  postgres::DirectoryEntry entry;
+  std::string link{};  ///< of a link
+  FilePlan plan{};
+  CopiedFile copied{};
+};
+
+struct StreamFrontOptions {
+  std::uint32_t extent_size = 0;  ///< files of at least this size get a map
+  std::uint64_t stretch = 0;      ///< a multiple of it: the largest piece that is held at once
+  std::uint64_t bundle_size = 0;
+  std::uint32_t block_size = 8192;
+  /// How a file's bytes are to be taken: whole, or compared with the parent's.
+  std::function<FilePlan(const postgres::DirectoryEntry&)> plan;
+  /// Blocks while the workers are busy. @errors Cancelled
+  std::function<Status(CopyWork)> hand_on;
+  /// Before bytes are taken; for the rate and for cancellation.
+  std::function<Status(std::uint64_t bytes)> before;
+};
+
+/// Not thread-safe: fed by one thread. Memory: a stretch and two bundles, and what is kept of each entry. Borrows the source.
+///
+/// Of what the server sends, pg_control, backup_label and tablespace_map are kept aside, and files that are not part of a backup are
+/// passed over (postgres::classify_path). WAL is told apart from the data, and so are its last segments' bytes.
+class StreamFront final : public postgres::BaseBackupSink, private postgres::TarSink {
+ public:
+  StreamFront(StreamSource& source, StreamFrontOptions options);
+
+  // The archives. @errors Postgres: what came is no base backup; those of the options
+  Status archive_begins(std::optional<postgres::Oid> tablespace) override;
+  Status archive_bytes(ByteView bytes) override;
+  Status archive_ends() override;
+  /// All has come: the last bundles are handed on. @errors Postgres: something that every backup has is missing
+  Status finish();
+
+  // What came. After the copy has ended.
+  std::deque<StreamedEntry>& entries() { return entries_; }
+  std::deque<StreamedEntry>& wal() { return wal_; }  ///< paths are file names
+  Bytes take_control() { return std::move(control_); }
+  const std::string& label() const { return label_; }
+  const std::string& tablespace_map() const { return map_; }
+  const std::string& owner() const { return owner_; }  ///< name that the server gives its files
+  /// The last WAL segment that came, if it is not too large to be kept.
+  struct Segment {
+    std::string name;
+    Bytes bytes;
+  };
+  const Segment& last_segment() const { return last_segment_; }
+
+ private:
+  enum class Into { Nowhere, Control, Label, Map, Bundle, Stretches };
+  Status entry(postgres::TarEntry entry) override;
+  Status content(ByteView bytes) override;
+  Status entry_ends() override;
+
+  Status begin_entry(std::string path, const postgres::TarEntry& tar);
+  Status begin_wal(std::string name, const postgres::TarEntry& tar);
+  Status begin_file(StreamedEntry& file);
+  Status begin_kept(Into into, std::uint64_t size);
+  Status hand_on_stretch();
+  struct Bundle {
+    std::vector<CopyWork::File> files;
+    std::uint64_t bytes = 0;
+  };
+  Status add_to_bundle();
+  Status hand_on_bundle(Bundle& bundle);
+
+  StreamSource& source_;
+  const StreamFrontOptions options_;
+  std::optional<postgres::TarReader> tar_;
+  std::string below_;  ///< where the archive's names belong: "" or "pg_tblspc/16400/"
+
+  Into into_ = Into::Nowhere;
+  StreamedEntry* file_ = nullptr;
+  std::shared_ptr<ArrivedFile> arrived_;
+  std::shared_ptr<MappedFile> mapped_;
+  std::uint64_t at_ = 0;  ///< of the file: where piece_ begins
+  Bytes piece_;
+  Bundle relations_, others_;
+
+  std::deque<StreamedEntry> entries_, wal_;
+  Bytes control_;
+  std::string label_, map_, owner_;
+  bool has_control_ = false;
+  Segment last_segment_;
+};
+
+}  // namespace pgmint::backup
