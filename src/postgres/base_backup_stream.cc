@@ -240,8 +240,13 @@ Result<BaseBackupStream> BaseBackupStream::start(const BaseBackupOptions& option
 const BaseBackupStart& BaseBackupStream::started() const { return state_->started; }
 
 Result<BaseBackupEnd> BaseBackupStream::receive(BaseBackupSink& sink) {
-  TRY(state_->connection.version().base_backup_option_list ? state_->receive_typed(sink) : state_->receive_untyped(sink));
-  return state_->receive_end();
+  auto received = [&]() -> Result<BaseBackupEnd> {
+    TRY(state_->connection.version().base_backup_option_list ? state_->receive_typed(sink) : state_->receive_untyped(sink));
+    return state_->receive_end();
+  }();
+  // An administrator's pg_terminate_backend(), a shutdown, a crash.
+  if (received || !sqlstate_of(received.failure()).starts_with("57P")) return received;
+  return std::move(received).failure().with_hint(Hint{"the server ended the session: its log says why; then start the backup again"});
 }
 
 }  // namespace pgmint::postgres
