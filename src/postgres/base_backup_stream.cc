@@ -146,9 +146,11 @@ Error with_replication_hint(Error error) {
     return std::move(error).with_hint(
         Hint{"on the server, a line in pg_hba.conf lets the role in for replication: hostssl replication ROLE ADDRESS/32 scram-sha-256; then SELECT pg_reload_conf()"});
   if (code == "42501")
-    return std::move(error).with_hint(Hint{"on the server: ALTER ROLE the role in connection REPLICATION (pgmint roles prints what a role for backups needs)"});
+    return std::move(error).with_hint(Hint{"on the server: ALTER ROLE name REPLICATION, of the role in connection"});
   if (code == "53300")
     return std::move(error).with_hint(Hint{"raise max_wal_senders on the server and restart it, or let pg_stat_replication say who holds them all"});
+  // An administrator's pg_terminate_backend(), a shutdown, a crash.
+  if (code && code->starts_with("57P")) return std::move(error).with_hint(Hint{"the server ended the session: its log says why; then start the backup again"});
   return error;
 }
 
@@ -244,9 +246,8 @@ Result<BaseBackupEnd> BaseBackupStream::receive(BaseBackupSink& sink) {
     TRY(state_->connection.version().base_backup_option_list ? state_->receive_typed(sink) : state_->receive_untyped(sink));
     return state_->receive_end();
   }();
-  // An administrator's pg_terminate_backend(), a shutdown, a crash.
-  if (received || !sqlstate_of(received.failure()).starts_with("57P")) return received;
-  return std::move(received).failure().with_hint(Hint{"the server ended the session: its log says why; then start the backup again"});
+  if (received) return received;
+  return with_replication_hint(std::move(received).failure());
 }
 
 }  // namespace pgmint::postgres
