@@ -166,7 +166,7 @@ class Run {
     log_debug("backup {} started at {} on timeline {}", report_.name, postgres::format(started_.start_lsn),
               started_.timeline.value());
     const bool was = incremental_.active();
-    TRY(incremental_.look(request_.data_directory, control_, started_, request_.cancel));
+    TRY(incremental_.look(request_.data_directory, stream_ != nullptr, control_, started_, request_.cancel));
     if (was && !incremental_.active()) become_full();
     note_damage();
     return ok();

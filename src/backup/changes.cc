@@ -18,6 +18,7 @@ constexpr std::size_t kPiece = 1U << 20;
 /// are of another place, makes a void summary.
 Result<std::optional<WalSummary>> summarize_own(const ChangeSources& sources, postgres::TimelineId timeline,
                                                 postgres::SegmentNumber segment, Lsn needed) {
+  if (sources.data_directory.empty()) return std::optional<WalSummary>();
   const auto size = sources.control.wal_segment_size;
   const auto path = sources.data_directory / "pg_wal" / postgres::segment_file_name(timeline, segment, size);
   const auto fd = TRY(open_if_exists(path, O_RDONLY));

@@ -11,7 +11,7 @@ namespace pgmint::backup {
 struct ChangeSources {
   repository::WalArchive& archive;
   /// Its pg_wal has what is not archived yet: after the start of a backup that is the segment before, most often.
-  fs::path data_directory;
+  fs::path data_directory;  ///< empty: out of reach
   const postgres::ControlFile& control;
 };
 

@@ -38,7 +38,7 @@ void Incremental::give_up_damaged(const Error& error) {
   give_up(fmt::format("{} cannot be read: {}", parent_->name, error.describe()));
 }
 
-Status Incremental::look(const fs::path& data_directory, const postgres::ControlFile& control, const ServerStart& start,
+Status Incremental::look(const fs::path& data_directory, bool all_come, const postgres::ControlFile& control, const ServerStart& start,
                          const CancelToken* cancel) {
   if (!active()) return ok();
   start_ = start.start_lsn;
@@ -54,7 +54,7 @@ Status Incremental::look(const fs::path& data_directory, const postgres::Control
     give_up(std::move(*problem));
     return ok();
   }
-  if (data_directory.empty())
+  if (all_come)
     changes_.void_reason = "the server sends all of them";
   else
     changes_ = TRY(changes_between(sources, *history, postgres::Lsn(parent_->start_lsn), start.start_lsn, wal_damage_, cancel));

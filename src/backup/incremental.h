@@ -28,8 +28,8 @@ class Incremental {
   const repository::ManifestRoot& parent() const { return *parent_; }
 
   /// After the start: does the parent lie in this server's past, what does the WAL say, what does the parent hold. Gives up
-  /// for all that is the parent's or the WAL's fault. @param data_directory  empty: out of reach, all files come @errors Storage, Key, Io, Cancelled
-  Status look(const fs::path& data_directory, const postgres::ControlFile& control, const ServerStart& start,
+  /// for all that is the parent's or the WAL's fault. @param data_directory  empty: out of reach @param all_come  with a stream, whatever has changed @errors Storage, Key, Io, Cancelled
+  Status look(const fs::path& data_directory, bool all_come, const postgres::ControlFile& control, const ServerStart& start,
               const CancelToken* cancel);
   /// WAL objects that are damaged: recovery of older backups will not get past them.
   const std::vector<std::string>& wal_damage() const { return wal_damage_; }

@@ -172,7 +172,10 @@ TEST(Configuration, ChecksTypesAndRanges) {
 }
 
 TEST(Configuration, RefusesClustersThatCannotBeTold) {
-  expect_refused("[cluster.main]\nconnection = \"x\"\n", {"data_directory"});
+  expect_refused("[cluster.main]\nenvironment = \"staging\"\n", {"data_directory", "connection"});
+  const auto remote = parse_configuration("[cluster.main]\nconnection = \"host=db1\"\n", "test.toml");
+  ASSERT_TRUE(remote) << remote.error().describe();
+  EXPECT_TRUE(remote->clusters.at(0).is_remote());
   expect_refused("[cluster.\"a/b\"]\ndata_directory = \"/d\"\n", {"a/b"});
   expect_refused("[cluster.a]\ndata_directory = \"/d\"\n[cluster.b]\ndata_directory = \"/d\"\n",
                  {"same data_directory"});
