@@ -128,7 +128,7 @@ Result<int> run(Context& context) {
   const auto control = TRY(control_of(*settings));
   const auto cluster = TRY(cluster_for_writing(context, settings->name, control.system_identifier));
   TRY(drain_spool_first(context));
-  const auto announced = TRY(announce_backup(context, settings->name));
+  const auto announced = announce_backup(context, settings->name);
 
   ProgressDisplay display(progress_mode(context));
   backup::BackupRequest request{.cluster = *cluster,

@@ -102,10 +102,16 @@ Result<std::vector<std::string>> earlier_repositories(Context& context) {
   return std::vector<std::string>();  // named by its place: it is none of them
 }
 
-Result<bool> any_running(Context& context, const std::string& cluster, const std::vector<std::string>& repositories) {
-  for (const auto& repository : repositories)
-    if (!TRY(try_lock(TRY(announcement(context, cluster, repository)), LOCK_SH))) return true;
-  return false;
+/// nullopt: somebody has it.
+Result<std::optional<Fd>> lock_announcement(Context& context, const std::string& cluster, const std::string& repository, int operation) {
+  return try_lock(TRY(announcement(context, cluster, repository)), operation);
+}
+
+bool any_running(Context& context, const std::string& cluster, const std::vector<std::string>& repositories) {
+  return std::ranges::any_of(repositories, [&](const auto& repository) {
+    const auto lock = lock_announcement(context, cluster, repository, LOCK_SH);
+    return lock && !*lock;
+  });
 }
 
 /// Until none is on its way, at most `patience` long.
@@ -114,7 +120,7 @@ Status wait_for_others(Context& context, const std::string& cluster, const std::
   for (bool told = false;;) {
     TRY(context.cancel().check());
     const auto waited = std::chrono::steady_clock::now() - start;
-    const bool running = TRY(any_running(context, cluster, repositories));
+    const bool running = any_running(context, cluster, repositories);
     if (!running && (told || waited >= kGrace)) return ok();
     if (running && !told) log_info("a backup of {} into another repository is on its way: it will be copied", cluster);
     told |= running;
@@ -128,11 +134,20 @@ Status wait_for_others(Context& context, const std::string& cluster, const std::
 
 }  // namespace
 
-Result<Fd> announce_backup(Context& context, const std::string& cluster) {
-  const auto path = TRY(announcement(context, cluster, TRY(context.repository_settings())->name));
-  // Another run of the same may hold it: then it announces for both.
-  auto lock = TRY(try_lock(path, LOCK_EX));
-  return lock ? std::move(*lock) : Fd();
+Fd announce_backup(Context& context, const std::string& cluster) {
+  const auto settings = context.repository_settings();
+  if (!settings || (*settings)->name.empty()) return {};
+  // Those who look have it for a moment; another run of the same has it for long, and announces for both.
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    auto lock = lock_announcement(context, cluster, (*settings)->name, LOCK_EX);
+    if (!lock) {
+      log_debug("runs for other repositories cannot be told of this one: {}", lock.failure().describe());
+      return {};
+    }
+    if (*lock) return std::move(**lock);
+    system_clock().sleep(10ms);
+  }
+  return {};
 }
 
 Result<std::optional<ReusableBackup>> backup_to_reuse(Context& context, const repository::Cluster& mine, const std::string& cluster, TimePoint began) {

@@ -23,8 +23,8 @@ struct ReusableBackup {
 };
 
 /// Says to runs for later repositories, in other processes, that a backup of this cluster into this repository is on its way; until the Fd closes.
-/// @errors Io, Configuration
-Result<Fd> announce_backup(Context& context, const std::string& cluster);
+/// Where that cannot be said the database is read once more, no more.
+Fd announce_backup(Context& context, const std::string& cluster);
 
 /// The newest backup of an earlier repository of the configuration that `mine` does not have yet and that began in this run of the command, or, by --reuse,
 /// not longer ago than that: then one that is on its way there is waited for. nullopt: the database is to be read. Repositories that cannot be asked are passed over.
