@@ -191,6 +191,8 @@ def copy_freeze(cluster, n):
 
 
 def switch(cluster, n):
+    # Of two in a row the second would switch nothing: a segment that is still empty is left as it is.
+    cluster.sql("select pg_logical_emit_message(false, 'test', 'before a switch')")
     cluster.sql("select pg_switch_wal()")
 
 
