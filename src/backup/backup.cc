@@ -79,7 +79,8 @@ class Run {
     TRY(check_options(request_, control_));
     TRY(check_identity(control_, request_.cluster.state()));
     facts_ = TRY(server_.inspect());
-    if (!origin_.times()) TRY(stream_ != nullptr ? choose_wal() : check_wal());
+    if (origin_.times()) carry_ = origin_.carries_wal();
+    else TRY(stream_ != nullptr ? choose_wal() : check_wal());
     extent_size_ = static_cast<std::uint32_t>(request_.extent_size.value());
     if (!request_.incremental) return ok();
     TRY(incremental_.choose(control_));
@@ -291,11 +292,11 @@ class Run {
     return copy_with([this](const CopyInput& input) -> Status {
       auto& sent = stream_->cluster;
       sent = TRY(copy_stream({.server = stream_->server,
-                                   .source = stream_->source,
-                                   .copy = input,
-                                   .bundle_size = std::max<std::uint64_t>(extent_size_, kBundle),
-                                   .plan = [this](const postgres::DirectoryEntry& entry) { return incremental_.plan_streamed(entry); }},
-                                  counters_, findings_, [this] { return tick(); }));
+                              .source = stream_->source,
+                              .copy = input,
+                              .bundle_size = std::max<std::uint64_t>(extent_size_, kBundle),
+                              .plan = [this](const postgres::DirectoryEntry& entry) { return incremental_.plan_streamed(entry); }},
+                             counters_, findings_, [this] { return tick(); }));
       scan_ = std::move(sent.scan);
       copied_ = std::move(sent.copied);
       return ok();
@@ -511,6 +512,7 @@ class Run {
 
   Status describe_all() {
     progress_.enter(Phase::Describe);
+    std::ranges::sort(extras_, repository::entry_before);
     described_ = TRY(describe(*maps_, scan_, copied_.files, std::move(control_entry_), std::move(extras_), parent_files(), forward(), stream_ != nullptr ? stream_->cluster.owner : ""));
     pack_use_ = TRY(ledger_->settle(parent_files(), described_.bundles, described_.maps, described_.nodes,
                                     [this](const repository::RecordLocation& map) { return incremental_.read_map(map); }));

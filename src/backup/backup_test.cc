@@ -317,37 +317,6 @@ struct StandbyBackup : BackupTest {
     };
     set_minimum(postgres::Lsn(0x6000100));
   }
-  void set_minimum(postgres::Lsn lsn) {
-    auto control = made.contents().at("global/pg_control");
-    const auto layout = postgres::parse_control_file(control)->version->control;
-    const std::uint64_t value = lsn.value();
-    const std::uint32_t timeline = 1;
-    std::memcpy(control.data() + layout.min_recovery_point, &value, 8);
-    std::memcpy(control.data() + layout.min_recovery_point + 8, &timeline, 4);
-    const auto crc = codec::crc32c(ByteView(control).first(layout.crc));
-    std::memcpy(control.data() + layout.crc, &crc, 4);
-    made.file("global/pg_control", control);
-  }
-  /// WAL pages with the right addresses, whose last bytes are noise of a recycled segment.
-  Bytes wal_segment(std::uint64_t start) {
-    Bytes bytes = random_bytes(random, kWalSize);
-    for (std::uint64_t at = 0; at < kWalSize; at += 8192) {
-      const std::uint16_t magic = 0xD110, info = at == 0 ? 2 : 0;
-      const std::uint32_t timeline = 1, none = 0;
-      const std::uint64_t address = start + at;
-      std::memcpy(bytes.data() + at, &magic, 2);
-      std::memcpy(bytes.data() + at + 2, &info, 2);
-      std::memcpy(bytes.data() + at + 4, &timeline, 4);
-      std::memcpy(bytes.data() + at + 8, &address, 8);
-      std::memcpy(bytes.data() + at + 16, &none, 4);
-    }
-    const std::uint64_t system = made.system_identifier().value();
-    const std::uint32_t size = kWalSize, block = 8192;
-    std::memcpy(bytes.data() + 24, &system, 8);
-    std::memcpy(bytes.data() + 32, &size, 4);
-    std::memcpy(bytes.data() + 36, &block, 4);
-    return bytes;
-  }
 };
 
 TEST_F(StandbyBackup, CarriesItsOwnWalThroughTheStop) {

@@ -132,7 +132,7 @@ class StoredOrigin final : public Origin {
     // What it could not have is not to be had here either.
     for (const auto& warning : root_.warnings)
       if (std::ranges::find(warnings, warning) == warnings.end()) warnings.push_back(warning);
-    return blame_.on_origin(read_configuration());
+    return blame_.on_origin(read_small_files());
   }
 
   Result<std::optional<postgres::Lsn>> last_needed_record(const postgres::ControlFile&, postgres::TimelineId, postgres::Lsn, postgres::Lsn) override {
@@ -150,6 +150,7 @@ class StoredOrigin final : public Origin {
   }
 
   std::optional<OriginTimes> times() const override { return OriginTimes{root_.started, root_.finished}; }
+  bool carries_wal() const override { return std::ranges::find(root_.settings, "carried_wal", &std::pair<std::string, std::string>::first) != root_.settings.end(); }
   std::vector<repository::BadPage> bad_pages() const override { return root_.bad_pages; }
   std::string host() const override { return root_.host; }
   std::string description() const override { return origin_.description; }
@@ -196,15 +197,20 @@ class StoredOrigin final : public Origin {
     scan.total_bytes += entry.size;
   }
 
-  Result<std::vector<ExtraFile>> read_configuration() {
+  Result<std::vector<ExtraFile>> read_small_files() {
     std::vector<ExtraFile> files;
-    for (const auto& entry : configuration_) {
+    const auto add = [&](const FileEntry& entry) -> Status {
+      auto bytes = TRY(files_.read_all(entry.area, entry.path, kSmallFileMax));
+      if (!bytes) return Error(Errc::Corruption, fmt::format("{} is listed, and is not there", entry.path));
       auto& file = files.emplace_back();
       file.entry = entry;
       file.entry.content = {};
-      auto bytes = TRY(files_.read_all(FileArea::Configuration, entry.path, kSmallFileMax));
-      if (bytes) file.bytes = std::move(*bytes);
-    }
+      file.bytes = std::move(*bytes);
+      return ok();
+    };
+    for (const auto& entry : configuration_) TRY(add(entry));
+    for (const auto& entry : carried_)
+      if (entry.path.ends_with(".history")) TRY(add(entry));
     return files;
   }
 

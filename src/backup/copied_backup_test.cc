@@ -261,33 +261,8 @@ TEST_F(CopiedBackupTest, DamagedPagesStayNamed) {
 
 /// A standby's backup carries WAL that no repository has, and says where it is consistent.
 TEST_F(CopiedBackupTest, AStandbysKeepsTheWalThatItCarries) {
-  const Bytes wal(testing::kWalSize, std::byte{7});
-  auto segment = wal;
-  for (std::uint64_t at = 0; at < testing::kWalSize; at += 8192) {
-    const std::uint16_t magic = 0xD110, info = at == 0 ? 2 : 0;
-    const std::uint32_t timeline = 1;
-    const std::uint64_t address = 0x6000000 + at;
-    std::memcpy(segment.data() + at, &magic, 2);
-    std::memcpy(segment.data() + at + 2, &info, 2);
-    std::memcpy(segment.data() + at + 4, &timeline, 4);
-    std::memcpy(segment.data() + at + 8, &address, 8);
-    std::memset(segment.data() + at + 16, 0, 4);
-  }
-  const std::uint64_t system = made.system_identifier().value();
-  const std::uint32_t size = testing::kWalSize, block = 8192;
-  std::memcpy(segment.data() + 24, &system, 8);
-  std::memcpy(segment.data() + 32, &size, 4);
-  std::memcpy(segment.data() + 36, &block, 4);
-  made.file("pg_wal/000000010000000000000006", segment);
-  auto control = made.contents().at("global/pg_control");
-  const auto layout = postgres::parse_control_file(control)->version->control;
-  const std::uint64_t minimum = 0x6000100;
-  const std::uint32_t timeline = 1;
-  std::memcpy(control.data() + layout.min_recovery_point, &minimum, 8);
-  std::memcpy(control.data() + layout.min_recovery_point + 8, &timeline, 4);
-  const auto crc = codec::crc32c(ByteView(control).first(layout.crc));
-  std::memcpy(control.data() + layout.crc, &crc, 4);
-  made.file("global/pg_control", control);
+  made.file("pg_wal/000000010000000000000006", wal_segment(0x6000000));
+  set_minimum(postgres::Lsn(0x6000100));
   server.started.on_standby = true;
   server.facts.in_recovery = true;
   server.stopped.stop_lsn = postgres::Lsn(0x6000200);

@@ -28,15 +28,17 @@ class Origin {
   virtual Result<postgres::ControlFileImage> control_file() = 0;
   /// @errors as postgres::scan_data_directory; Storage
   virtual Result<postgres::DirectoryScan> scan(const CancelToken* cancel) = 0;
-  /// As read_outside_configuration().
+  /// As read_outside_configuration(); of a stored backup also the timeline histories that it carries.
   virtual Result<std::vector<ExtraFile>> outside_configuration(const postgres::ServerFacts& server, std::vector<std::string>& warnings) = 0;
   /// As last_needed_record(), of a standby's.
   virtual Result<std::optional<postgres::Lsn>> last_needed_record(const postgres::ControlFile& control, postgres::TimelineId timeline, postgres::Lsn start,
                                                                   postgres::Lsn stop) = 0;
-  /// A standby's own copy of a WAL segment; nullptr: it has none. @errors Io, Storage
+  /// The origin's own copy of a WAL segment; nullptr: it has none. @errors Io, Storage
   virtual Result<std::unique_ptr<OwnSegment>> own_segment(const postgres::ControlFile& control, const std::string& name, postgres::Lsn stop, std::uint32_t step) = 0;
   /// nullopt: it is read now, on this host, from a server that runs.
   virtual std::optional<OriginTimes> times() const { return std::nullopt; }
+  /// Whether it has WAL that no repository may have, which a copy of it has to carry on.
+  virtual bool carries_wal() const { return false; }
   /// Named as damaged when it was read, whether or not that can be seen again.
   virtual std::vector<repository::BadPage> bad_pages() const { return {}; }
   /// The host that it was read on; empty: this one.

@@ -22,6 +22,8 @@ class SeenMemory {
   struct Head { std::uint32_t generation = 0; std::uint64_t seq = 0; crypto::Digest hash{}; };
   virtual Result<std::optional<Head>> load(const RepositoryId& repository, const ClusterId& cluster) = 0;
   virtual Status store(const RepositoryId& repository, const ClusterId& cluster, const Head& head) = 0;
+  /// Those of which it remembers something. @errors Io
+  virtual Result<std::vector<ClusterId>> clusters(const RepositoryId&) { return std::vector<ClusterId>(); }
 };
 /// One small file per cluster below `directory` (created when needed, 0700).
 std::unique_ptr<SeenMemory> make_seen_memory(std::filesystem::path directory);

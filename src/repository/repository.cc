@@ -339,9 +339,29 @@ Result<std::unique_ptr<Cluster>> Repository::open_and_read(const ClusterId& id) 
   return cluster;
 }
 
+std::vector<UnreadableCluster> Repository::vanished_of(const std::vector<ClusterId>& ids) const {
+  std::vector<UnreadableCluster> gone;
+  const auto seen = environment_.seen.clusters(format_.repository);
+  if (!seen) {
+    log_warning("whether all clusters that were seen here before are still there cannot be told: {}", seen.failure().describe());
+    return gone;
+  }
+  for (const auto& id : *seen) {
+    const bool is_ours = (bundle().role != Role::Host || id == bundle().host_cluster) && (!mark_ || mark_->bounds_of(id));
+    if (!is_ours || std::ranges::find(ids, id) != ids.end()) continue;
+    gone.push_back({id.hex(), Error(Errc::Corruption, fmt::format("cluster {} was seen here before, and nothing of it is in {} any more: it was deleted", id.hex(), environment_.store.describe()),
+                                    Hint{fmt::format("write nothing there until it is back: from a mirror, or from versions that the store keeps; if it was deleted on purpose, remove seen-{}-{} from the state directory",
+                                                     format_.repository.hex(), id.hex())})});
+  }
+  return gone;
+}
+
 Result<std::vector<std::unique_ptr<Cluster>>> Repository::clusters() {
   std::vector<std::unique_ptr<Cluster>> found;
-  for (const auto& id : TRY(cluster_ids()))
+  const auto ids = TRY(cluster_ids());
+  // An emptied store must not be taken for a new one: the next backup would begin anew beside what can still be brought back.
+  if (auto gone = vanished_of(ids); !gone.empty()) return std::move(gone.front().error);
+  for (const auto& id : ids)
     if (auto cluster = TRY(read_cluster(id))) found.push_back(std::move(cluster));
   TRY(drop_abandoned(found));
   return found;
@@ -349,7 +369,9 @@ Result<std::vector<std::unique_ptr<Cluster>>> Repository::clusters() {
 
 Result<std::vector<std::unique_ptr<Cluster>>> Repository::readable_clusters(std::vector<UnreadableCluster>& unreadable) {
   std::vector<std::unique_ptr<Cluster>> found;
-  for (const auto& id : TRY(cluster_ids())) {
+  const auto ids = TRY(cluster_ids());
+  for (auto& gone : vanished_of(ids)) unreadable.push_back(std::move(gone));
+  for (const auto& id : ids) {
     auto cluster = read_cluster(id);
     if (!cluster && cluster.error().code() == Errc::Cancelled) return std::move(cluster.error());
     if (!cluster) unreadable.push_back({id.hex(), std::move(cluster.error())});

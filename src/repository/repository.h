@@ -153,6 +153,8 @@ class Repository {
   Log::Dependencies log_dependencies(const RecordContext& context, const ClusterKeys& keys);
   Result<std::unique_ptr<Cluster>> open_and_read(const ClusterId& id);
   Result<std::vector<ClusterId>> cluster_ids();
+  /// Clusters that this host has seen in this repository and that are not among `ids`.
+  std::vector<UnreadableCluster> vanished_of(const std::vector<ClusterId>& ids) const;
   void derive_signing_keys();
   std::vector<const RoleBundle*> bundles() const;
   /// Every root key that this opener knows.

@@ -1,6 +1,7 @@
 // SeenMemory on files: one line each, replaced durably.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <mutex>
 
@@ -31,6 +32,20 @@ class FileSeenMemory final : public SeenMemory {
     TRY(create_directories(directory_, 0700));
     const auto line = fmt::format("{} {} {} {}\n", kMagic, head.generation, head.seq, to_hex(head.hash));
     return write_file_durably(path, as_bytes(line), 0600);
+  }
+
+  Result<std::vector<ClusterId>> clusters(const RepositoryId& repository) override {
+    const auto prefix = fmt::format("seen-{}-", repository.hex());
+    std::vector<ClusterId> found;
+    std::error_code error;
+    for (fs::directory_iterator at(directory_, error), end; !error && at != end; at.increment(error)) {
+      const auto name = at->path().filename().string();
+      if (!name.starts_with(prefix)) continue;
+      if (auto id = ClusterId::parse(std::string_view(name).substr(prefix.size()))) found.push_back(*id);
+    }
+    if (error && error != std::errc::no_such_file_or_directory) return errno_error(error.value(), fmt::format("list {}", directory_.string()));
+    std::ranges::sort(found);
+    return found;
   }
 
  private:

@@ -143,6 +143,22 @@ def test_refusals_name_what_is_wrong_and_change_nothing(make, in_bucket, objects
         assert not (each / "repository.key").exists(), "a key file was made for a repository that was not"
 
 
+def test_a_bucket_that_was_emptied_is_not_taken_for_an_empty_repository(make, in_bucket, objects):
+    """The host has copies of the keys, which open it; what it remembers says that there was more."""
+    cluster, tool = make.pair(pgmint=in_bucket())
+    tool.backup()
+    cluster.archive_now()  # and nothing more to be archived
+    bucket = "test-a-bucket-that-was-emptied-is-not-taken-for-an"[:50]
+    for key in objects.keys(bucket):
+        objects.ask("DELETE", f"/{bucket}/{key}")
+    assert objects.keys(bucket) == {}
+    for command in (["list"], ["status"], ["backup"], ["backup", "--type", "config"], ["verify"], ["expire"], ["collect"], ["wal", "status"]):
+        outcome = tool.run(*command, code=None)
+        assert outcome.code not in (0, 10), outcome
+        assert objects.keys(bucket) == {}, (command, outcome)
+    assert "was seen here before" in tool.run("list", code=None).err
+
+
 def test_a_store_that_lets_several_create_one_object_is_refused(in_bucket, objects):
     """RGW 16 does so in a bucket with versioning or object lock."""
     for name, how in (("versioned", {"versioned": True}), ("locked", {"locked": True})):

@@ -10,6 +10,7 @@ import pytest
 from harness.cluster import Background
 from harness.places import wait_until
 from test_clone_safety import clone_of, make_standby
+from test_several_repositories import Several
 
 
 def remote_of(make, tool, connection, **settings):
@@ -93,6 +94,21 @@ def test_without_an_archive_the_backup_carries_its_wal(make):
     outcome = remote.run("backup", "--json")
     assert "archive_mode is off" in outcome.err
     cluster.add_rows("t", 10)
+    same_after_restore(make, remote, expected, "--immediate")
+
+
+def test_a_copy_in_a_second_repository_carries_that_wal_too(make):
+    """No repository has it, so that nothing else would bring it there."""
+    cluster = make.cluster()
+    cluster.make_table("t", 5000)
+    remote = Several(make.work)
+    make.homes.append(remote.home)
+    remote.clusters["main"] = {"connection": cluster.connection, "environment": "production"}
+    remote.write().init()
+    expected = cluster.digest()
+    made = remote.answers("backup", "--wal-timeout", "20")
+    assert made["far"]["answer"]["copied_from"] == f"{made['near']['answer']['name']} of repository near"
+    remote.away("near")
     same_after_restore(make, remote, expected, "--immediate")
 
 
