@@ -17,20 +17,6 @@ using repository::FileEntry;
 using repository::LiveSnapshot;
 using repository::ManifestRoot;
 
-const LiveSnapshot* newest_physical(const repository::LogState& state) {
-  const auto identity = repository::current_identity(state);
-  const LiveSnapshot* newest = nullptr;
-  for (const auto& [session, snapshot] : state.snapshots()) {
-    const auto& snap = snapshot.snap;
-    if (snap.type != BackupType::Full && snap.type != BackupType::Incremental) continue;
-    if (snap.system_id != identity.system_id || snap.incarnation != identity.incarnation) continue;
-    // By position, not by clock; of two at one position the later one.
-    const auto order = [](const LiveSnapshot& s) { return std::tuple(s.snap.timeline, s.snap.start_lsn, s.committed); };
-    if (newest == nullptr || order(*newest) < order(snapshot)) newest = &snapshot;
-  }
-  return newest;
-}
-
 /// What makes a backup of another shape than the cluster is now.
 std::optional<std::string> shape_problem(const ManifestRoot& root, const postgres::ControlFile& control) {
   if (root.pg_major != static_cast<std::uint32_t>(control.version->major))
@@ -45,6 +31,20 @@ std::optional<std::string> shape_problem(const ManifestRoot& root, const postgre
 }
 
 }  // namespace
+
+const LiveSnapshot* newest_physical(const repository::LogState& state) {
+  const auto identity = repository::current_identity(state);
+  const LiveSnapshot* newest = nullptr;
+  for (const auto& [session, snapshot] : state.snapshots()) {
+    const auto& snap = snapshot.snap;
+    if (snap.type != BackupType::Full && snap.type != BackupType::Incremental) continue;
+    if (snap.system_id != identity.system_id || snap.incarnation != identity.incarnation) continue;
+    // By position, not by clock; of two at one position the later one.
+    const auto order = [](const LiveSnapshot& s) { return std::tuple(s.snap.timeline, s.snap.start_lsn, s.committed); };
+    if (newest == nullptr || order(*newest) < order(snapshot)) newest = &snapshot;
+  }
+  return newest;
+}
 
 Result<ParentChoice> choose_parent(repository::Cluster& cluster, const postgres::ControlFile& control) {
   ParentChoice choice;

@@ -15,6 +15,9 @@
 
 namespace pgmint::backup {
 
+/// The newest live physical backup of the cluster's current identity: by its position in the WAL, not by a clock. nullptr: none.
+const repository::LiveSnapshot* newest_physical(const repository::LogState& state);
+
 struct ParentChoice {
   std::optional<repository::ManifestRoot> root;  ///< nullopt: none will do
   bool damaged = false;                          ///< the newest cannot be read

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "backup/parent.h"
 #include "base/log.h"
 #include "cli/option_values.h"
 #include "repository/manifest.h"
@@ -16,7 +17,6 @@ namespace pgmint::cli {
 namespace {
 
 using namespace std::chrono_literals;
-using repository::BackupType;
 using repository::LiveSnapshot;
 
 constexpr std::uint64_t kReuseMax = 7ULL * 86400;  ///< seconds
@@ -42,17 +42,6 @@ Result<std::optional<Fd>> try_lock(const fs::path& path, int operation) {
 
 std::tuple<std::uint32_t, std::uint64_t> position(const LiveSnapshot& snapshot) { return {snapshot.snap.timeline, snapshot.snap.start_lsn}; }
 
-/// By its position in the WAL.
-const LiveSnapshot* newest_physical(const repository::LogState& state, std::uint64_t system_id) {
-  const LiveSnapshot* newest = nullptr;
-  for (const auto& [session, snapshot] : state.snapshots()) {
-    if (snapshot.snap.type != BackupType::Full && snapshot.snap.type != BackupType::Incremental) continue;
-    if (snapshot.snap.system_id != system_id) continue;
-    if (newest == nullptr || position(*newest) < position(snapshot)) newest = &snapshot;
-  }
-  return newest;
-}
-
 class Search {
  public:
   Search(Context& context, const repository::Cluster& mine, const std::string& cluster, TimePoint oldest) : context_(context), mine_(mine), cluster_(cluster), oldest_(oldest) {}
@@ -65,9 +54,9 @@ class Search {
     context->give_up_early();
     auto cluster = TRY(existing_cluster(*context, cluster_));
     const auto identity = repository::current_identity(mine_.state());
-    const auto* newest = newest_physical(cluster->state(), identity.system_id);
+    const auto* newest = backup::newest_physical(cluster->state());
     if (newest == nullptr || newest->committed < oldest_) return none("it has no new one", repository);
-    const auto* own = newest_physical(mine_.state(), identity.system_id);
+    const auto* own = backup::newest_physical(mine_.state());
     if (own != nullptr && position(*own) >= position(*newest)) return none("what it has is here", repository);
     const auto session = newest->snap.session;
     const auto root = TRY(repository::read_root(cluster->store(), cluster->context(), session, cluster->keys()));
