@@ -53,7 +53,7 @@ class Search {
     auto context = std::make_unique<Context>(std::move(arguments), context_.cancel());
     context->give_up_early();
     auto cluster = TRY(existing_cluster(*context, cluster_));
-    const auto identity = repository::current_identity(mine_.state());
+    if (repository::current_identity(cluster->state()).system_id != repository::current_identity(mine_.state()).system_id) return none("it is of another server", repository);
     const auto* newest = backup::newest_physical(cluster->state());
     if (newest == nullptr || newest->committed < oldest_) return none("it has no new one", repository);
     const auto* own = backup::newest_physical(mine_.state());
