@@ -36,6 +36,8 @@ Result<int> run(Context& context) {
                     {"wal_objects", done.remove_wal},
                     {"wal_size_bytes", done.remove_wal_bytes},
                     {"expired_sessions", done.expired.size()},
+                    {"locked_objects", done.locked.size()},
+                    {"locked_bytes", done.locked_bytes},
                     {"live_packs", done.live_packs},
                     {"live_bytes", done.live_bytes},
                     {"unknown_objects", done.unknown.size()},
@@ -45,6 +47,8 @@ Result<int> run(Context& context) {
                                       human(ByteCount(done.remove_bytes)), counted(done.remove_wal, "object"),
                                       human(ByteCount(done.remove_wal_bytes)), counted(done.expired.size(), "session"),
                                       human(ByteCount(done.live_bytes)), counted(done.live_packs, "pack")));
+    if (!done.locked.empty())
+      context.output().line(fmt::format("cluster {}: {} ({}) that nothing needs stay for now: the store has locked them. A later run removes them", name, counted(done.locked.size(), "object"), human(ByteCount(done.locked_bytes))));
     if (!done.unknown.empty())
       print_warning(fmt::format(
           "cluster {}: {} objects ({}) belong to no session that the log knows; they are never removed by themselves",

@@ -187,18 +187,35 @@ Result<std::vector<SessionId>> abort_expired(Cluster& cluster) {
   return aborted;
 }
 
-/// In the order of kinds: no pack goes before all roots have.
-Status remove_objects(Cluster& cluster, const std::vector<storage::BlobInfo>& objects) {
+/// In the order of kinds: no pack goes before all roots have. Returns the names that stay since they are locked.
+Result<std::set<std::string>> remove_objects(Cluster& cluster, const std::vector<storage::BlobInfo>& objects) {
   const auto roots = manifests_prefix(cluster.id());
   std::vector<std::string> batch;
+  std::set<std::string> locked;
   for (std::size_t i = 0; i < objects.size(); ++i) {
     batch.push_back(objects[i].name);
     const bool kind_ends = i + 1 == objects.size() || objects[i + 1].name.starts_with(roots) != objects[i].name.starts_with(roots);
     if (!kind_ends && batch.size() < kRemoveBatch) continue;
-    TRY(cluster.store().remove_all(batch).context(fmt::format("remove {}", batch.front())));
+    for (auto& name : TRY(cluster.store().remove_unlocked(batch).context(fmt::format("remove {}", batch.front())))) locked.insert(std::move(name));
     batch.clear();
   }
-  return ok();
+  return locked;
+}
+
+/// What was not removed is no part of what was.
+void set_aside(CollectPlan& done, const std::set<std::string>& locked) {
+  if (locked.empty()) return;
+  std::erase_if(done.remove, [&](storage::BlobInfo& info) {
+    if (!locked.contains(info.name)) return false;
+    done.remove_bytes -= info.size;
+    done.locked_bytes += info.size;
+    if (is_wal(info.name)) {
+      --done.remove_wal;
+      done.remove_wal_bytes -= info.size;
+    }
+    done.locked.push_back(info);
+    return true;
+  });
 }
 
 Result<std::vector<PackId>> purge(Cluster& cluster, const Listing& listing) {
@@ -246,7 +263,7 @@ Result<CollectPlan> collect(Cluster& cluster) {
   auto purged = TRY(purge(cluster, listing));
   auto done = make_plan(listing, cluster.state(), {});
   PGMINT_ASSERT(done.purge.empty());
-  TRY(remove_objects(cluster, done.remove));
+  set_aside(done, TRY(remove_objects(cluster, done.remove)));
   done.expired = std::move(aborted);
   done.purge = std::move(purged);
   return done;

@@ -15,6 +15,8 @@ struct CollectPlan {
   std::uint64_t remove_bytes = 0, unknown_bytes = 0, live_bytes = 0;
   std::size_t remove_wal = 0;                  ///< how many of `remove` are WAL
   std::uint64_t remove_wal_bytes = 0;
+  std::vector<storage::BlobInfo> locked;       ///< of what was to go: the store has locked them, and a later run will remove them (only collect() finds out)
+  std::uint64_t locked_bytes = 0;
   std::size_t live_packs = 0;
 };
 /// What collect would do; reads the whole log (chain and signatures checked) and lists packs, manifests and WAL.

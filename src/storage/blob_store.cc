@@ -63,6 +63,11 @@ Status BlobStore::remove_all(std::span<const std::string> names) {
   return ok();
 }
 
+Result<std::vector<std::string>> BlobStore::remove_unlocked(std::span<const std::string> names) {
+  TRY(remove_all(names));
+  return std::vector<std::string>();
+}
+
 bool valid_blob_name(std::string_view name) { return valid_parts(name, false); }
 bool valid_blob_prefix(std::string_view prefix) { return valid_parts(prefix, true); }
 bool valid_parts_prefix(std::string_view prefix) {

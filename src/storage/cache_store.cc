@@ -114,6 +114,10 @@ class CacheStore final : public ForwardingStore {
     for (const auto& name : names) drop(name);
     return inner().remove_all(names);
   }
+  Result<std::vector<std::string>> remove_unlocked(std::span<const std::string> names) override {
+    for (const auto& name : names) drop(name);
+    return inner().remove_unlocked(names);
+  }
 
  private:
   struct ListedFront {

@@ -21,6 +21,7 @@ class ReadOnlyStore final : public BlobStore {
   Result<std::vector<std::string>> list_parts(const std::string& prefix) override { return inner_.list_parts(prefix); }
   Status remove(const std::string&) override { return refusal_(); }
   Status remove_all(std::span<const std::string>) override { return refusal_(); }
+  Result<std::vector<std::string>> remove_unlocked(std::span<const std::string>) override { return refusal_(); }
   std::optional<TimePoint> store_time() override { return inner_.store_time(); }
   std::string describe() const override { return inner_.describe(); }
 

@@ -49,6 +49,16 @@ class RetryStore final : public ForwardingStore {
     TRY(remove_all(names.first(half)));
     return remove_all(names.subspan(half));
   }
+  Result<std::vector<std::string>> remove_unlocked(std::span<const std::string> names) override {
+    if (names.size() < 2) return repeat([&] { return inner().remove_unlocked(names); });
+    auto removed = inner().remove_unlocked(names);
+    if (removed || !is_transient(removed.failure().code())) return removed;
+    TRY(attempts().wait(removed.failure()));
+    const auto half = names.size() / 2;
+    auto locked = TRY(remove_unlocked(names.first(half)));
+    for (auto& name : TRY(remove_unlocked(names.subspan(half)))) locked.push_back(std::move(name));
+    return locked;
+  }
 
  private:
   enum class Outcome { Ours, Theirs, Absent };

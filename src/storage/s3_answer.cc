@@ -137,6 +137,19 @@ Error s3_error(const http::Answer& answer, const std::string& what, bool may_hav
   return error(Errc::Io);
 }
 
+std::string xml_escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&': out += "&amp;"; break;
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      default: out += c;
+    }
+  }
+  return out;
+}
+
 std::optional<std::uint64_t> size_in_range(std::string_view range) {
   const auto slash = range.find('/');
   if (slash == std::string_view::npos) return std::nullopt;

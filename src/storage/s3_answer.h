@@ -34,6 +34,9 @@ bool is_absent_object(const http::Answer& answer);
 /// @param what  "create c/1/log/2", for the message
 Error s3_error(const http::Answer& answer, const std::string& what, bool may_have_written);
 
+/// For an element's text.
+std::string xml_escaped(std::string_view text);
+
 /// N of "bytes a-b/N", as a Content-Range has it.
 std::optional<std::uint64_t> size_in_range(std::string_view range);
 

@@ -50,6 +50,7 @@ Result<http::Answer> S3Session::send(const http::Request& request) {
               human(clock_.now() - began));
     auto answer = TRY(std::move(answered));
     note_time(answer);
+    if (const auto version = answer.header("x-amz-version-id"); version && *version != "null") shows_versions_ = true;
     if (answer.success() || !may_repeat || (answer.status != 403 && answer.status != 400)) return answer;
     // Refused before anything was done: what can be put right is tried once more.
     const auto code = s3_error_code(answer);

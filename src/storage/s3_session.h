@@ -28,6 +28,8 @@ class S3Session {
   std::optional<TimePoint> store_time() const;
   /// The store's clock less ours, at the last answer; nullopt: none has told.
   std::optional<std::chrono::microseconds> store_ahead() const;
+  /// Some answer has named the version of an object: the bucket keeps them.
+  bool shows_versions() const { return shows_versions_; }
 
  private:
   void note_time(const http::Answer& answer);
@@ -36,7 +38,7 @@ class S3Session {
   const std::unique_ptr<http::Client> client_;
   const std::unique_ptr<http::AwsCredentialSource> credentials_;
   Clock& clock_;
-  std::atomic<bool> time_known_{false};
+  std::atomic<bool> time_known_{false}, shows_versions_{false};
   std::atomic<std::int64_t> store_ahead_us_{0};
   std::atomic<std::int64_t> signing_ahead_us_{0};  ///< added to our time in signatures once the store has refused it
 };

@@ -7,41 +7,24 @@
 #include <charconv>
 #include <set>
 
-#include "base/task_group.h"
 #include "base/units.h"
-#include "crypto/md5.h"
-#include "http/base64.h"
 #include "storage/block_cache.h"
 #include "storage/blob_name.h"
 #include "storage/s3_address.h"
 #include "storage/s3_answer.h"
+#include "storage/s3_removal.h"
 #include "storage/s3_session.h"
 #include "storage/s3_settings.h"
+#include "storage/s3_versions.h"
 
 namespace pgmint::storage {
 namespace {
 
 constexpr std::uint64_t kPageMax = 8 << 20;     ///< bytes of a listing's page of a thousand names
-constexpr std::size_t kDeletionsMax = 1000;     ///< names in one request, S3's limit
-constexpr std::size_t kRemoversMax = 8;
 constexpr std::uint64_t kExplanationMax = 64 << 10;
 constexpr std::uint64_t kShortRead = BlockCache::kBlockSize / 2;  ///< up to here a read asks for the whole block
 constexpr std::size_t kBlocksMax = 128;                           ///< 8 MiB
 constexpr std::chrono::microseconds kClockApartMax = std::chrono::minutes(1);
-
-/// For an element's text.
-std::string xml_escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      default: out += c;
-    }
-  }
-  return out;
-}
 
 class Bucket final : public S3Store {
  public:
@@ -58,9 +41,12 @@ class Bucket final : public S3Store {
   Result<std::vector<std::string>> list_parts(const std::string& prefix) override;
   Status remove(const std::string& name) override;
   Status remove_all(std::span<const std::string> names) override;
+  Result<std::vector<std::string>> remove_unlocked(std::span<const std::string> names) override;
   std::optional<TimePoint> store_time() override { return session_.store_time(); }
   std::string describe() const override { return address_.describe(); }
   Result<std::vector<S3Finding>> examine() override;
+  ObjectVersions& versions() override { return versions_; }
+  Result<bool> is_versioned() override { return removal_.is_versioned(); }
 
  private:
   Result<http::Answer> send(const http::Request& request) { return session_.send(request); }
@@ -71,16 +57,15 @@ class Bucket final : public S3Store {
   Result<BlockCache::Shared> block(const std::string& name, std::uint64_t index);
   /// The same, asked of the store.
   Result<BlockCache::Shared> fetch_block(const std::string& name, std::uint64_t index);
-  Status remove_some(std::span<const std::string> names);
-  Status remove_singly(std::span<const std::string> names);
   /// What `?topic` of the bucket answers; nullopt: nothing is set. @errors as s3_error()
   Result<std::optional<Bytes>> setting(const std::string& topic);
 
   const S3Options options_;
   const S3Address address_;
   S3Session session_;
+  S3Versions versions_{session_, address_, options_.page_size};
+  S3Removal removal_{session_, address_, versions_};
   BlockCache blocks_{kBlocksMax};
-  std::atomic<bool> many_at_once_{true};  ///< names go in one request until that is refused
 };
 
 http::Request Bucket::request_for(std::string method, const std::string& name) const {
@@ -279,59 +264,19 @@ Result<std::vector<std::string>> Bucket::list_parts(const std::string& prefix) {
   }
 }
 
-Status Bucket::remove(const std::string& name) {
-  TRY(check_blob_name(name));
-  blocks_.forget(name);
-  const auto answer = TRY(send(request_for("DELETE", name)).context(fmt::format("remove {}", name)));
-  if (answer.success() || is_absent_object(answer)) return ok();
-  return s3_error(answer, fmt::format("remove {}", name), true);
-}
-
-Status Bucket::remove_singly(std::span<const std::string> names) {
-  std::atomic<std::size_t> next{0};
-  TaskGroup removers;
-  for (std::size_t i = 0; i < std::min(kRemoversMax, names.size()); ++i)
-    removers.spawn([&]() -> Status {
-      for (auto at = next++; at < names.size() && !removers.cancelled(); at = next++) TRY(remove(names[at]));
-      return ok();
-    });
-  return removers.join();
-}
-
-Status Bucket::remove_some(std::span<const std::string> names) {
-  std::string xml = "<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Quiet>true</Quiet>";
-  // Our names hold nothing that XML would take for its own; the prefix is the user's.
-  for (const auto& name : names) xml += fmt::format("<Object><Key>{}</Key></Object>", xml_escaped(address_.key(name)));
-  xml += "</Delete>";
-  http::Request request;
-  request.method = "POST";
-  request.url = address_.bucket_url("delete=");
-  request.body = as_bytes(xml);
-  request.headers.push_back({"content-md5", http::base64(TRY(crypto::md5(request.body)))});
-  request.headers.push_back({"content-type", "application/xml"});
-  const auto what = fmt::format("remove {} objects", names.size());
-  const auto answer = TRY(send(request).context(what));
-  // RGW 16 holds this request against the bucket and not against the names in it: who may remove those alone is refused, and may remove them one by one.
-  if (answer.status == 403) {
-    many_at_once_ = false;
-    return remove_singly(names);
-  }
-  if (!answer.success()) return s3_error(answer, what, true);
-  const auto failed = TRY(parse_s3_deletions(answer.body));
-  if (failed.empty()) return ok();
-  const bool denied = failed.front().ends_with("AccessDenied");
-  return Error(denied ? Errc::Key : Errc::Storage, fmt::format("{}: {} were not removed, first {}", what, failed.size(), failed.front()));
-}
+Status Bucket::remove(const std::string& name) { return remove_all({&name, 1}); }
 
 Status Bucket::remove_all(std::span<const std::string> names) {
+  const auto locked = TRY(remove_unlocked(names));
+  if (locked.empty()) return ok();
+  return Error(Errc::Precondition, fmt::format("{} is locked by the store (object lock): it was not removed{}", locked.front(), locked.size() > 1 ? fmt::format(", nor {} others", locked.size() - 1) : ""),
+               Hint{"it can be removed once its lock has passed: pgmint doctor"});
+}
+
+Result<std::vector<std::string>> Bucket::remove_unlocked(std::span<const std::string> names) {
   for (const auto& name : names) TRY(check_blob_name(name));
   for (const auto& name : names) blocks_.forget(name);
-  while (!names.empty()) {
-    const auto some = names.subspan(0, std::min(names.size(), kDeletionsMax));
-    TRY(some.size() > 1 && many_at_once_ ? remove_some(some) : remove_singly(some));
-    names = names.subspan(some.size());
-  }
-  return ok();
+  return removal_.remove(names);
 }
 
 Result<std::optional<Bytes>> Bucket::setting(const std::string& topic) {

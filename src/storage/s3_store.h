@@ -10,6 +10,7 @@
 #include "http/aws_credentials.h"
 #include "http/client.h"
 #include "storage/blob_store.h"
+#include "storage/object_versions.h"
 
 namespace pgmint::storage {
 
@@ -43,6 +44,10 @@ class S3Store : public BlobStore {
   /// Versioning, object lock, lifecycle rules, the clock. What the credentials may not ask is a warning of its own.
   /// @errors as read()
   virtual Result<std::vector<S3Finding>> examine() = 0;
+  /// What stands behind the names. Lives as long as the store.
+  virtual ObjectVersions& versions() = 0;
+  /// The bucket keeps versions: what is removed by name is only hidden. Asked of the store at most once. @errors as read()
+  virtual Result<bool> is_versioned() = 0;
 };
 
 /// Retries nothing that may have been carried out; a request that was refused for expired credentials or for the time is signed anew, once.
