@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "cli/alert_look.h"
+#include "cli/bucket_checks.h"
 #include "cli/commands.h"
 #include "cli/health.h"
 #include "cli/mirror_facts.h"
@@ -132,7 +133,7 @@ class Examination {
       fail("repository create-if-absent", probed.error());
     else
       good("repository create-if-absent", "of 16 racers one succeeded, an existing object was refused");
-    if ((*place)->bucket != nullptr) examine_bucket(**place);
+    if ((*place)->bucket != nullptr) examine_bucket(**place, !(*repository)->is_mirror());
     if (const auto directory = (*place)->settings.directory()) {
       examine_space(*directory);
       examine_temporary_files(*directory);
@@ -140,8 +141,8 @@ class Examination {
     return true;
   }
 
-  void examine_bucket(const RepositoryPlace& place) {
-    const auto findings = place.bucket->examine();
+  void examine_bucket(const RepositoryPlace& place, bool may_write) {
+    const auto findings = cli::examine_bucket(*place.bucket, may_write, context_.cancel());
     if (!findings) return fail("bucket", findings.error());
     for (const auto& finding : *findings) switch (finding.grade) {
         case storage::S3Finding::Grade::Fine: good(finding.subject, finding.detail); break;

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "cli/bucket_checks.h"
 #include "cli/cluster_choice.h"
 #include "cli/commands.h"
 #include "cli/recall_command.h"
@@ -91,7 +92,9 @@ Status check_bucket(Context& context) {
     // What an init or a probe leaves that was cut off.
     if (part + '/' != repository::kKeysPrefix && part + '/' != kProbePrefix)
       return Error(Errc::Precondition, fmt::format("{} is not empty: it holds {}", store.describe(), part), Hint{"name a prefix under which there is nothing: s3://bucket/prefix"});
-  return probe_create_if_absent(store, system_random());
+  if (auto probed = probe_create_if_absent(store, system_random()); !probed)
+    return probed.failure().code() == Errc::Storage ? explain_failed_race(std::move(probed).failure(), TRY(context.place())->bucket) : std::move(probed).failure();
+  return ok();
 }
 
 /// Clusters whose data directory can be read are made at once: a key for one host alone needs its cluster.

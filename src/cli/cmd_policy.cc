@@ -33,7 +33,7 @@ class Policy {
   void allow_looking_at_settings() {
     statements_.push_back({{"Sid", "LookAtSettings"},
                            {"Effect", "Allow"},
-                           {"Action", {"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration", "s3:GetLifecycleConfiguration"}},
+                           {"Action", {"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration", "s3:GetLifecycleConfiguration", "s3:ListBucketVersions"}},
                            {"Resource", {bucket()}}});
   }
   void allow_key(const std::string& key, std::vector<std::string> actions) {
@@ -63,11 +63,11 @@ Result<int> run(Context& context) {
   policy.allow_looking_at_settings();
   if (role == "writer") {
     policy.allow("CreateObjects", {"s3:PutObject"}, {"*"});
-    policy.allow("TidyUpAfterTheProbe", {"s3:DeleteObject"}, {"probe/*"});
+    policy.allow("TidyUpAfterTheProbe", {"s3:DeleteObject", "s3:DeleteObjectVersion"}, {"probe/*"});
   } else {
     policy.allow("WriteTheLog", {"s3:PutObject"}, {"c/*/log/*"});
   }
-  if (role == "janitor") policy.allow("RemoveWhatExpired", {"s3:DeleteObject"}, {"c/*/p/*", "c/*/snap/*", "c/*/wal/*"});
+  if (role == "janitor") policy.allow("RemoveWhatExpired", {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObjectRetention"}, {"c/*/p/*", "c/*/snap/*", "c/*/wal/*"});
   if (s3.server_side_encryption == "aws:kms" && s3.kms_key_id) policy.allow_key(*s3.kms_key_id, {"kms:Decrypt", "kms:GenerateDataKey"});
   context.output().line(policy.document().dump(2));
   context.output().document(policy.document());
@@ -80,7 +80,7 @@ const CommandSpec& policy_aws_command() {
   static const CommandSpec command = {
       .verb = "policy aws",
       .summary = "print the IAM policy that a role needs in the repository's bucket, and nothing more",
-      .description = {"Three roles. writer, for the database's host: creates objects and removes none, so that whoever takes over the host cannot destroy backups. restorer, for where restores happen: "
+      .description = {"Three roles. writer, for the database's host: creates objects and removes none, so that whoever takes over the host cannot destroy backups; where the bucket keeps versions, what it overwrites can be brought back (repair --undelete). restorer, for where restores happen: "
                       "reads, and writes the log alone, where it says what it is reading. janitor, for expire and collect: removes packs, manifests and WAL, never the log, the keys or the "
                       "format. Give it a key slot of the role maintenance (key add --role maintenance), and it cannot read a row of any table.",
                       "Nothing is connected to: bucket, prefix and key are those of the configuration. init and changes of keys are an administrator's: they need what writer and janitor have together, and "

@@ -5,6 +5,7 @@
 
 #include "cli/cluster_choice.h"
 #include "cli/commands.h"
+#include "cli/undelete_run.h"
 #include "repository/layout.h"
 #include "repository/rebuild.h"
 
@@ -66,10 +67,9 @@ Result<ToRepair> cluster_to_repair(Context& context, repository::Repository& rep
 Result<int> run(Context& context) {
   context.look_past_copies();
   if (context.arguments().has("--undelete"))
-    return Error(Errc::Precondition, fmt::format("repair --undelete: not in this version (pgmint {})", PGMINT_VERSION),
-                 Hint{"pgmint repair --help"});
+    return run_undelete(context);
   if (!context.arguments().has("--rebuild-log"))
-    return Error(Errc::Usage, "repair needs --rebuild-log", Hint{"pgmint repair --help"});
+    return Error(Errc::Usage, "repair needs --rebuild-log or --undelete", Hint{"pgmint repair --help"});
   auto& repository = *TRY(context.repository());
   const auto [id, lost_name] = TRY(cluster_to_repair(context, repository));
   const auto report = TRY(repository::rebuild_log(repository, id, lost_name));
@@ -93,13 +93,16 @@ Result<int> run(Context& context) {
 const CommandSpec& repair_command() {
   static const CommandSpec command = {
       .verb = "repair",
-      .summary = "make a damaged log anew",
+      .summary = "make a damaged log anew, or bring back what was deleted from a bucket",
       .description =
           {"When log entries are damaged or gone, the backups are still there: each has a manifest of its own. "
            "--rebuild-log opens a new generation of the log, signed by the root key, from the manifests and from what "
            "can "
            "still be read of the old log. Backups whose objects are not all there are left out and named. Nothing is "
            "removed.",
+           "--undelete is for a bucket with versioning in which somebody has deleted or overwritten objects: each comes back as it was first written, as a copy before all other versions, and "
+           "nothing is removed. Without --yes it only shows what would come back. Then all that the logs promise is looked for, and key slots that the log says were removed are "
+           "removed again. Without --since what collect has removed comes back too, where its versions still stand; the next collect removes it again.",
            "restore --from-manifest needs no log at all: when there is no time, restore first and repair later."},
       .positionals = {{.name = "CLUSTER",
                        .text =
@@ -112,9 +115,13 @@ const CommandSpec& repair_command() {
                    .text =
                        "The cluster's name, for when CLUSTER is an id and the log has lost the name. Default: the only "
                        "configured cluster's."},
-                  {.name = "--undelete", .value = "", .text = "Not in this version."}},
+                  {.name = "--undelete",
+                   .value = "",
+                   .text = "In a bucket that keeps versions: show what was deleted or overwritten; with --yes bring it back."},
+                  {.name = "--since", .value = "TIME", .text = "With --undelete: only what was deleted or overwritten at or after that time, by the store's clock."}},
       .exits = {{8, "Done, but something could not be taken over; it is named."}},
-      .examples = {{"pgmint repair --rebuild-log main", "After audit verify or list reported a damaged log."}},
+      .examples = {{"pgmint repair --rebuild-log main", "After audit verify or list reported a damaged log."},
+                   {"pgmint repair --undelete --since \"2026-11-22 08:00:00+00\" --yes", "After somebody with the bucket's credentials deleted the backups."}},
       .see_also = {"verify", "audit verify", "restore"},
       .changes_repository = true,
       .run = run,

@@ -71,6 +71,34 @@ TEST_F(CollectTest, RootsAreGoneBeforeThePacksAreHandedToTheStore) {
   for (const auto& name : watching.batches[1]) EXPECT_TRUE(parse_pack_name(name)) << name;
 }
 
+TEST_F(CollectTest, WhatTheStoreHasLockedStaysForALaterRun) {
+  struct LockingStore final : storage::ForwardingStore {
+    using ForwardingStore::ForwardingStore;
+    Result<std::vector<std::string>> remove_unlocked(std::span<const std::string> names) override {
+      std::vector<std::string> locked;
+      for (const auto& name : names)
+        if (locks && parse_pack_name(name)) locked.push_back(name);
+        else TRY(remove(name));
+      return locked;
+    }
+    bool locks = true;
+  };
+  ASSERT_TRUE(write(ForgetEntry{*backup("a")}));
+  LockingStore locking(std::make_unique<storage::MemoryStore>(memory->snapshot()));
+  std::vector<Unlock> unlocks;
+  unlocks.push_back(copy_of(unlock));
+  auto opened = *Repository::open({locking, clock, random, *seen, "test@host", "test"}, std::move(unlocks));
+  auto other = *opened->find_cluster("main", {});
+  const auto first = *collect(*other);
+  EXPECT_EQ(first.locked.size(), 2u);
+  EXPECT_GT(first.locked_bytes, 0u);
+  EXPECT_EQ(first.remove.size(), 1u) << "the root alone went";
+  locking.locks = false;
+  const auto second = *collect(*other);
+  EXPECT_TRUE(second.locked.empty());
+  EXPECT_EQ(second.remove.size(), 2u);
+}
+
 TEST_F(CollectTest, NothingIsRemovedBeforeThePurgeIsDurable) {
   const auto id = *backup("a");
   ASSERT_TRUE(write(ForgetEntry{id}));
