@@ -8,6 +8,7 @@
 #include "cli/output.h"
 #include "cli/store_probe.h"
 #include "repository/undelete.h"
+#include "storage/retry_versions.h"
 
 namespace pgmint::cli {
 namespace {
@@ -41,7 +42,8 @@ Result<std::vector<S3Finding>> examine_versions(storage::S3Store& bucket, const 
   repository::UndeleteOptions options;
   options.versions_max = kVersionsLookedAt;
   options.cancel = &cancel;
-  const auto plan = repository::plan_undelete(bucket.versions(), options);
+  const auto versions = storage::make_retry_versions(bucket.versions(), {}, system_clock(), system_random(), &cancel);
+  const auto plan = repository::plan_undelete(*versions, options);
   if (!plan && (is_transient(plan.failure().code()) || plan.failure().code() == Errc::Cancelled)) return plan.failure();
   if (!plan)
     return std::vector<S3Finding>{{Grade::Warning, "old versions", fmt::format("not known: {}", plan.failure().describe()), "let these credentials list versions (s3:ListBucketVersions), or look yourself"}};

@@ -6,9 +6,11 @@
 
 #include "base/units.h"
 #include "cli/backup_facts.h"
+#include "cli/progress.h"
 #include "repository/layout.h"
 #include "repository/undelete.h"
 #include "repository/verify.h"
+#include "storage/retry_versions.h"
 
 namespace pgmint::cli {
 namespace {
@@ -63,8 +65,12 @@ Result<std::vector<std::string>> remove_slots_again(repository::Repository& repo
 }  // namespace
 
 Result<int> run_undelete(Context& context) {
-  auto& bucket = *TRY(versioned_bucket(context));
-  const auto plan = TRY(repository::plan_undelete(bucket.versions(), TRY(options_of(context))));
+  const auto versions = storage::make_retry_versions(TRY(versioned_bucket(context))->versions(), {}, system_clock(), system_random(), &context.cancel());
+  auto options = TRY(options_of(context));
+  ProgressDisplay display(progress_mode(context));
+  options.progress = [&](std::uint64_t looked_at) { display.update({"look", 0, 0, {}, counted(looked_at, "version")}); };
+  const auto plan = TRY(repository::plan_undelete(*versions, options));
+  display.finish();
   auto& out = context.output();
   if (!context.yes()) {
     tell_plan(out, plan, false);
@@ -72,7 +78,8 @@ Result<int> run_undelete(Context& context) {
     out.document({{"done", false}, {"objects", to_json(plan)}, {"size_bytes", plan.bytes}, {"beyond_help", plan.beyond_help}});
     return 0;
   }
-  TRY(repository::undelete(bucket.versions(), plan, system_clock(), system_random(), context.cancel()));
+  TRY(repository::undelete(*versions, plan, context.cancel(), [&](std::uint64_t bytes) { display.update({"bring back", bytes, plan.bytes, {}, ""}); }));
+  display.finish();
   tell_plan(out, plan, true);
   auto& repository = *TRY(context.repository());
   const auto clusters = TRY(repository.clusters());
@@ -84,9 +91,9 @@ Result<int> run_undelete(Context& context) {
   for (const auto& cluster : clusters) {
     const auto detail = fmt::format("{}, {}", counted(plan.objects.size(), "object"), human(ByteCount(plan.bytes)));
     TRY(cluster->log().append(cluster->actor(), repository::EntryContent(repository::AuditEntry{std::string(kEvent), detail})));
-    repository::VerifyOptions options;
-    options.cancel = &context.cancel();
-    for (const auto& finding : TRY(repository::verify(*cluster, options)).findings) {
+    repository::VerifyOptions depth;
+    depth.cancel = &context.cancel();
+    for (const auto& finding : TRY(repository::verify(*cluster, depth)).findings) {
       findings.push_back({{"object", finding.object}, {"message", finding.problem}, {"backups", finding.backups}});
       if (finding.severity != repository::Finding::Severity::Damage) continue;
       ++damaged;

@@ -65,6 +65,23 @@ bool is_small_and_final(const std::string& name) {
   return rest && (rest->starts_with("log/") || rest->starts_with("snap/") || rest->starts_with("keyring/"));
 }
 
+storage::SideRule log_apart_rule() {
+  using storage::Side;
+  const auto of_name = [](const std::string& name) {
+    const auto rest = inside_cluster(name);
+    if (name == kFormatName || (rest && rest->starts_with("keyring/"))) return Side::Both;
+    return rest && rest->starts_with("log/") ? Side::Second : Side::First;
+  };
+  const auto of_prefix = [](const std::string& prefix) {
+    const auto rest = inside_cluster(prefix);
+    if (rest && rest->starts_with("log/")) return Side::Second;
+    for (const std::string_view part : {"p/", "snap/", "wal/"})
+      if (rest && rest->starts_with(part)) return Side::First;
+    return prefix.starts_with(kKeysPrefix) || prefix.starts_with("mirror/") ? Side::First : Side::Both;
+  };
+  return {of_name, of_prefix};
+}
+
 bool is_wal(const std::string& name) {
   const auto rest = inside_cluster(name);
   return rest && rest->starts_with("wal/");

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "repository/ids.h"
+#include "storage/split_store.h"
 
 namespace pgmint::repository {
 
@@ -32,6 +33,10 @@ std::string wal_name(const ClusterId& cluster, std::uint64_t system_id, Incarnat
 
 /// Log entries, manifests and key rings: read by nearly every command, small, and never anything else under their name.
 bool is_small_and_final(const std::string& name);
+
+/// What a repository whose log lives in a store of its own keeps where: the log there, `format` and key rings in both, all else in the first.
+/// Format: docs/format/README.md, "Log apart".
+storage::SideRule log_apart_rule();
 
 /// A file of WAL.
 bool is_wal(const std::string& name);

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 
 #include "base/task_group.h"
 #include "repository/layout.h"
 #include "repository/object_header.h"
-#include "storage/attempts.h"
 
 namespace pgmint::repository {
 namespace {
@@ -17,6 +17,7 @@ using storage::ObjectVersion;
 using storage::ObjectVersions;
 
 constexpr std::size_t kWorkers = 8;
+constexpr std::size_t kJudgedAtOnce = 1024;  ///< names whose versions are in memory
 /// Two versions of one length whose etags differ (a store that encrypts gives each its own) are compared up to here.
 constexpr std::uint64_t kComparedMax = 64 << 20;
 
@@ -48,6 +49,12 @@ int order_of(const std::string& name) {
   return part_of(name) == "log" ? 1 : 2;
 }
 
+/// What became of one name.
+struct Verdict {
+  std::optional<LostObject> lost;
+  bool beyond_help = false;
+};
+
 class Survey {
  public:
   Survey(ObjectVersions& versions, const UndeleteOptions& options) : versions_(versions), options_(options) {}
@@ -58,13 +65,14 @@ class Survey {
     const Error enough(Errc::Cancelled, "enough");
     auto listed = versions_.list("", "", [&](const ObjectVersion& version) -> Status {
       if (options_.cancel != nullptr) TRY(options_.cancel->check());
-      if (!of_name_.empty() && of_name_.front().name != version.name) TRY(judge());
+      if (!of_name_.empty() && of_name_.front().name != version.name) TRY(end_name());
       if (plan_.versions == options_.versions_max) {
         ended = true;
         plan_.whole = false;
         return enough;
       }
       ++plan_.versions;
+      if (options_.progress) options_.progress(plan_.versions);
       if (!version.latest || version.marker) {
         ++plan_.old_versions;
         plan_.old_bytes += version.size;
@@ -73,12 +81,15 @@ class Survey {
       return ok();
     });
     if (!ended) TRY(std::move(listed));
-    if (!ended && !of_name_.empty()) TRY(judge());
+    if (!ended && !of_name_.empty()) TRY(end_name());
+    TRY(judge_all());
     std::ranges::stable_sort(plan_.objects, {}, [](const LostObject& object) { return order_of(object.name); });
     return std::move(plan_);
   }
 
  private:
+  using Versions = std::vector<ObjectVersion>;  ///< of one name, newest first
+
   /// Which repository this is, by the first `format` that was written.
   Status find_repository() {
     std::vector<std::string> ids;
@@ -95,6 +106,64 @@ class Survey {
       }
     }
     return Error(Errc::Precondition, "no version of `format` is there that a repository has written", Hint{"is it the right bucket and prefix? repository in the configuration"});
+  }
+
+  /// Of most names nothing has to be read: one version, and it is what is read.
+  Status end_name() {
+    auto all = std::exchange(of_name_, {});
+    const auto& name = all.front().name;
+    const bool ours = name == kFormatName || name.starts_with(kKeysPrefix) || name.starts_with(kClustersPrefix) || name.starts_with(kMarksPrefix);
+    if (!ours || all.size() == 1) return ok();  // a probe's, or somebody else's; one version, or one marker before what was removed for good
+    waiting_.push_back(std::move(all));
+    return waiting_.size() < kJudgedAtOnce ? ok() : judge_all();
+  }
+
+  Status judge_all() {
+    std::vector<Verdict> verdicts(waiting_.size());
+    std::atomic<std::size_t> next{0};
+    TaskGroup judges(options_.cancel);
+    for (std::size_t i = 0; i < std::min(kWorkers, waiting_.size()); ++i)
+      judges.spawn([&]() -> Status {
+        for (auto at = next++; at < waiting_.size(); at = next++) {
+          TRY(judges.check());
+          verdicts[at] = TRY(judge(waiting_[at]));
+        }
+        return ok();
+      });
+    TRY(judges.join());
+    for (std::size_t i = 0; i < verdicts.size(); ++i) {
+      if (verdicts[i].beyond_help) plan_.beyond_help.push_back(waiting_[i].front().name);
+      if (!verdicts[i].lost) continue;
+      plan_.bytes += verdicts[i].lost->size;
+      plan_.objects.push_back(std::move(*verdicts[i].lost));
+    }
+    waiting_.clear();
+    return ok();
+  }
+
+  Result<Verdict> judge(const Versions& all) {
+    const auto& now = all.front();
+    LostObject lost{now.name, "", 0, !now.marker, now.modified};
+    if (now.marker)  // several may stand upon each other: it went with the first of them
+      for (const auto& each : all) {
+        if (!each.marker) break;
+        lost.when = each.modified;
+      }
+    const bool was_written = std::ranges::any_of(all, [](const auto& each) { return !each.marker; });
+    if (!was_written || (options_.since && lost.when < *options_.since)) return Verdict{};
+    const auto* first = TRY(first_of_ours(all));
+    if (first == nullptr) return Verdict{{}, true};
+    if (!now.marker && TRY(same_bytes(*first, now))) return Verdict{};
+    lost.version = first->id;
+    lost.size = first->size;
+    return Verdict{std::move(lost), false};
+  }
+
+  /// nullptr: none bears this repository's header.
+  Result<const ObjectVersion*> first_of_ours(const Versions& all) {
+    for (auto each = all.rbegin(); each != all.rend(); ++each)
+      if (!each->marker && TRY(bears_our_header(*each))) return &*each;
+    return static_cast<const ObjectVersion*>(nullptr);
   }
 
   Result<bool> bears_our_header(const ObjectVersion& version) {
@@ -117,47 +186,12 @@ class Survey {
     return left && right && *left == *right;
   }
 
-  Status judge() {
-    const auto all = std::exchange(of_name_, {});
-    const auto& name = all.front().name;
-    const bool ours = name == kFormatName || name.starts_with(kKeysPrefix) || name.starts_with(kClustersPrefix) || name.starts_with(kMarksPrefix);
-    if (!ours) return ok();  // a probe's, or somebody else's
-    std::vector<const ObjectVersion*> written;  // oldest first
-    for (auto each = all.rbegin(); each != all.rend(); ++each)
-      if (!each->marker) written.push_back(&*each);
-    if (written.empty()) return ok();
-    const auto& now = all.front();
-    if (!now.marker && written.size() == 1) return ok();
-    LostObject lost{name, "", 0, !now.marker, now.modified};
-    if (now.marker)  // several may stand upon each other: it went with the first of them
-      for (const auto& each : all) {
-        if (!each.marker) break;
-        lost.when = each.modified;
-      }
-    if (options_.since && lost.when < *options_.since) return ok();
-    const ObjectVersion* first = nullptr;
-    for (const auto* each : written)
-      if (TRY(bears_our_header(*each))) {
-        first = each;
-        break;
-      }
-    if (first == nullptr) {
-      plan_.beyond_help.push_back(name);
-      return ok();
-    }
-    if (!now.marker && TRY(same_bytes(*first, now))) return ok();
-    lost.version = first->id;
-    lost.size = first->size;
-    plan_.bytes += first->size;
-    plan_.objects.push_back(std::move(lost));
-    return ok();
-  }
-
   ObjectVersions& versions_;
   const UndeleteOptions& options_;
   RepositoryId repository_{};
   UndeletePlan plan_;
-  std::vector<ObjectVersion> of_name_;  ///< newest first
+  Versions of_name_;
+  std::vector<Versions> waiting_;  ///< to be judged
 };
 
 }  // namespace
@@ -169,24 +203,23 @@ bool is_never_removed(const std::string& name) {
 
 Result<UndeletePlan> plan_undelete(ObjectVersions& versions, const UndeleteOptions& options) { return Survey(versions, options).run(); }
 
-Status undelete(ObjectVersions& versions, const UndeletePlan& plan, Clock& clock, RandomSource& random, const CancelToken& cancel) {
-  std::atomic<bool> given_up{false};
-  const storage::RetryPolicy patience;
-  const auto bring = [&](const LostObject& object) -> Status {
-    storage::Attempts attempts{patience, clock, random, &cancel, given_up};
-    return storage::repeated(std::move(attempts), [&] { return versions.bring_back(object.name, object.version); });
-  };
+Status undelete(ObjectVersions& versions, const UndeletePlan& plan, const CancelToken& cancel, const std::function<void(std::uint64_t bytes)>& progress) {
+  std::mutex telling;
+  std::uint64_t done = 0;
   // One kind after the other: what is to be read first is there first.
   for (std::size_t begin = 0; begin < plan.objects.size();) {
     std::size_t end = begin;
     while (end < plan.objects.size() && order_of(plan.objects[end].name) == order_of(plan.objects[begin].name)) ++end;
     std::atomic<std::size_t> next{begin};
-    TaskGroup workers;
+    TaskGroup workers(&cancel);
     for (std::size_t i = 0; i < std::min(kWorkers, end - begin); ++i)
       workers.spawn([&]() -> Status {
-        for (auto at = next++; at < end && !workers.cancelled(); at = next++) {
-          TRY(cancel.check());
-          TRY(bring(plan.objects[at]));
+        for (auto at = next++; at < end; at = next++) {
+          TRY(workers.check());
+          TRY(versions.bring_back(plan.objects[at].name, plan.objects[at].version));
+          const std::lock_guard lock(telling);
+          done += plan.objects[at].size;
+          if (progress) progress(done);
         }
         return ok();
       });

@@ -1,4 +1,4 @@
-// What somebody has deleted or overwritten in a bucket that keeps versions, and how it comes back. Decision: docs/adr/0036-versions-and-log-apart.md
+// What somebody has deleted or overwritten in a bucket that keeps versions, and how it comes back. Decision: docs/adr/0036-versions-of-objects.md
 #pragma once
 
 #include <functional>
@@ -8,7 +8,6 @@
 
 #include "base/cancel.h"
 #include "base/clock.h"
-#include "base/random.h"
 #include "storage/object_versions.h"
 
 namespace pgmint::repository {
@@ -34,6 +33,7 @@ struct UndeleteOptions {
   std::optional<TimePoint> since;          ///< what was deleted or overwritten before is left; by the store's clock
   std::uint64_t versions_max = ~std::uint64_t{0};
   const CancelToken* cancel = nullptr;
+  std::function<void(std::uint64_t versions)> progress{};  ///< how many were looked at
 };
 
 /// pgmint's objects never change, so whatever came behind the first version of one was not pgmint's doing. That the first one is authentic is for the
@@ -41,8 +41,9 @@ struct UndeleteOptions {
 Result<UndeletePlan> plan_undelete(storage::ObjectVersions& versions, const UndeleteOptions& options);
 
 /// Brings back all of `plan`, as copies before all other versions; removes nothing. Can be repeated.
+/// @param progress  bytes that are back, from any thread but never two at once; may be empty
 /// @errors Storage, Unknown, Key, Cancelled
-Status undelete(storage::ObjectVersions& versions, const UndeletePlan& plan, Clock& clock, RandomSource& random, const CancelToken& cancel);
+Status undelete(storage::ObjectVersions& versions, const UndeletePlan& plan, const CancelToken& cancel, const std::function<void(std::uint64_t bytes)>& progress);
 
 /// pgmint itself never removes it: `format`, key rings, the log.
 bool is_never_removed(const std::string& name);

@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "base/random.h"
 #include "repository/layout.h"
 #include "repository/object_header.h"
 
@@ -42,10 +43,6 @@ class MemoryVersions final : public storage::ObjectVersions {
     return std::optional<Bytes>();
   }
   Status bring_back(const std::string& name, const std::string& id) override {
-    if (failures > 0) {
-      --failures;
-      return Error(Errc::Unknown, "a lost answer");
-    }
     const auto content = **read_front(name, id, 1 << 20);
     put(name, content);
     order.push_back(name);
@@ -57,7 +54,6 @@ class MemoryVersions final : public storage::ObjectVersions {
 
   std::map<std::string, std::vector<std::pair<ObjectVersion, Bytes>>> objects;  ///< newest first
   std::vector<std::string> order;
-  int failures = 0;
 
  private:
   void add(const std::string& name, Bytes content, bool marker) {
@@ -94,7 +90,7 @@ class Undelete : public testing::Test {
     EXPECT_TRUE(made) << made.failure().describe();
     return made ? *made : UndeletePlan{};
   }
-  void run() { ASSERT_TRUE(undelete(bucket, plan(), clock, random, cancel)); }
+  void run() { ASSERT_TRUE(undelete(bucket, plan(), cancel, {})); }
 
   SeededRandom random{5};
   ManualClock clock{*parse_time("2026-11-22T00:00:00Z")};
@@ -165,14 +161,6 @@ TEST_F(Undelete, TwoVersionsOfTheSameBytesAreNoOverwriting) {
   EXPECT_TRUE(plan().objects.empty());
   bucket.put(pack, object(ObjectKind::Pack, "q"));
   EXPECT_EQ(plan().objects.size(), 1u);
-}
-
-TEST_F(Undelete, ALostAnswerIsAskedForAgain) {
-  fill();
-  bucket.hide(pack);
-  bucket.failures = 2;
-  run();
-  EXPECT_TRUE(bucket.now(pack));
 }
 
 TEST_F(Undelete, OthersObjectsAndProbesAreLeft) {

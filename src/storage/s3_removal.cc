@@ -93,13 +93,15 @@ Result<bool> S3Removal::is_versioned() {
   return *versioned_;
 }
 
-bool S3Removal::removes_versions() {
+Result<bool> S3Removal::removes_versions() {
   if (!may_remove_versions_) return false;
   // Answers to what this process has read or written say so too, and then nobody has to be asked.
   if (session_.shows_versions()) return true;
   const auto versioned = is_versioned();
-  if (!versioned && versioned.failure().code() == Errc::Key) may_remove_versions_ = false;
-  return versioned && *versioned;
+  if (versioned) return *versioned;
+  if (is_transient(versioned.failure().code())) return versioned.failure();
+  may_remove_versions_ = false;  // may not ask, or the service does not know the question
+  return false;
 }
 
 Result<std::vector<ObjectVersion>> S3Removal::versions_of(std::span<const std::string> names) {
@@ -133,7 +135,7 @@ Result<std::vector<std::string>> S3Removal::remove(std::span<const std::string> 
   std::set<std::string> locked;
   while (!names.empty()) {
     const auto some = names.first(std::min(names.size(), kDeletionsMax));
-    if (!removes_versions()) {
+    if (!TRY(removes_versions())) {
       TRY(hide(names));
       break;
     }

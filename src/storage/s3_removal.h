@@ -27,7 +27,7 @@ class S3Removal {
   Status hide_one(const std::string& name);
   Result<std::vector<ObjectVersion>> versions_of(std::span<const std::string> names);
   /// Whether names are removed with what stands behind them.
-  bool removes_versions();
+  Result<bool> removes_versions();
 
   S3Session& session_;
   const S3Address& address_;

@@ -153,6 +153,14 @@ TEST(S3Versions, ABucketWithoutVersionsIsAskedOnce) {
   EXPECT_FALSE(*store->is_versioned());
 }
 
+TEST(S3Versions, WhileItIsNotKnownWhetherThereAreVersionsNothingIsHidden) {
+  ScriptedServer server([](const std::string& request) { return request.starts_with("GET /bucket/?versioning=") ? reply(503, error_body("SlowDown")) : reply(204); });
+  InstantClock clock;
+  auto store = open_at(server, clock);
+  EXPECT_FALSE(store->remove("p/a"));
+  EXPECT_EQ(count(server.requests(), "DELETE "), 0u);
+}
+
 TEST(S3Versions, BringsBackAndTellsACopyThatFailedInTheMiddle) {
   bool whole = true;
   ScriptedServer server([&](const std::string&) { return reply(200, whole ? "<CopyObjectResult/>" : error_body("InternalError")); });
