@@ -96,7 +96,7 @@ Error explain_failed_race(Error error, storage::S3Store* bucket) {
   if (!versioned) return error;
   if (*versioned)
     return std::move(error).with_context("the bucket keeps versions").with_hint(
-        Hint{"such a bucket of this store cannot hold a repository: with versioning or object lock on it does not decide who creates an object (RGW 16 does not). Name a bucket without them, or use a newer store"});
+        Hint{"such a bucket of this store cannot hold a repository: with versioning or object lock on it does not decide who creates an object (RGW 16 does not). Keep the log in a second bucket without them (log_url, pgmint init --help), name a bucket without them, or use a newer store"});
   return std::move(error).with_context("the bucket has no versioning").with_hint(Hint{"this store never decides who creates an object: it can only hold a mirror with one writer ([[mirror]], one_writer)"});
 }
 

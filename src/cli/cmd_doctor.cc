@@ -134,6 +134,7 @@ class Examination {
     else
       good("repository create-if-absent", "of 16 racers one succeeded, an existing object was refused");
     if ((*place)->bucket != nullptr) examine_bucket(**place, !(*repository)->is_mirror());
+    if ((*place)->log_bucket != nullptr) examine_log_bucket(**place);
     if (const auto directory = (*place)->settings.directory()) {
       examine_space(*directory);
       examine_temporary_files(*directory);
@@ -144,13 +145,30 @@ class Examination {
   void examine_bucket(const RepositoryPlace& place, bool may_write) {
     const auto findings = cli::examine_bucket(*place.bucket, may_write, context_.cancel());
     if (!findings) return fail("bucket", findings.error());
-    for (const auto& finding : *findings) switch (finding.grade) {
-        case storage::S3Finding::Grade::Fine: good(finding.subject, finding.detail); break;
-        case storage::S3Finding::Grade::Warning: warn(finding.subject, finding.detail, finding.hint); break;
-        case storage::S3Finding::Grade::Bad: fail(finding.subject, finding.detail, finding.hint, Errc::Precondition); break;
-      }
+    tell(*findings, "");
     if (place.s3.tls_min == "1.2") warn("transport", "tls_min allows TLS 1.2", "remove tls_min from [s3] once the store speaks TLS 1.3");
     if (place.s3.endpoint && place.s3.endpoint->starts_with("http://")) warn("transport", "the endpoint is without TLS: who reads along on this host sees names and sizes", "endpoint = \"https://...\" in [s3]");
+  }
+
+  void examine_log_bucket(const RepositoryPlace& place) {
+    if (auto probed = probe_create_if_absent(*place.log_store, system_random()); !probed)
+      fail("log create-if-absent", probed.error());
+    else
+      good("log create-if-absent", fmt::format("{}: of 16 racers one succeeded, an existing object was refused", place.log_store->describe()));
+    const auto findings = place.log_bucket->examine();
+    if (!findings) return fail("log bucket", findings.error());
+    tell(*findings, "log ");
+  }
+
+  void tell(const std::vector<storage::S3Finding>& findings, std::string_view of) {
+    for (const auto& finding : findings) {
+      const auto name = fmt::format("{}{}", of, finding.subject);
+      switch (finding.grade) {
+        case storage::S3Finding::Grade::Fine: good(name, finding.detail); break;
+        case storage::S3Finding::Grade::Warning: warn(name, finding.detail, finding.hint); break;
+        case storage::S3Finding::Grade::Bad: fail(name, finding.detail, finding.hint, Errc::Precondition); break;
+      }
+    }
   }
 
   void examine_slots(repository::Repository& repository) {

@@ -83,6 +83,12 @@ Status check_directory(const Configuration& configuration, const fs::path& direc
   return ok();
 }
 
+Status probe_bucket(storage::BlobStore& store, storage::S3Store* bucket) {
+  auto probed = probe_create_if_absent(store, system_random());
+  if (probed || probed.failure().code() != Errc::Storage) return probed;
+  return explain_failed_race(std::move(probed).failure(), bucket);
+}
+
 /// The same of a bucket's prefix; and whether its store decides who creates an object, on which everything rests.
 Status check_bucket(Context& context) {
   auto& store = *TRY(context.place())->store;
@@ -92,9 +98,10 @@ Status check_bucket(Context& context) {
     // What an init or a probe leaves that was cut off.
     if (part + '/' != repository::kKeysPrefix && part + '/' != kProbePrefix)
       return Error(Errc::Precondition, fmt::format("{} is not empty: it holds {}", store.describe(), part), Hint{"name a prefix under which there is nothing: s3://bucket/prefix"});
-  if (auto probed = probe_create_if_absent(store, system_random()); !probed)
-    return probed.failure().code() == Errc::Storage ? explain_failed_race(std::move(probed).failure(), TRY(context.place())->bucket) : std::move(probed).failure();
-  return ok();
+  auto& place = *TRY(context.place());
+  if (place.log_store != nullptr)
+    TRY(probe_bucket(*place.log_store, place.log_bucket).context(fmt::format("log_url {}", place.log_store->describe())));
+  return probe_bucket(store, place.bucket);
 }
 
 /// Clusters whose data directory can be read are made at once: a key for one host alone needs its cluster.
@@ -205,7 +212,7 @@ const CommandSpec& init_command() {
            "backup. No server has to run. An existing "
            "repository is left as it is (exit 4). One that was cut off can be run again.",
            "In a bucket it first finds out whether the store lets exactly one of many create an object. Ceph's RADOS gateway 16 does so only in a bucket "
-           "without versioning and without object lock; a store that never does cannot hold a repository."},
+           "without versioning and without object lock; a repository in one with them needs a second bucket for its log there (log_url). A store that never does cannot hold a repository."},
       .positionals = {},
       .options = {},
       .exits = {{4, "There is a repository already, or the place is not empty; nothing was changed."},

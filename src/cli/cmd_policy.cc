@@ -14,27 +14,30 @@ std::string_view partition_of(std::string_view region) {
   return region.starts_with("cn-") ? "arn:aws-cn" : region.starts_with("us-gov-") ? "arn:aws-us-gov" : "arn:aws";
 }
 
+/// A bucket, and what the names of its statements end in.
+struct Place {
+  storage::S3Address address;
+  std::string_view of;
+};
+
 class Policy {
  public:
-  Policy(const storage::S3Address& address, std::string_view region) : address_(address), arn_(partition_of(region)) {}
+  explicit Policy(std::string_view region) : arn_(partition_of(region)) {}
 
-  void allow(std::string_view id, std::vector<std::string> actions, const std::vector<std::string>& names) {
+  void allow(const Place& place, std::string_view id, std::vector<std::string> actions, const std::vector<std::string>& names) {
     Json resources = Json::array();
-    for (const auto& name : names) resources.push_back(fmt::format("{}:s3:::{}/{}", arn_, address_.bucket(), address_.key(name)));
-    statements_.push_back({{"Sid", id}, {"Effect", "Allow"}, {"Action", std::move(actions)}, {"Resource", std::move(resources)}});
+    for (const auto& name : names) resources.push_back(fmt::format("{}:s3:::{}/{}", arn_, place.address.bucket(), place.address.key(name)));
+    add(place, id, std::move(actions), std::move(resources));
   }
   /// Of the names below our prefix alone. Without it S3 does not tell an absent object from a forbidden one; it looks at this right also when an object is
   /// asked for that is absent, and then there is no prefix to hold against the condition.
-  void allow_listing() {
-    Json statement = {{"Sid", "ListOwnNames"}, {"Effect", "Allow"}, {"Action", {"s3:ListBucket"}}, {"Resource", {bucket()}}};
-    if (!address_.prefix().empty()) statement["Condition"] = {{"StringLikeIfExists", {{"s3:prefix", {address_.prefix() + "*"}}}}};
-    statements_.push_back(std::move(statement));
+  void allow_listing(const Place& place) {
+    add(place, "ListOwnNames", {"s3:ListBucket"}, {bucket(place)});
+    const auto& prefix = place.address.prefix();
+    if (!prefix.empty()) statements_.back()["Condition"] = {{"StringLikeIfExists", {{"s3:prefix", {prefix + "*"}}}}};
   }
-  void allow_looking_at_settings() {
-    statements_.push_back({{"Sid", "LookAtSettings"},
-                           {"Effect", "Allow"},
-                           {"Action", {"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration", "s3:GetLifecycleConfiguration", "s3:ListBucketVersions"}},
-                           {"Resource", {bucket()}}});
+  void allow_looking_at_settings(const Place& place) {
+    add(place, "LookAtSettings", {"s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration", "s3:GetLifecycleConfiguration", "s3:ListBucketVersions"}, {bucket(place)});
   }
   void allow_key(const std::string& key, std::vector<std::string> actions) {
     statements_.push_back({{"Sid", "UseStoresKey"}, {"Effect", "Allow"}, {"Action", std::move(actions)}, {"Resource", {key.starts_with("arn:") ? key : fmt::format("{}:kms:*:*:key/{}", arn_, key)}}});
@@ -42,11 +45,24 @@ class Policy {
   Json document() const { return {{"Version", "2012-10-17"}, {"Statement", statements_}}; }
 
  private:
-  std::string bucket() const { return fmt::format("{}:s3:::{}", arn_, address_.bucket()); }
-  const storage::S3Address& address_;
+  void add(const Place& place, std::string_view id, std::vector<std::string> actions, Json resources) {
+    statements_.push_back({{"Sid", fmt::format("{}{}", id, place.of)}, {"Effect", "Allow"}, {"Action", std::move(actions)}, {"Resource", std::move(resources)}});
+  }
+  std::string bucket(const Place& place) const { return fmt::format("{}:s3:::{}", arn_, place.address.bucket()); }
   const std::string_view arn_;
   Json statements_ = Json::array();
 };
+
+void allow_reading(Policy& policy, const Place& place) {
+  policy.allow(place, "ReadObjects", {"s3:GetObject"}, {"*"});
+  policy.allow_listing(place);
+  policy.allow_looking_at_settings(place);
+}
+
+void allow_creating(Policy& policy, const Place& place) {
+  policy.allow(place, "CreateObjects", {"s3:PutObject"}, {"*"});
+  policy.allow(place, "TidyUpAfterTheProbe", {"s3:DeleteObject", "s3:DeleteObjectVersion"}, {"probe/*"});
+}
 
 Result<int> run(Context& context) {
   const auto role = context.arguments().get("--role").value_or("");
@@ -55,19 +71,25 @@ Result<int> run(Context& context) {
   if (!settings.is_s3()) return Error(Errc::Precondition, fmt::format("the repository {} is not in a bucket", settings.url), Hint{"a directory's rights are those of its files"});
   const auto& s3 = settings.s3.empty() ? TRY(context.configuration())->s3 : settings.s3;
   const auto region = s3.region.value_or("us-east-1");
-  const auto address = TRY(storage::S3Address::parse(settings.url, s3.endpoint.value_or(""), region, s3.path_style.value_or(false)));
+  const auto place_of = [&](const std::string& url, std::string_view of) -> Result<Place> {
+    return Place{TRY(storage::S3Address::parse(url, s3.endpoint.value_or(""), region, s3.path_style.value_or(false))), of};
+  };
+  const auto packs = TRY(place_of(settings.url, ""));
+  const bool apart = !settings.log_url.empty();
+  const auto log = apart ? TRY(place_of(settings.log_url, "OfTheLog")) : packs;
 
-  Policy policy(address, region);
-  policy.allow("ReadObjects", {"s3:GetObject"}, {"*"});
-  policy.allow_listing();
-  policy.allow_looking_at_settings();
+  Policy policy(region);
+  allow_reading(policy, packs);
+  if (apart) allow_reading(policy, log);
   if (role == "writer") {
-    policy.allow("CreateObjects", {"s3:PutObject"}, {"*"});
-    policy.allow("TidyUpAfterTheProbe", {"s3:DeleteObject", "s3:DeleteObjectVersion"}, {"probe/*"});
+    allow_creating(policy, packs);
+    if (apart) allow_creating(policy, log);
+    // The oldest version of what several create at once is the one that counts: whoever came later puts it back.
+    if (apart) policy.allow(packs, "ReadVersions", {"s3:GetObjectVersion"}, {"c/*/wal/*", "probe/*"});
   } else {
-    policy.allow("WriteTheLog", {"s3:PutObject"}, {"c/*/log/*"});
+    policy.allow(log, "WriteTheLog", {"s3:PutObject"}, {"c/*/log/*"});
   }
-  if (role == "janitor") policy.allow("RemoveWhatExpired", {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObjectRetention"}, {"c/*/p/*", "c/*/snap/*", "c/*/wal/*"});
+  if (role == "janitor") policy.allow(packs, "RemoveWhatExpired", {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObjectRetention"}, {"c/*/p/*", "c/*/snap/*", "c/*/wal/*"});
   if (s3.server_side_encryption == "aws:kms" && s3.kms_key_id) policy.allow_key(*s3.kms_key_id, {"kms:Decrypt", "kms:GenerateDataKey"});
   context.output().line(policy.document().dump(2));
   context.output().document(policy.document());

@@ -15,6 +15,29 @@ namespace {
 
 constexpr std::size_t kConfigMax = 1U << 20;
 
+/// One store must not be part of the other, or each would list what is the other's.
+Status check_log_url(const RepositorySettings& repository) {
+  const auto& log = repository.log_url;
+  if (log.empty()) return ok();
+  const Hint hint{"log_url = \"s3://bucket/prefix\", of a bucket without versions"};
+  if (!log.starts_with("s3://")) return Error(Errc::Configuration, fmt::format("log_url \"{}\" is no s3:// URL", log), hint);
+  if (!repository.is_s3()) return Error(Errc::Configuration, fmt::format("log_url is given, and the repository {} is a directory, which needs none", repository.url), Hint{"remove log_url"});
+  const auto folder = [](std::string url) { return url.ends_with('/') ? url : url + '/'; };
+  const auto packs = folder(repository.url), logs = folder(log);
+  if (packs.starts_with(logs) || logs.starts_with(packs)) return Error(Errc::Configuration, fmt::format("log_url {} lies in the repository {}, or it in that", log, repository.url), hint);
+  return ok();
+}
+
+Status place_logs(Configuration& configuration) {
+  if (configuration.log_url) {
+    if (configuration.repositories.size() != 1 || configuration.repositories.front().name != kOnlyRepository)
+      return Error(Errc::Configuration, "log_url stands without repository = \"s3://...\" beside it", Hint{"of several repositories each has its own: log_url in [[repository]]"});
+    configuration.repositories.front().log_url = *configuration.log_url;
+  }
+  for (const auto& repository : configuration.repositories) TRY(check_log_url(repository));
+  return ok();
+}
+
 Status apply_environment(Configuration& configuration, const GetEnvironment& environment) {
   if (auto url = environment("PGMINT_REPOSITORY")) {
     // A name chooses among [[repository]] tables; anything with a slash is a place of its own.
@@ -23,7 +46,7 @@ Status apply_environment(Configuration& configuration, const GetEnvironment& env
     if (named != configuration.repositories.end()) {
       chosen = *named;
     } else if (url->find('/') != std::string::npos) {
-      chosen.name = "default";
+      chosen.name = kOnlyRepository;
       chosen.url = *url;
     } else {
       std::vector<std::string> names;
@@ -32,6 +55,12 @@ Status apply_environment(Configuration& configuration, const GetEnvironment& env
                    Hint{"--repository, or PGMINT_REPOSITORY, takes one of these names, or a directory or URL"});
     }
     configuration.repositories = {std::move(chosen)};
+  }
+  if (auto url = environment("PGMINT_LOG_URL")) {
+    if (configuration.repositories.size() != 1)
+      return Error(Errc::Configuration, "PGMINT_LOG_URL is about one repository", Hint{"choose it with --repository or PGMINT_REPOSITORY"});
+    configuration.repositories.front().log_url = *url;
+    TRY(check_log_url(configuration.repositories.front()));
   }
   EncryptionSettings chosen;
   chosen.key_file = environment("PGMINT_KEY_FILE");
@@ -100,6 +129,7 @@ Result<Configuration> parse_configuration(std::string_view text, std::string_vie
   }
   Configuration configuration;
   TRY(read_top_level(parsed.table(), configuration, source));
+  TRY(place_logs(configuration).context(std::string(source)));
   // toml++ keeps its keys sorted; people expect the order in which they wrote them.
   const auto* clusters = parsed.table()["cluster"].as_table();
   std::ranges::sort(configuration.clusters, {}, [&](const ClusterSettings& cluster) {

@@ -41,9 +41,13 @@ struct EncryptionSettings {
   bool empty() const { return !key_file && !passphrase_file && !recovery_key_file && !needs_service(); }
 };
 
+/// What `repository = "..."` names is called.
+inline constexpr std::string_view kOnlyRepository = "default";
+
 struct RepositorySettings {
   std::string name;  ///< "default" for the short form
   std::string url;   ///< a directory, file:///directory, or s3://bucket/prefix
+  std::string log_url;  ///< s3://bucket/prefix of the log alone; empty: beside the packs
   std::optional<std::string> compression;
   S3Settings s3;  ///< of its own; empty: the general ones
   EncryptionSettings encryption;
@@ -109,6 +113,7 @@ struct Configuration {
   fs::path file;  ///< where it was read; empty: no file
   bool may_be_read_by_others = false;
   std::vector<RepositorySettings> repositories;
+  std::optional<std::string> log_url;  ///< beside `repository = ...`; once read, it is that repository's
   EncryptionSettings encryption;
   KeyServiceSettings services;
   S3Settings s3;

@@ -73,6 +73,7 @@ const std::vector<Key<RepositorySettings>>& repository_keys() {
        [](T& t, const Value& v) { return assign(t.name, v.text()); }},
       {"url", "path or URL", "A directory, or s3://bucket/prefix.",
        [](T& t, const Value& v) { return assign(t.url, v.line()); }},
+      {"log_url", "URL", "As log_url, of this repository.", [](T& t, const Value& v) { return assign(t.log_url, v.line()); }},
       {"compression", "text", "Takes the place of the general setting.",
        [](T& t, const Value& v) { return check_compression(t.compression, v); }},
       {"s3", "table", "Takes the place of [s3].",
@@ -309,7 +310,7 @@ Status read_clusters(Configuration& target, const Value& value) {
 Status read_repositories(Configuration& target, const Value& value) {
   if (value.node.is_string()) {
     RepositorySettings repository;
-    repository.name = "default";
+    repository.name = kOnlyRepository;
     repository.url = TRY(value.line());
     target.repositories.push_back(std::move(repository));
     return ok();
@@ -339,6 +340,10 @@ const std::vector<Key<Configuration>>& top_keys() {
   static const std::vector<Key<T>> keys = {
       {"repository", "path or URL", "Where backups go: a directory, s3://bucket/prefix, or tables [[repository]] with name and url for several.",
        [](T& t, const Value& v) { return read_repositories(t, v); }},
+      {"log_url", "URL",
+       "Where the repository's log is kept, when not beside the backups: s3://bucket/prefix of a bucket without versions. For a store that does not decide who creates an object in "
+       "a bucket with versioning or object lock (RGW 16). Chosen when the repository is made. Needs repository = \"s3://...\".",
+       [](T& t, const Value& v) { return assign(t.log_url, v.line()); }},
       {"state_directory", "path",
        "What pgmint remembers on this host, such as the newest log entry seen. Default: $XDG_STATE_HOME/pgmint, else "
        "~/.local/state/pgmint.",

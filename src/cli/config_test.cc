@@ -282,6 +282,30 @@ TEST(Configuration, RepositoryVariableChoosesByName) {
   EXPECT_FALSE(load_configuration(file.path, variables({{"PGMINT_REPOSITORY", "c"}})));
 }
 
+TEST(Configuration, ALogOfItsOwnBelongsToOneRepository) {
+  const TemporaryFile file("repository = \"s3://b/prod\"\nlog_url = \"s3://b-log/prod\"\n");
+  const auto loaded = load_configuration(file.path, variables({}));
+  ASSERT_TRUE(loaded) << loaded.error().describe();
+  EXPECT_EQ(loaded->repositories[0].log_url, "s3://b-log/prod");
+  const auto elsewhere = load_configuration(file.path, variables({{"PGMINT_REPOSITORY", "s3://c/prod"}}));
+  ASSERT_TRUE(elsewhere);
+  EXPECT_EQ(elsewhere->repositories[0].log_url, "") << "it is that of the configured one";
+  const auto both = load_configuration(file.path, variables({{"PGMINT_REPOSITORY", "s3://c/prod"}, {"PGMINT_LOG_URL", "s3://c-log/prod"}}));
+  ASSERT_TRUE(both);
+  EXPECT_EQ(both->repositories[0].log_url, "s3://c-log/prod");
+  EXPECT_FALSE(load_configuration(file.path, variables({{"PGMINT_LOG_URL", "/var/log"}})));
+  EXPECT_TRUE(parse_configuration("[[repository]]\nname = \"a\"\nurl = \"s3://a/\"\nlog_url = \"s3://a-log/\"\n", "test.toml"));
+}
+
+TEST(Configuration, ALogOfItsOwnLiesOutsideTheRepository) {
+  expect_refused("repository = \"s3://b/prod\"\nlog_url = \"s3://b/prod/log\"\n", {"lies in"});
+  expect_refused("repository = \"s3://b/prod/x\"\nlog_url = \"s3://b/prod\"\n", {"lies in"});
+  expect_refused("repository = \"s3://b\"\nlog_url = \"s3://b\"\n", {"lies in"});
+  expect_refused("repository = \"/var/lib/pgmint\"\nlog_url = \"s3://b\"\n", {"is a directory"});
+  expect_refused("log_url = \"s3://b\"\n", {"repository"});
+  expect_refused("log_url = \"s3://c\"\n[[repository]]\nname = \"a\"\nurl = \"s3://a\"\n", {"log_url", "beside it"});
+}
+
 TEST(Configuration, TheCommandLineChoosesARepositoryBeforeTheVariable) {
   const TemporaryFile file("[[repository]]\nname = \"a\"\nurl = \"/a\"\n[[repository]]\nname = \"b\"\nurl = \"/b\"\n");
   auto arguments = parse_arguments({"list", "--config", file.path, "--repository", "b"});

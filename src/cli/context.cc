@@ -87,6 +87,8 @@ Result<RepositoryPlace*> Context::place(bool create) {
   auto opened = TRY(open_repository_store(made->settings, made->s3, create, patience, cancel_));
   made->store = std::move(opened.store);
   made->bucket = opened.bucket;
+  made->log_bucket = opened.log_bucket;
+  made->log_store = opened.log_store;
   if (made->bucket != nullptr && !look_past_copies_) {
     const storage::CachePolicy policy{.keeps = repository::is_small_and_final, .keeps_front = repository::is_wal,
                                       .keeps_small = [](const std::string& name) { return repository::parse_pack_name(name).has_value(); }};
@@ -108,7 +110,7 @@ Result<repository::Environment> Context::environment(bool create) {
   auto* where = TRY(place(create));
   return repository::Environment{*where->store, system_clock(), system_random(),
                                  *where->seen,  actor_label(),  arguments_.command_line, where->key_copies,
-                                 where->bucket != nullptr ? kRequestsAtOnce : 1};
+                                 where->bucket != nullptr ? kRequestsAtOnce : 1, where->settings.log_url};
 }
 
 /// Who writes may go on for some time without the service that keeps a key; who reads is told what is missing.
@@ -156,7 +158,7 @@ Result<repository::Repository*> Context::repository_while_away() {
   if (away_) return away_.get();
   away_place_.store = TRY(TRY(spool())->open_store(TRY(state_directory()) / "keys"));
   away_place_.seen = repository::make_no_memory();
-  const repository::Environment environment{*away_place_.store, system_clock(), system_random(), *away_place_.seen, actor_label(), arguments_.command_line};
+  const repository::Environment environment{*away_place_.store, system_clock(), system_random(), *away_place_.seen, actor_label(), arguments_.command_line, nullptr, 1, std::nullopt};
   away_ = TRY(repository::Repository::open(environment, TRY(unlocks(TRY(encryption())))));
   return away_.get();
 }

@@ -21,6 +21,8 @@ namespace pgmint::cli {
 struct RepositoryPlace {
   std::unique_ptr<storage::BlobStore> store;
   storage::S3Store* bucket = nullptr;  ///< inside `store`, when that is one
+  storage::S3Store* log_bucket = nullptr;   ///< likewise, where the log has a bucket of its own
+  storage::BlobStore* log_store = nullptr;  ///< that, behind what repeats requests
   repository::KeyCopies* key_copies = nullptr;  ///< likewise
   std::unique_ptr<repository::SeenMemory> seen;
   RepositorySettings settings;

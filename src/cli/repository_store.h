@@ -16,6 +16,8 @@ inline constexpr unsigned kRequestsAtOnce = 16;
 struct RepositoryStore {
   std::unique_ptr<storage::BlobStore> store;
   storage::S3Store* bucket = nullptr;  ///< lives in `store`; null: a directory
+  storage::S3Store* log_bucket = nullptr;   ///< likewise, where the log has a bucket of its own
+  storage::BlobStore* log_store = nullptr;  ///< that, behind what repeats requests
 };
 
 /// @param s3  of an s3:// repository

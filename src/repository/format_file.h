@@ -14,7 +14,10 @@ struct FormatFile {
   std::uint64_t read_flags = 0, write_flags = 0, delete_flags = 0, verify_flags = 0;
   crypto::PublicKey root{};
   std::string created_by;
+  std::string log_url{};  ///< where the log was when the repository was made, for people; empty: beside the packs
 };
+/// Of read_flags: the log lives in a store of its own (log_apart_rule()).
+inline constexpr std::uint64_t kLogApart = 1;
 Bytes encode_format(const FormatFile& format, const crypto::Key256& repository_mac_key);
 /// Without a key: only the id, to find slots; nothing else may be believed. @errors Corruption, Precondition
 Result<RepositoryId> peek_repository_id(ByteView object);

@@ -255,8 +255,13 @@ TEST_F(KeysTest, AnUnknownFeatureForbidsJustItsOperation) {
   EXPECT_TRUE(check_features(format, Operation::Read));
   EXPECT_TRUE(check_features(format, Operation::Write));
   EXPECT_EQ(check_features(format, Operation::Delete).failure().code(), Errc::Precondition);
-  format.read_flags = 1;
+  format.read_flags = kLogApart;
+  EXPECT_TRUE(check_features(format, Operation::Write)) << "the one that is known";
+  format.read_flags |= 2;
   EXPECT_FALSE(check_features(format, Operation::Write));
+  format.read_flags = 0;
+  format.write_flags = kLogApart;
+  EXPECT_FALSE(check_features(format, Operation::Write)) << "known of reading only";
 }
 
 }  // namespace

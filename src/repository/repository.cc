@@ -167,6 +167,8 @@ Result<std::unique_ptr<Repository>> Repository::create(Environment environment, 
   format.created = e.clock.now();
   format.root = crypto::SigningKey(bundle.actor_seed.clone()).public_key();
   format.created_by = "pgmint " PGMINT_VERSION;
+  format.log_url = e.log_url.value_or("");
+  if (!format.log_url.empty()) format.read_flags |= kLogApart;
 
   // Slots first: a repository whose format stands but which nobody can open would be worse than leftovers.
   std::vector<std::string> written;
@@ -226,7 +228,7 @@ Result<std::unique_ptr<Repository>> Repository::open_as(Environment environment,
   if (is_mirror && !promoting)
     read_only = storage::make_read_only_store(e.store, [mark = stored->mark, place = e.store.describe()] { return mirror_refusal(mark, place); });
   std::unique_ptr<Repository> repository(new Repository(Environment{read_only ? *read_only : e.store, e.clock, e.random, forgetful ? *forgetful : e.seen, e.actor_label,
-                                                                    e.command, e.key_copies, e.reads_at_once}));
+                                                                    e.command, e.key_copies, e.reads_at_once, e.log_url}));
   repository->read_only_ = std::move(read_only);
   repository->forgetful_ = std::move(forgetful);
   if (stored) repository->mark_ = stored->mark;
@@ -246,6 +248,20 @@ Status Repository::look_past_key_copies() {
   if (environment_.key_copies == nullptr) return ok();
   environment_.key_copies->distrust();
   return unlock();
+}
+
+/// Where no entry of the log is seen, a cluster would be begun anew, and everything that the log keeps from being removed would look unneeded.
+Status Repository::check_log_place(const FormatFile& format) const {
+  if (!environment_.log_url) return ok();
+  // A mirror is one store that holds both parts, and stays so when it is promoted.
+  const bool apart = (format.read_flags & kLogApart) != 0 && !mark_;
+  const auto& configured = *environment_.log_url;
+  const auto place = environment_.store.describe();
+  if (apart && configured.empty())
+    return Error(Errc::Configuration, fmt::format("the log of {} is kept in a place of its own, and no log_url names it", place), Hint{fmt::format("beside the repository's URL: log_url = \"{}\", which it was when the repository was made", format.log_url)});
+  if (!apart && !configured.empty())
+    return Error(Errc::Configuration, fmt::format("log_url names {}, and the log of {} is not kept apart", configured, place), Hint{"remove log_url: where a log lives is decided when a repository is made"});
+  return ok();
 }
 
 Status Repository::unlock() {
@@ -290,6 +306,7 @@ Status Repository::unlock() {
   if (damaged) log_warning("{}", damaged->describe());
   auto format = TRY(parse_format(*object, opened.front().bundle.repository_mac_key));
   TRY(check_features(format, Operation::Read));
+  TRY(check_log_place(format));
   format_ = std::move(format);
   opened_ = std::move(opened);
   derive_signing_keys();

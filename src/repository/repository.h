@@ -26,6 +26,8 @@ struct Environment {
   std::string command;
   KeyCopies* key_copies = nullptr;  ///< part of `store`, where that answers for keys from copies
   unsigned reads_at_once = 1;  ///< above 1 the store is far away: what will be read is listed first, and asked for many at a time
+  /// The log lives in a store of its own (`store` is then a split one, by log_apart_rule()), and this is its URL; empty: it does not. nullopt: `store` holds no log.
+  std::optional<std::string> log_url = "";
 };
 
 class Repository;
@@ -147,6 +149,8 @@ class Repository {
   explicit Repository(Environment environment) : environment_(std::move(environment)) {}
   bool answered_from_copies() const;
   /// Format, the mark of a mirror, and what `unlocks_` open.
+  /// @errors Configuration: the log is not where it is looked for
+  Status check_log_place(const FormatFile& format) const;
   Status unlock();
   static Result<std::unique_ptr<Repository>> open_as(Environment environment, std::vector<Unlock> unlocks, bool promoting);
   /// What a cluster's log is limited to, and what it is remembered as.

@@ -8,6 +8,9 @@ namespace pgmint::storage {
 namespace {
 
 using Grade = S3Finding::Grade;
+/// A long weekend in which nobody looks, and some days to find out.
+constexpr unsigned kOldVersionsKept = 14;
+
 using Findings = std::vector<S3Finding>;
 
 S3Finding finding(Grade grade, std::string detail, std::string hint = {}) { return {grade, "", std::move(detail), std::move(hint)}; }
@@ -40,8 +43,8 @@ Result<Findings> judge_versioning(const std::optional<Bytes>& xml) {
   pugi::xml_document document;
   const std::string_view status = TRY(load(document, *xml, "VersioningConfiguration")).child_value("Status");
   if (status.empty()) return Findings{finding(Grade::Fine, "off")};
-  return Findings{finding(Grade::Warning, fmt::format("{}: what collect removes stays as an old version, and is paid for", status == "Enabled" ? "on" : "suspended"),
-                          "a lifecycle rule with NoncurrentVersionExpiration lets old versions go, and nothing else")};
+  if (status == "Enabled") return Findings{finding(Grade::Fine, "on: what somebody deletes or overwrites can be brought back (pgmint repair --undelete)")};
+  return Findings{finding(Grade::Warning, "suspended: what is deleted or overwritten from now on is gone, and old versions are still paid for", "turn versioning on again")};
 }
 
 Result<Findings> judge_object_lock(const std::optional<Bytes>& xml) {
@@ -71,6 +74,10 @@ Result<Findings> judge_lifecycle(const std::optional<Bytes>& xml, std::string_vi
     const auto expiration = rule.child("Expiration");
     if (expiration && std::string_view(expiration.child_value("ExpiredObjectDeleteMarker")) != "true")
       findings.push_back(finding(Grade::Bad, fmt::format("{} removes objects of the repository by their age: backups will be lost", name), hint));
+    if (const auto old = rule.child("NoncurrentVersionExpiration"))
+      if (const auto days = old.child("NoncurrentDays").text().as_uint(); days < kOldVersionsKept)
+        findings.push_back(finding(Grade::Warning, fmt::format("{} removes old versions after {} days: what an attacker deletes can be brought back no longer than that", name, days),
+                                   fmt::format("keep them for {} days at least", kOldVersionsKept)));
     for (const auto transition : rule.children("Transition")) {
       const std::string_view to = transition.child_value("StorageClass");
       const bool asleep = to == "GLACIER" || to == "DEEP_ARCHIVE";

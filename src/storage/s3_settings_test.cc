@@ -31,6 +31,7 @@ TEST(S3Settings, RulesThatTakeObjectsAwayAreFound) {
   EXPECT_EQ(judged(rule("<Expiration><Days>30</Days></Expiration>", "<Filter><Prefix>logs/</Prefix></Filter>")), Grade::Fine) << "somebody else's";
   EXPECT_EQ(judged(rule("<Expiration><Days>30</Days></Expiration>", "", "Disabled")), Grade::Fine);
   EXPECT_EQ(judged(rule("<NoncurrentVersionExpiration><NoncurrentDays>30</NoncurrentDays></NoncurrentVersionExpiration>")), Grade::Fine);
+  EXPECT_EQ(judged(rule("<NoncurrentVersionExpiration><NoncurrentDays>3</NoncurrentDays></NoncurrentVersionExpiration>")), Grade::Warning) << "gone before anybody looks";
   EXPECT_EQ(judged(rule("<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation></AbortIncompleteMultipartUpload>")), Grade::Fine);
   EXPECT_EQ(judged(rule("<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>")), Grade::Fine);
 }
@@ -38,7 +39,7 @@ TEST(S3Settings, RulesThatTakeObjectsAwayAreFound) {
 TEST(S3Settings, VersioningAndLock) {
   EXPECT_EQ(grade(judge_versioning(std::nullopt)), Grade::Fine);
   EXPECT_EQ(grade(judge_versioning(xml("<VersioningConfiguration/>"))), Grade::Fine);
-  EXPECT_EQ(grade(judge_versioning(xml("<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"))), Grade::Warning);
+  EXPECT_EQ(grade(judge_versioning(xml("<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"))), Grade::Fine);
   EXPECT_EQ(grade(judge_versioning(xml("<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>"))), Grade::Warning);
   EXPECT_EQ(grade(judge_object_lock(std::nullopt)), Grade::Fine);
   EXPECT_EQ(grade(judge_object_lock(xml("<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"))), Grade::Fine);

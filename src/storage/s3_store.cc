@@ -52,6 +52,9 @@ class Bucket final : public S3Store {
   Result<http::Answer> send(const http::Request& request) { return session_.send(request); }
   Result<http::Answer> fetch(const http::Request& request, const std::string& what) { return session_.fetch(request, what); }
   http::Request request_for(std::string method, const std::string& name) const;
+  /// Who of several has created it, after one of them was told that it did: the oldest version is what was created, and is what is read from then on.
+  /// @param id  of the version that this one has written
+  Result<Created> decide_by_versions(const std::string& name, const std::string& id);
   Result<S3Page> page(const std::string& prefix, std::string_view more);
   /// A block of an object, the last one shorter. nullptr: no such object. A block behind the end has no bytes.
   Result<BlockCache::Shared> block(const std::string& name, std::uint64_t index);
@@ -78,16 +81,41 @@ http::Request Bucket::request_for(std::string method, const std::string& name) c
 
 Result<Created> Bucket::create(const std::string& name, ByteView data) {
   TRY(check_blob_name(name));
-  if (options_.one_writer && TRY(stat(name))) return Created::AlreadyExists;
+  const bool by_versions = options_.decided_by_versions != nullptr && options_.decided_by_versions(name);
+  // As far as this process knows by now; whoever does not look first finds out behind its own version.
+  if ((options_.one_writer || (by_versions && session_.shows_versions())) && TRY(stat(name))) return Created::AlreadyExists;
   auto request = request_for("PUT", name);
   request.body = data;
   if (!options_.one_writer) request.headers.push_back({"if-none-match", "*"});
   request.headers.push_back({"content-type", "application/octet-stream"});
   for (auto& header : s3_keeping(options_)) request.headers.push_back(std::move(header));
   const auto answer = TRY(send(request).context(fmt::format("create {}", name)));
-  if (answer.success()) return Created::Yes;
   if (answer.status == 412) return Created::AlreadyExists;
-  return s3_error(answer, fmt::format("create {}", name), true);
+  if (!answer.success()) return s3_error(answer, fmt::format("create {}", name), true);
+  const auto id = answer.header("x-amz-version-id");
+  // Without versions the service has decided by itself, or it does not hold a repository: the probe finds out.
+  if (!by_versions || !id || *id == "null") return Created::Yes;
+  auto decided = decide_by_versions(name, std::string(*id));
+  if (decided || !is_transient(decided.failure().code())) return decided;
+  // Whoever reads back finds its own bytes, and would take itself for the one.
+  return std::move(decided).failure().with_code(Errc::Io);
+}
+
+Result<Created> Bucket::decide_by_versions(const std::string& name, const std::string& id) {
+  const auto what = fmt::format("find out who created {}", name);
+  std::string oldest;
+  bool ended = false, ours = false;
+  TRY(versions_.list(name, name, [&](const ObjectVersion& version) -> Status {
+    if (version.name != name || version.marker) ended = true;  // what was removed before does not count
+    if (ended) return ok();
+    oldest = version.id;
+    ours = ours || version.id == id;
+    return ok();
+  }).context(what));
+  if (!ours) return Error(Errc::Storage, fmt::format("{}: the store does not list the version that it has just taken", what));
+  if (oldest == id) return Created::Yes;
+  TRY(versions_.bring_back(name, oldest).context(what));
+  return Created::AlreadyExists;
 }
 
 Result<std::optional<Bytes>> Bucket::read(const std::string& name, std::uint64_t limit) {

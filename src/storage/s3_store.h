@@ -24,6 +24,9 @@ struct S3Options {
   std::string kms_key_id;     ///< for aws:kms; empty: the service's own
   /// The service has no create-if-absent: create() looks first and then writes, which is right as long as nobody else writes there.
   bool one_writer = false;
+  /// Names that several may create at once: where the bucket keeps versions, the oldest version of such a name is what was created. A service that does not
+  /// decide there (RGW 16) tells each of them that it did. Costs up to two requests more in such a bucket, none elsewhere. Null: the service decides.
+  bool (*decided_by_versions)(const std::string& name) = nullptr;
   unsigned page_size = 1000;  ///< names asked for at once; services give no more than 1000
 };
 

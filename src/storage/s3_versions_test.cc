@@ -161,6 +161,59 @@ TEST(S3Versions, WhileItIsNotKnownWhetherThereAreVersionsNothingIsHidden) {
   EXPECT_EQ(count(server.requests(), "DELETE "), 0u);
 }
 
+/// What a bucket answers to one who creates p/a in it: its version is "mine".
+class ContendedName {
+ public:
+  Result<Created> create(std::string content, bool versioned = true, bool lists = true) {
+    server.emplace([=](const std::string& request) -> http::ScriptedReply {
+      if (request.starts_with("PUT ") && request.find("x-amz-copy-source") != std::string::npos) return reply(200, "<CopyObjectResult/>");
+      if (request.starts_with("PUT ")) return reply(200, "", versioned ? "x-amz-version-id: mine\r\n" : "");
+      if (request.starts_with("GET /bucket/?versions=")) return lists ? reply(200, listing(content)) : reply(503, error_body("SlowDown"));
+      return reply(404, error_body("NoSuchKey"));
+    });
+    S3Options options;
+    options.url = "s3://bucket/prefix";
+    options.endpoint = server->url();
+    options.path_style = true;
+    options.decided_by_versions = [](const std::string& name) { return name == "p/a"; };
+    store = *open_s3_store(options, http::make_client({}), http::fixed_credentials({"KEY", "secret", "", {}, "test"}), clock);
+    return store->create("p/a", as_bytes("content"));
+  }
+  std::string last() { return server->requests().back(); }
+  std::optional<ScriptedServer> server;
+  InstantClock clock;
+  std::unique_ptr<S3Store> store;
+};
+
+TEST(S3Versions, TheOldestVersionIsWhatWasCreated) {
+  ContendedName name;
+  EXPECT_EQ(*name.create(version("prefix/p/a", "later", true) + version("prefix/p/a", "mine")), Created::Yes);
+  EXPECT_EQ(name.last().find("copy-source"), std::string::npos);
+  EXPECT_EQ(*name.create(version("prefix/p/a", "mine", true) + version("prefix/p/a", "theirs")), Created::AlreadyExists);
+  EXPECT_NE(name.last().find("x-amz-copy-source: /bucket/prefix/p/a?versionId=theirs"), std::string::npos) << "theirs is read again";
+  EXPECT_EQ(*name.create(version("prefix/p/a", "mine", true) + marker("prefix/p/a", "m") + version("prefix/p/a", "removed")), Created::Yes) << "what was removed before does not count";
+  EXPECT_EQ(*name.create(version("prefix/p/a", "mine", true) + version("prefix/p/ab", "another")), Created::Yes);
+}
+
+TEST(S3Versions, WithoutVersionsTheServiceDecidesAndNothingMoreIsAsked) {
+  ContendedName name;
+  EXPECT_EQ(*name.create("", false), Created::Yes);
+  EXPECT_EQ(name.server->requests().size(), 1u);
+}
+
+TEST(S3Versions, WhoCannotFindOutWhoCreatedItDoesNotTakeItsOwnBytesForAnAnswer) {
+  ContendedName name;
+  EXPECT_EQ(name.create("", true, false).failure().code(), Errc::Io);
+  EXPECT_EQ(name.create(version("prefix/p/a", "theirs", true)).failure().code(), Errc::Io) << "its own version is not listed";
+}
+
+TEST(S3Versions, OnceVersionsAreSeenItIsLookedForFirst) {
+  ContendedName name;
+  ASSERT_TRUE(name.create(version("prefix/p/a", "mine", true)));
+  ASSERT_TRUE(name.store->create("p/a", as_bytes("content")));
+  EXPECT_EQ(line_of(name.server->requests()[2]), "GET /bucket/prefix/p/a HTTP/1.1");
+}
+
 TEST(S3Versions, BringsBackAndTellsACopyThatFailedInTheMiddle) {
   bool whole = true;
   ScriptedServer server([&](const std::string&) { return reply(200, whole ? "<CopyObjectResult/>" : error_body("InternalError")); });

@@ -61,7 +61,7 @@ def test_doctor_says_what_the_bucket_keeps_and_who_may_remove_it(versioned):
     cluster, tool, _ = versioned
     tool.backup()
     found = checks(tool, code=None)
-    assert found["bucket versioning"]["state"] == "warning"
+    assert found["bucket versioning"]["state"] == "ok" and "repair --undelete" in found["bucket versioning"]["detail"]
     assert "paid for" in found["old versions"]["detail"]
     assert found["deleted objects"]["state"] == "ok", found["deleted objects"]
     assert found["removal of versions"]["detail"].startswith("allowed")
@@ -99,6 +99,21 @@ def test_what_an_attacker_deletes_and_overwrites_comes_back(make, versioned, obj
     twin.run("verify", "--read-data")
     clone = clone_of(make, twin).start().wait_promoted()
     assert clone.digest() == expected
+
+
+def test_hosts_that_take_turns_do_not_replace_each_others_entries(make, versioned, objects):
+    """Versioning was turned on under the repository, and this gateway tells everybody who writes an entry that it is theirs. Each host reads the other's last entry, or finds it behind its own."""
+    cluster, tool, bucket = versioned
+    name = tool.backup()["name"]
+    other = make.pgmint(cluster, repository=tool.repository, key_file=tool.key_file, extra=tool.extra)
+    for host in (tool, other, other, tool, other):
+        host.run("hold", name, "--reason", "a reason")
+        host.run("release", name)
+    other.run("audit", "verify")
+    entries = other.run("audit", "list", "--json").json["entries"]
+    assert [entry["kind"] for entry in entries].count("hold") == [entry["kind"] for entry in entries].count("release") == 5
+    found = checks(tool, code=None)
+    assert found["repository create-if-absent"]["state"] == "failed", found
 
 
 def test_a_key_slot_that_was_removed_does_not_come_back(versioned, objects, tmp_path):
