@@ -51,6 +51,7 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::start(Options options) {
   if (output) actions.connect(output->write.get(), STDOUT_FILENO);
   else actions.connect(STDERR_FILENO, STDOUT_FILENO);
   actions.connect(errors.write.get(), STDERR_FILENO);
+  for (const auto& fd : options.passed) actions.connect(fd.get(), fd.get());
 
   child->pid_ = TRY(actions.run(std::move(options.arguments), options.environment));
   if (input) child->in_ = std::move(input->write);

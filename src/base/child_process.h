@@ -22,6 +22,7 @@ class ChildProcess {
     std::vector<std::pair<std::string, std::string>> environment{};  ///< beside this process's own
     bool pipe_input = false;                                         ///< else /dev/null
     bool pipe_output = false;                                        ///< else this process's standard error
+    std::vector<Fd> passed{};                                        ///< open in the child too, under the same numbers
     const CancelToken* cancel = nullptr;                             ///< borrowed; ends every wait
   };
   /// @errors NotFound (no such program), Key (may not be run), Io

@@ -20,7 +20,7 @@ class SpawnActions {
   SpawnActions(const SpawnActions&) = delete;
   SpawnActions& operator=(const SpawnActions&) = delete;
 
-  /// `from` of this process becomes `to` of the child's.
+  /// `from` of this process becomes `to` of the child's; of the same number: it stays open.
   void connect(int from, int to) { ::posix_spawn_file_actions_adddup2(&files_, from, to); }
   void open(int fd, const char* path, int flags) { ::posix_spawn_file_actions_addopen(&files_, fd, path, flags, 0); }
 

@@ -15,6 +15,7 @@
 #include "cli/recall_command.h"
 #include "cli/secrets.h"
 #include "cli/store_probe.h"
+#include "crypto/secret.h"
 #include "postgres/base_backup_stream.h"
 #include "postgres/server_facts.h"
 #include "service/unix_surroundings.h"
@@ -123,6 +124,10 @@ class Examination {
     if (!repository) return fail("repository", repository.error()), false;
     good(key, fmt::format("opens slot {} ({})", (*repository)->opened_slot(),
                                  repository::role_name((*repository)->bundle().role)));
+    if (crypto::keys_are_locked())
+      good("key memory", "locked, and in no core dump");
+    else
+      warn("key memory", "not locked: keys may be written to swap", "ulimit -l 8192, or LimitMEMLOCK=8M in the unit, for the user that runs pgmint");
     examine_slots(**repository);
     if (!(*place)->encryption.vault.empty() && (*place)->encryption.services.vault.tls_min == "1.2")
       warn("transport", "tls_min of [vault] allows TLS 1.2", "remove tls_min from [vault] once Vault speaks TLS 1.3");

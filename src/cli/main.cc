@@ -1,6 +1,7 @@
 // pgmint: takes the command line apart, runs one command, turns its Result into an exit code.
 #include <fmt/format.h>
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -94,7 +95,17 @@ int fail(const Error& error, Output* output, std::string_view verb) {
   return exit_code_for(verb, error);
 }
 
+/// A core dump would hold what keys were expanded to, passwords, rows. One byte: the kernel writes no file then, and, unlike with 0, starts no program that
+/// core_pattern names either (core(5)).
+void forbid_core_dumps() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_CORE, &limit) != 0 || limit.rlim_max == 0) return;
+  limit.rlim_cur = 1;
+  ::setrlimit(RLIMIT_CORE, &limit);
+}
+
 int run_main(const std::vector<std::string>& words) {
+  forbid_core_dumps();
   auto arguments = parse_arguments(words);
   if (!arguments) return fail(arguments.error(), nullptr, verb_of(words));
   if (arguments->help) return show_help(*arguments);

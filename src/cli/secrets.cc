@@ -22,7 +22,9 @@ Result<repository::Unlock> unlock_from_key_text(repository::KeyProvider provider
                            [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
   repository::Unlock unlock;
   unlock.provider = provider;
-  unlock.key = TRY(repository::parse_key_text(provider, text).context(path.string()));
+  auto key = repository::parse_key_text(provider, text);
+  crypto::wipe(std::as_writable_bytes(std::span(text.data(), text.size())));
+  unlock.key = TRY(std::move(key).context(path.string()));
   return unlock;
 }
 

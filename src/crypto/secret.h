@@ -1,5 +1,7 @@
-// Key material: 32 bytes that are wiped when they go.
+// Key material: 32 bytes in memory that is locked and in no core dump, wiped when they go. Decision: docs/adr/0040-where-keys-lie.md
 #pragma once
+
+#include <memory>
 
 #include "base/bytes.h"
 #include "base/random.h"
@@ -21,12 +23,20 @@ class Key256 {
   /// @errors Corruption unless exactly 32 bytes
   static Result<Key256> from_bytes(ByteView raw);
   Key256 clone() const;
-  ByteView bytes() const { return bytes_; }
+  ByteView bytes() const;
   bool is_zero() const;
 
  private:
-  ByteArray<kSize> bytes_{};
+  struct Release {
+    void operator()(std::byte* place) const;
+  };
+  MutableByteView own();
+  /// In the heap for secrets; null: all zero.
+  std::unique_ptr<std::byte, Release> place_;
 };
+
+/// The heap for secrets is locked: keys are not written to swap. False where the process may not lock memory (ulimit -l), or the heap was full.
+bool keys_are_locked();
 
 /// Overwrites so that the compiler cannot leave it out (OPENSSL_cleanse).
 void wipe(MutableByteView bytes);

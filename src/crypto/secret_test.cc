@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <fstream>
+
 #include "base/test_seed.h"
 
 namespace pgmint::crypto {
@@ -35,14 +38,50 @@ TEST(Key256, MovingWipesTheSource) {
   EXPECT_TRUE(std::ranges::equal(third.bytes(), raw));
 }
 
-TEST(Key256, DestructionWipes) {
-  alignas(Key256) std::byte place[sizeof(Key256)];
+/// What /proc/self/smaps says of the memory at `place`.
+std::string flags_of(const std::byte* place) {
+  std::ifstream maps("/proc/self/smaps");
+  bool here = false;
+  for (std::string line; std::getline(maps, line);) {
+    std::uintptr_t from = 0, to = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &from, &to) == 2) here = from <= reinterpret_cast<std::uintptr_t>(place) && reinterpret_cast<std::uintptr_t>(place) < to;
+    if (here && line.starts_with("VmFlags:")) return line + ' ';
+  }
+  return "none";
+}
+
+TEST(Key256, LiesInMemoryThatIsLockedAndInNoCoreDump) {
   SeededRandom random(1);
-  auto* key = new (place) Key256(Key256::generate(random));
-  EXPECT_FALSE(key->is_zero());
-  key->~Key256();
-  const volatile std::byte* left = place;  // volatile: the object is gone, its memory is what is looked at
-  for (std::size_t i = 0; i < Key256::kSize; ++i) EXPECT_EQ(std::byte{left[i]}, std::byte{});
+  const Key256 key = Key256::generate(random);
+  ASSERT_TRUE(keys_are_locked()) << "ulimit -l";
+  const auto flags = flags_of(key.bytes().data());
+  EXPECT_NE(flags.find(" lo "), std::string::npos) << flags << ": not locked";
+  EXPECT_NE(flags.find(" dd "), std::string::npos) << flags << ": part of a core dump";
+  std::byte elsewhere{};
+  EXPECT_EQ(flags_of(&elsewhere).find(" lo "), std::string::npos) << "the look sees the difference";
+}
+
+TEST(Key256, DestructionWipes) {
+  SeededRandom random(1);
+  auto key = std::make_unique<Key256>(Key256::generate(random));
+  const Bytes raw = to_bytes(key->bytes());
+  const volatile std::byte* left = key->bytes().data();  // of a heap that is never given back
+  key.reset();
+  std::size_t same = 0;
+  for (std::size_t i = 0; i < Key256::kSize; ++i) same += left[i] == raw[i] ? 1 : 0;
+  EXPECT_LT(same, 8u) << "the allocator's own list may lie there now";
+}
+
+TEST(Key256, ThousandsOfThemAreKeptAllTheSame) {
+  SeededRandom random(1);
+  std::vector<Key256> many;
+  std::vector<Bytes> raw;
+  for (int i = 0; i < 20'000; ++i) {
+    many.push_back(Key256::generate(random));
+    raw.push_back(to_bytes(many.back().bytes()));
+  }
+  for (std::size_t i = 0; i < many.size(); ++i) ASSERT_TRUE(std::ranges::equal(many[i].bytes(), raw[i])) << i;
+  EXPECT_FALSE(keys_are_locked()) << "and it is said that some lie outside";
 }
 
 TEST(Key256, ClonesAreEqualAndGeneratedKeysAreNot) {

@@ -213,7 +213,7 @@ class Run {
       const auto programs = TRY(find_client_programs(request_.bin_directory, major_, request_.cancel));
       auto client = TRY(postgres::client_connection(request_.connect));
       auto child = TRY(ChildProcess::start({.arguments = {programs.program("pg_dumpall"), "--globals-only", "--no-password", "--no-role-passwords", "--dbname=" + client.conninfo},
-                                            .environment = std::move(client.environment), .pipe_output = true, .cancel = request_.cancel}));
+                                            .environment = std::move(client.environment), .pipe_output = true, .passed = std::move(client.passed), .cancel = request_.cancel}));
       return backup_->store(std::string(kGlobalsFile), [&](MutableByteView out) -> Result<std::size_t> {
         const auto got = TRY(child->read(out));
         if (got == 0 && TRY(child->wait()) != 0) return Error(Errc::Postgres, one_line(child->errors()));

@@ -100,7 +100,7 @@ class Run {
     std::vector<std::string> arguments{programs_.program(program), "--no-password", "--dbname=" + client.conninfo};
     arguments.insert(arguments.end(), options.begin(), options.end());
     return Started{TRY(ChildProcess::start(
-        {.arguments = std::move(arguments), .environment = std::move(client.environment), .pipe_output = true, .cancel = request_.cancel})), {}};
+        {.arguments = std::move(arguments), .environment = std::move(client.environment), .pipe_output = true, .passed = std::move(client.passed), .cancel = request_.cancel})), {}};
   }
 
   /// Stores what a program writes.

@@ -35,7 +35,7 @@ Status Restorer::run(const LoadTask& task) {
                                      fmt::format("--use-list=/proc/{}/fd/{}", ::getpid(), list.get())};
   if (settings_.no_owner) arguments.insert(arguments.end(), {"--no-owner", "--no-privileges"});
   auto child = TRY(ChildProcess::start(
-      {.arguments = std::move(arguments), .environment = std::move(client.environment), .pipe_input = true, .cancel = settings_.cancel}));
+      {.arguments = std::move(arguments), .environment = std::move(client.environment), .pipe_input = true, .passed = std::move(client.passed), .cancel = settings_.cancel}));
 
   std::vector<StreamRange> ranges{{0, settings_.contents.data_start}};
   for (const auto* entry : task.entries)

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <libpq-fe.h>
 #include <poll.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -311,6 +313,43 @@ Connection::Connection(Connection&&) noexcept = default;
 Connection& Connection::operator=(Connection&&) noexcept = default;
 Connection::~Connection() = default;
 
+namespace {
+
+void add_parameter(std::string& conninfo, std::string_view name, std::string_view value) {
+  if (!conninfo.empty()) conninfo += ' ';
+  conninfo += fmt::format("{}='", name);
+  for (const char c : value) {
+    if (c == '\'' || c == '\\') conninfo += '\\';
+    conninfo += c;
+  }
+  conninfo += '\'';
+}
+
+/// As a password file (libpq, "The Password File") that fits every server.
+Status pass_password(ClientConnection& client, std::string_view password) {
+  // A line of that file cannot hold it.
+  if (password.find_first_of("\r\n") != std::string_view::npos) {
+    client.environment.emplace_back("PGPASSWORD", password);
+    return ok();
+  }
+  std::string line = "*:*:*:*:";
+  for (const char c : password) {
+    if (c == ':' || c == '\\') line += '\\';
+    line += c;
+  }
+  line += '\n';
+  Fd file(::memfd_create("pgmint-password", MFD_CLOEXEC));
+  // libpq passes over a file that others may read.
+  if (!file.valid() || ::fchmod(file.get(), S_IRUSR | S_IWUSR) != 0) return errno_error(errno, "a file in memory for the password");
+  TRY(write_at(file, as_bytes(line), 0, "the password's file"));
+  add_parameter(client.conninfo, "passfile", fmt::format("/proc/self/fd/{}", file.get()));
+  client.environment.emplace_back("PGPASSWORD", "");  // one of our own environment would be taken instead
+  client.passed.push_back(std::move(file));
+  return ok();
+}
+
+}  // namespace
+
 Result<ClientConnection> client_connection(const ConnectOptions& options, bool writes) {
   TRY(check_libpq());
   ClientConnection client;
@@ -323,19 +362,15 @@ Result<ClientConnection> client_connection(const ConnectOptions& options, bool w
     }
     at->second += " -c default_transaction_read_only=off";
   }
+  const bool has_password = std::ranges::any_of(parameters, [](const auto& parameter) { return parameter.first == "password"; });
   for (const auto& [name, value] : parameters) {
     if (name == "client_encoding") continue;  // pg_dump writes in the database's own
     if (name == "password") {
-      client.environment.emplace_back("PGPASSWORD", value);
+      TRY(pass_password(client, value));
       continue;
     }
-    if (!client.conninfo.empty()) client.conninfo += ' ';
-    client.conninfo += name + "='";
-    for (const char c : value) {
-      if (c == '\'' || c == '\\') client.conninfo += '\\';
-      client.conninfo += c;
-    }
-    client.conninfo += '\'';
+    if (name == "passfile" && has_password) continue;  // libpq would not look at it
+    add_parameter(client.conninfo, name, value);
   }
   return client;
 }

@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/cancel.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "postgres/lsn.h"
 #include "postgres/version_table.h"
 
@@ -98,14 +99,15 @@ class Connection {
   std::unique_ptr<State> state_;
 };
 
-/// How a program with its own libpq, such as pg_dump, reaches the same server. Every user of the machine may see arguments, so that a
-/// password travels in the environment.
+/// How a program with its own libpq, such as pg_dump, reaches the same server. Every user of the machine may see arguments, and this one's other programs the
+/// environment: a password travels in a file that is nowhere but in memory, and that the child must be passed.
 struct ClientConnection {
   std::string conninfo;
   std::vector<std::pair<std::string, std::string>> environment;
+  std::vector<Fd> passed;
 };
 /// @param writes  its transactions are to write, whatever the database's or the role's settings begin them with. Not where it is not needed: poolers refuse options
-/// @errors Configuration (conninfo malformed)
+/// @errors Configuration (conninfo malformed), Io
 Result<ClientConnection> client_connection(const ConnectOptions& options, bool writes = false);
 
 /// SQLSTATE ("42501") of the last Errc::Postgres a server sent is part of the message in brackets; this reads it back.

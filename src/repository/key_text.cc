@@ -31,8 +31,8 @@ int digit_value(char c) {
 }
 
 /// The one line that holds the key: comments and empty lines do not count.
-Result<std::string> key_line(std::string_view text, std::string_view what) {
-  std::string found;
+Result<std::string_view> key_line(std::string_view text, std::string_view what) {
+  std::string_view found;
   while (!text.empty()) {
     const auto end = text.find('\n');
     auto line = text.substr(0, end);
@@ -41,7 +41,7 @@ Result<std::string> key_line(std::string_view text, std::string_view what) {
     while (!line.empty() && (line.front() == ' ' || line.front() == '\t')) line.remove_prefix(1);
     if (line.empty() || line.front() == '#') continue;
     if (!found.empty()) return Error(Errc::Key, fmt::format("{} holds more than one line", what));
-    found = std::string(line);
+    found = line;
   }
   if (found.empty()) return Error(Errc::Key, fmt::format("{} is empty", what));
   return found;
@@ -80,10 +80,11 @@ Result<crypto::Key256> parse_key_text(KeyProvider provider, std::string_view tex
     return Error(Errc::Key, fmt::format("{} is not in pgmint's format: it must start with {}", what, prefix),
                  Hint{"`pgmint init` makes a key file; any other text is refused on purpose, since it would be a weak key"});
   Bytes payload;
+  payload.reserve(kPayload + 1);  // it is wiped where it lies
   unsigned buffer = 0;
   int bits = 0;
   std::size_t digits = 0;
-  for (char c : std::string_view(line).substr(prefix.size())) {
+  for (char c : line.substr(prefix.size())) {
     if (c == '-' || c == ' ') continue;
     const int value = digit_value(c);
     if (value < 0) return Error(Errc::Key, fmt::format("{} contains '{}', which is not a digit of it", what, c));

@@ -480,7 +480,7 @@ class Validation {
       std::vector<std::string> arguments{request_.pg_amcheck, "--no-password", "--heapallindexed"};
       if (request_.install_amcheck) arguments.emplace_back("--install-missing");
       arguments.push_back(client.conninfo);
-      auto child = TRY(ChildProcess::start({.arguments = std::move(arguments), .environment = std::move(client.environment), .pipe_output = true, .cancel = request_.cancel}));
+      auto child = TRY(ChildProcess::start({.arguments = std::move(arguments), .environment = std::move(client.environment), .pipe_output = true, .passed = std::move(client.passed), .cancel = request_.cancel}));
       std::string said;
       ByteArray<4096> buffer;
       for (;;) {
