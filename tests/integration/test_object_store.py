@@ -159,6 +159,9 @@ def test_a_bucket_that_was_emptied_is_not_taken_for_an_empty_repository(make, in
     cluster, tool = make.pair(pgmint=in_bucket())
     tool.backup()
     cluster.archive_now()  # and nothing more to be archived
+    cluster.configure(archive_command="false").reload()
+    segment = cluster.one("select pg_walfile_name(pg_current_wal_lsn())")
+    cluster.sql("select pg_switch_wal()")
     bucket = "test-a-bucket-that-was-emptied-is-not-taken-for-an"[:50]
     for key in objects.keys(bucket):
         objects.ask("DELETE", f"/{bucket}/{key}")
@@ -168,6 +171,8 @@ def test_a_bucket_that_was_emptied_is_not_taken_for_an_empty_repository(make, in
         assert outcome.code not in (0, 10), outcome
         assert objects.keys(bucket) == {}, (command, outcome)
     assert "was seen here before" in tool.run("list", code=None).err
+    assert "was seen here before" in tool.push(cluster.data / "pg_wal" / segment, code=8).err
+    assert objects.keys(bucket) == {}
 
 
 def test_a_store_that_lets_several_create_one_object_is_refused(in_bucket, objects):
