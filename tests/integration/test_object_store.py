@@ -159,7 +159,8 @@ def test_a_bucket_that_was_emptied_is_not_taken_for_an_empty_repository(make, in
     cluster, tool = make.pair(pgmint=in_bucket())
     tool.backup()
     cluster.archive_now()  # and nothing more to be archived
-    cluster.configure(archive_command="false").reload()
+    cluster.configure(archive_command="false")
+    cluster.reload()
     segment = cluster.one("select pg_walfile_name(pg_current_wal_lsn())")
     cluster.sql("select pg_switch_wal()")
     bucket = "test-a-bucket-that-was-emptied-is-not-taken-for-an"[:50]
