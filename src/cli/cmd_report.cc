@@ -152,15 +152,24 @@ Json json_of(const RepositoryReport& report) {
   return {{"time", format_rfc3339(report.time)}, {"repository", report.repository}, {"slots", to_json(report.slots, report.opened)}, {"clusters", std::move(clusters)}};
 }
 
+/// Of several repositories each has its own: "backups.html" becomes "backups-near.html".
+fs::path file_of(const Arguments& arguments, const fs::path& file) {
+  if (!arguments.one_of_several) return file;
+  return file.parent_path() / fmt::format("{}-{}{}", file.stem().string(), *arguments.get("--repository"), file.extension().string());
+}
+
 Result<int> run(Context& context) {
   const auto& arguments = context.arguments();
+  if (arguments.one_of_several && arguments.has("--html") && !arguments.has("--to"))
+    return Error(Errc::Usage, "a page of each of several repositories needs --to FILE, or --repository", Hint{"pgmint report --html --to /tmp/backups.html"});
   const auto report = TRY(report_facts(context, arguments.position("CLUSTER")));
   const auto document = document_of(report);
   const auto text = arguments.has("--html") ? service::to_html(document) : service::to_markdown(document);
   context.output().document(json_of(report));
-  if (const auto file = arguments.get("--to")) {
-    TRY(write_file_durably(*file, as_bytes(text), 0640));
-    context.output().line(fmt::format("written to {}", *file));
+  if (const auto to = arguments.get("--to")) {
+    const auto file = file_of(arguments, *to);
+    TRY(write_file_durably(file, as_bytes(text), 0640));
+    context.output().line(fmt::format("written to {}", file.string()));
   } else {
     context.output().line(text);
   }
@@ -177,11 +186,12 @@ const CommandSpec& report_command() {
                       "when, restores that were made. For the repository: key slots with their ages, encryption, the audit log's length and head.",
                       "Markdown on standard output; --html makes one page that needs nothing else, and prints well; --json has the same facts."},
       .positionals = {{.name = "CLUSTER", .text = "Default: all clusters.", .required = false, .completes = Completes::Cluster}},
-      .options = {{.name = "--html", .value = "", .text = "An HTML page."}, {.name = "--to", .value = "FILE", .text = "Into this file.", .completes = Completes::File}},
+      .options = {{.name = "--html", .value = "", .text = "An HTML page."}, {.name = "--to", .value = "FILE", .text = "Into this file; of several repositories into one each, with its name before the extension.", .completes = Completes::File}},
       .exits = {},
       .examples = {{"pgmint report --html --to /tmp/backups.html", "For those who do not read terminals."}},
       .see_also = {"status", "audit list", "expire"},
       .only_reads = true,
+      .repositories = Repositories::Each,
       .run = run,
   };
   return command;

@@ -287,3 +287,18 @@ repository = "far"
     assert 'pgmint_cluster_up{repository="far",cluster="main"} 1' in told and 'pgmint_cluster_up{repository="near"' not in told
     checked = subprocess.run(["promtool", "check", "metrics"], input=told, capture_output=True, text=True, check=False)
     assert checked.returncode in (0, 3), checked  # 3: remarks of style
+
+
+def test_a_report_of_each(several):
+    _, tool = several
+    tool.backup()
+    answers = tool.answers("report")
+    assert set(answers) == {"near", "far"} and all(one["answer"]["clusters"][0]["backups"] for one in answers.values())
+    assert tool.run("report").out.count("Backup report") == 2
+    tool.run("report", "--html", "--to", tool.home / "all.html")
+    for name in tool.NAMES:
+        page = (tool.home / f"all-{name}.html").read_text()
+        assert str(tool.place(name)) in page and page.count("<html") == 1
+    tool.refuses("report", "--html", code=2, naming="--to")
+    tool.run("report", "--html", "--to", tool.home / "one.html", "--repository", "near")
+    assert (tool.home / "one.html").exists()
