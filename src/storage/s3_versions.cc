@@ -56,6 +56,10 @@ bool is_gone(const http::Answer& answer) { return answer.status == 404 && (is_ab
 
 std::string_view lock_mode_name(LockMode mode) { return mode == LockMode::Compliance ? "COMPLIANCE" : "GOVERNANCE"; }
 
+Error no_object_lock(const std::string& what) {
+  return {Errc::Precondition, fmt::format("{}: the bucket was made without object lock", what), Hint{"object lock is chosen when a bucket is made: name a new bucket, or take object_lock out of [s3]"}};
+}
+
 std::string s3_lock_time(TimePoint time) {
   return format_rfc3339(std::chrono::floor<std::chrono::seconds>(time));
 }
@@ -264,7 +268,7 @@ Status S3Versions::lock(const std::string& name, const std::string& id, const Ob
   const auto answer = TRY(session_.send(request).context(what));
   if (answer.success()) return ok();
   if (s3_error_code(answer) == "InvalidRequest")
-    return Error(Errc::Precondition, fmt::format("{}: the bucket was made without object lock", what), Hint{"object lock is chosen when a bucket is made: a new bucket, or no object_lock in [s3]"});
+    return no_object_lock(what);
   return s3_error(answer, what, true);
 }
 

@@ -19,6 +19,8 @@ Result<S3VersionsPage> parse_s3_versions(ByteView xml);
 
 /// Of ?retention. nullopt: there is none, or it is no such document.
 std::optional<ObjectLock> parse_s3_retention(ByteView xml);
+/// A lock was asked for in a bucket that was made without.
+Error no_object_lock(const std::string& what);
 /// "2027-01-01T00:00:00Z", as the headers and documents of locks have it.
 std::string s3_lock_time(TimePoint time);
 
