@@ -1,0 +1,124 @@
+#include "repository/lock_batch.h"
+
+#include <algorithm>
+#include <atomic>
+#include <vector>
+
+#include "base/task_group.h"
+
+namespace pgmint::repository {
+namespace {
+
+using storage::LockMode;
+using storage::ObjectLock;
+using storage::ObjectVersion;
+
+/// Objects that are looked into together: names of hundreds of thousands need not be in memory.
+constexpr std::size_t kTogether = 2048;
+
+/// One object that the store is asked about, or told to lock.
+struct Work {
+  ObjectVersion version;
+  TimePoint wanted{};
+  std::optional<ObjectLock> lock;  ///< as known before, and after
+  bool asked = false, extended = false;
+};
+
+class Batch {
+ public:
+  Batch(storage::ObjectVersions& versions, const LockBatch& how, LockMemory& memory, LockCounts& counts) : versions_(versions), how_(how), memory_(memory), counts_(counts) {}
+
+  Status below(const std::string& prefix) {
+    std::optional<ObjectVersion> first;  // of the name that is listed now: the newest come before it
+    TRY(versions_.list(prefix, "", [&](const ObjectVersion& version) -> Status {
+      if (how_.cancel != nullptr) TRY(how_.cancel->check());
+      if (first && first->name != version.name) TRY(take(std::exchange(first, std::nullopt)));
+      if (!version.marker) first = version;
+      return ok();
+    }));
+    TRY(take(std::move(first)));
+    return work_off();
+  }
+
+ private:
+  Status take(std::optional<ObjectVersion> version) {
+    if (!version) return ok();
+    const auto wanted = how_.wanted(version->name);
+    if (!wanted) return ok();
+    // Locks end at whole seconds.
+    Work work{std::move(*version), std::chrono::ceil<std::chrono::seconds>(*wanted), {}};
+    if (!how_.ask_all) work.lock = memory_.find(work.version);
+    ++counts_.needed;
+    if (work.lock && does(work)) {
+      note(work);
+      return ok();
+    }
+    waiting_.push_back(std::move(work));
+    return waiting_.size() < kTogether ? ok() : work_off();
+  }
+
+  bool does(const Work& work) const {
+    return work.lock && work.lock->until >= how_.enough(work.wanted) && (work.lock->mode == LockMode::Compliance || how_.mode == LockMode::Governance);
+  }
+
+  Status work_off() {
+    std::atomic<std::size_t> next{0};
+    TaskGroup workers;
+    for (std::size_t i = 0; i < std::min<std::size_t>(how_.at_once, waiting_.size()); ++i)
+      workers.spawn([&]() -> Status {
+        for (auto at = next++; at < waiting_.size() && !workers.cancelled(); at = next++) {
+          if (how_.cancel != nullptr) TRY(how_.cancel->check());
+          TRY(see_to(waiting_[at]));
+        }
+        return ok();
+      });
+    auto done = workers.join();
+    for (const auto& work : waiting_)
+      if (work.asked || work.extended) note(work);
+    waiting_.clear();
+    if (how_.progress) how_.progress(counts_);
+    return done;
+  }
+
+  Status see_to(Work& work) {
+    if (!work.lock) {
+      work.lock = TRY(versions_.lock_of(work.version.name, work.version.id));
+      work.asked = true;
+      if (does(work)) return ok();
+    }
+    ObjectLock to{how_.mode, work.wanted};
+    if (work.lock) {
+      to.until = std::max(to.until, work.lock->until);
+      if (work.lock->mode == LockMode::Compliance) to.mode = LockMode::Compliance;
+    }
+    if (!how_.dry_run) TRY(versions_.lock(work.version.name, work.version.id, to));
+    work.lock = to;
+    work.extended = true;
+    return ok();
+  }
+
+  void note(const Work& work) {
+    counts_.asked += work.asked ? 1 : 0;
+    counts_.extended += work.extended ? 1 : 0;
+    if (!work.lock) return;
+    counts_.first_end = std::min(counts_.first_end, work.lock->until);
+    counts_.last_end = std::max(counts_.last_end, work.lock->until);
+    if (!how_.dry_run) memory_.note(work.version, *work.lock);
+  }
+
+  storage::ObjectVersions& versions_;
+  const LockBatch& how_;
+  LockMemory& memory_;
+  LockCounts& counts_;
+  std::vector<Work> waiting_;
+};
+
+}  // namespace
+
+Status extend_locks(storage::ObjectVersions& versions, std::span<const std::string> prefixes, const LockBatch& batch, LockMemory& memory, LockCounts& counts) {
+  Batch run(versions, batch, memory, counts);
+  for (const auto& prefix : prefixes) TRY(run.below(prefix).context("locks"));
+  return ok();
+}
+
+}  // namespace pgmint::repository
