@@ -32,7 +32,7 @@ std::optional<TimePoint> lock_backup(const Verdict& verdict, TimePoint now, std:
   return verdict.open_end ? std::max(verdict.firmly_until, now + renewed) : verdict.firmly_until;
 }
 
-TimePoint lock_at_least(TimePoint wanted, TimePoint now) { return std::min(wanted, now + kLockBatchEvery + kLockBatchLate); }
+TimePoint lock_at_least(TimePoint wanted, TimePoint now, std::chrono::days renewed) { return std::min(wanted, now + renewed - std::chrono::days(1)); }
 
 LockPlan::LockPlan(const LogState& state, const repository::ClusterId& cluster, const std::map<SessionId, Backup>& backups, const std::vector<WalOfIdentity>& wal, const LockRules& rules,
                    TimePoint now)

@@ -14,15 +14,14 @@
 
 namespace pgmint::policy {
 
-/// How often the locks are looked at, and how much later than that a look may come.
-inline constexpr std::chrono::days kLockBatchEvery{31};
-inline constexpr std::chrono::days kLockBatchLate{3};
+/// How far looks at the locks are apart.
+inline constexpr std::chrono::days kLocksLookedAtEvery{31};
 
 /// Until when a backup's objects are to be locked; nullopt: no rule keeps it. Until then what keeps it has no known end, `renewed` from `now` on: the next look extends it.
 std::optional<TimePoint> lock_backup(const Verdict& verdict, TimePoint now, std::chrono::days renewed);
 
-/// A lock that ends then does until the next look, though it is to reach `wanted`.
-TimePoint lock_at_least(TimePoint wanted, TimePoint now);
+/// A lock that ends then does for now, though it is to reach `wanted`: what was created in the last day is left alone, and whatever is needed is locked so long after each look.
+TimePoint lock_at_least(TimePoint wanted, TimePoint now, std::chrono::days renewed);
 
 struct LockRules {
   Period wal_window;             ///< how far back any moment can be recovered

@@ -91,7 +91,12 @@ class Batch {
       to.until = std::max(to.until, work.lock->until);
       if (work.lock->mode == LockMode::Compliance) to.mode = LockMode::Compliance;
     }
-    if (!how_.dry_run) TRY(versions_.lock(work.version.name, work.version.id, to));
+    if (!how_.dry_run) {
+      auto locked = versions_.lock(work.version.name, work.version.id, to);
+      // Let go by another host, and removed, since it was listed.
+      if (!locked && locked.failure().code() == Errc::NotFound) return ok();
+      TRY(std::move(locked));
+    }
     work.lock = to;
     work.extended = true;
     return ok();

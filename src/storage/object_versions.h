@@ -61,7 +61,7 @@ class ObjectVersions {
 
   /// nullopt: none. @param id  empty: of what is read under the name
   virtual Result<std::optional<ObjectLock>> lock_of(const std::string& name, const std::string& id) = 0;
-  /// Sets or extends it. @errors Key: it would be shorter, or these credentials may not; Precondition: the bucket has no object lock
+  /// Sets or extends it. @errors Key: it would be shorter, or these credentials may not; Precondition: the bucket has no object lock; NotFound: it is gone
   virtual Status lock(const std::string& name, const std::string& id, const ObjectLock& lock) = 0;
 };
 

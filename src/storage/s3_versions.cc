@@ -267,6 +267,7 @@ Status S3Versions::lock(const std::string& name, const std::string& id, const Ob
   const auto what = fmt::format("lock {}", name);
   const auto answer = TRY(session_.send(request).context(what));
   if (answer.success()) return ok();
+  if (is_gone(answer)) return Error(Errc::NotFound, fmt::format("{}: it is gone", what));
   if (s3_error_code(answer) == "InvalidRequest")
     return no_object_lock(what);
   return s3_error(answer, what, true);
