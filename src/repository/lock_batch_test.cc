@@ -31,6 +31,7 @@ class LockedBucket final : public storage::ObjectVersions {
   }
   Result<std::optional<Bytes>> read_front(const std::string&, const std::string&, std::size_t) override { return std::optional<Bytes>(); }
   Status bring_back(const std::string&, const std::string&) override { return ok(); }
+  Result<bool> remove_bypassing(const ObjectVersion&) override { return false; }
   Result<std::vector<Refused>> remove(std::span<const ObjectVersion>) override { return std::vector<Refused>(); }
   Result<std::optional<ObjectLock>> lock_of(const std::string& name, const std::string& id) override {
     const std::lock_guard guard(mutex);

@@ -25,7 +25,7 @@ PlannedJob job(const std::string& cluster, JobKind kind, std::string_view schedu
 Plan standard(const std::string& cluster = "main", const TimeZone& zone = TimeZone::utc()) {
   Plan plan;
   for (const auto& spec : kJobs)
-    if (spec.default_schedule != "never" && !spec.is_of_repository) plan.jobs.push_back(job(cluster, spec.kind, spec.default_schedule, zone));
+    if (spec.default_schedule != "never" && !spec.is_of_repository && !spec.needs_object_lock) plan.jobs.push_back(job(cluster, spec.kind, spec.default_schedule, zone));
   return plan;
 }
 

@@ -190,6 +190,17 @@ Result<std::optional<ObjectVersions::Refused>> S3Versions::remove_one(const Obje
   return s3_error(answer, what, true);
 }
 
+Result<bool> S3Versions::remove_bypassing(const ObjectVersion& version) {
+  TRY(check_blob_name(version.name));
+  const auto what = fmt::format("remove a locked version of {}", version.name);
+  auto request = request_for("DELETE", url_of(version.name, "", version.id));
+  request.headers.push_back({"x-amz-bypass-governance-retention", "true"});
+  const auto answer = TRY(session_.send(request).context(what));
+  if (answer.success() || is_gone(answer)) return true;
+  if (answer.status == 403) return false;
+  return s3_error(answer, what, true);
+}
+
 Result<std::vector<ObjectVersions::Refused>> S3Versions::remove_singly(std::span<const ObjectVersion> versions) {
   std::atomic<std::size_t> next{0};
   std::mutex mutex;

@@ -33,6 +33,7 @@ class S3Versions final : public ObjectVersions {
   Result<std::optional<Bytes>> read_front(const std::string& name, const std::string& id, std::size_t length) override;
   Status bring_back(const std::string& name, const std::string& id) override;
   Result<std::vector<Refused>> remove(std::span<const ObjectVersion> versions) override;
+  Result<bool> remove_bypassing(const ObjectVersion& version) override;
   Result<std::optional<ObjectLock>> lock_of(const std::string& name, const std::string& id) override;
   Status lock(const std::string& name, const std::string& id, const ObjectLock& lock) override;
 
