@@ -56,13 +56,18 @@ class Look {
   }
 
   const repository::LockCounts& counts() const { return counts_; }
-  void print(Output& out) const { out.line(fmt::format("cluster {}: {}", name(), text())); }
+  void print(Output& out) const {
+    out.line(fmt::format("cluster {}: {}", name(), text()));
+    if (counts_.governance > 0)
+      out.line(fmt::format("cluster {}: {} that were locked in the mode governance stay in it: a store changes modes only for who may bypass locks", name(), counted(counts_.governance, "object")));
+  }
   Json json() const {
     return {{"cluster", name()},
             {"mode", rule_.mode == storage::LockMode::Compliance ? "compliance" : "governance"},
             {"needed", counts_.needed},
             {"asked", counts_.asked},
             {"extended", counts_.extended},
+            {"governance", counts_.governance},
             {"first_end", counts_.needed == 0 ? Json(nullptr) : Json(format_rfc3339(counts_.first_end))},
             {"last_end", counts_.needed == 0 ? Json(nullptr) : Json(format_rfc3339(counts_.last_end))},
             {"longest_need", format_rfc3339(longest_)}};

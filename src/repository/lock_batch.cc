@@ -58,7 +58,7 @@ class Batch {
   }
 
   bool does(const Work& work) const {
-    return work.lock && work.lock->until >= how_.enough(work.wanted) && (work.lock->mode == LockMode::Compliance || how_.mode == LockMode::Governance);
+    return work.lock && work.lock->until >= how_.enough(work.wanted);
   }
 
   Status work_off() {
@@ -87,10 +87,8 @@ class Batch {
       if (does(work)) return ok();
     }
     ObjectLock to{how_.mode, work.wanted};
-    if (work.lock) {
-      to.until = std::max(to.until, work.lock->until);
-      if (work.lock->mode == LockMode::Compliance) to.mode = LockMode::Compliance;
-    }
+    // Neither may a lock be shortened, nor its mode be changed, but by who may bypass it.
+    if (work.lock) to = {work.lock->mode, std::max(to.until, work.lock->until)};
     if (!how_.dry_run) {
       auto locked = versions_.lock(work.version.name, work.version.id, to);
       // Let go by another host, and removed, since it was listed.
@@ -108,6 +106,7 @@ class Batch {
     if (!work.lock) return;
     counts_.first_end = std::min(counts_.first_end, work.lock->until);
     counts_.last_end = std::max(counts_.last_end, work.lock->until);
+    if (how_.mode == LockMode::Compliance && work.lock->mode == LockMode::Governance) ++counts_.governance;
     if (!how_.dry_run) memory_.note(work.version, *work.lock);
   }
 

@@ -16,6 +16,7 @@ struct LockCounts {
   std::uint64_t needed = 0;    ///< objects that are to be locked
   std::uint64_t asked = 0;     ///< of which the store was asked how they are locked
   std::uint64_t extended = 0;  ///< with dry_run: that would be
+  std::uint64_t governance = 0;  ///< locked in the mode governance, where compliance is asked for: modes change only for who may bypass locks
   /// When the first lock of what is needed ends, and the last, after the run.
   TimePoint first_end = TimePoint::max(), last_end{};
 };
@@ -34,7 +35,7 @@ struct LockBatch {
 };
 
 /// Of each name below `prefixes` the first version that was written, which is the true one (ADR 36), whatever hides it. A lock is never shortened, and a mode never
-/// weakened. What was learnt is noted in `memory`, also when it fails.
+/// changed. What was learnt is noted in `memory`, also when it fails.
 /// @errors Storage, Key (these credentials may not), Precondition (no object lock), Cancelled
 Status extend_locks(storage::ObjectVersions& versions, std::span<const std::string> prefixes, const LockBatch& batch, LockMemory& memory, LockCounts& counts);
 

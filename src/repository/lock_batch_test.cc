@@ -42,7 +42,7 @@ class LockedBucket final : public storage::ObjectVersions {
     const std::lock_guard guard(mutex);
     if (locked == locks_max) return Error(Errc::Key, "denied");
     auto& held = find(name, id);
-    const bool weaker = held && (lock.until < held->until || (held->mode == LockMode::Compliance && lock.mode != LockMode::Compliance));
+    const bool weaker = held && (lock.until < held->until || lock.mode != held->mode);
     EXPECT_FALSE(weaker) << name << " " << id;
     EXPECT_EQ(lock.until, std::chrono::floor<std::chrono::seconds>(lock.until)) << "S3 knows seconds";
     if (weaker) return Error(Errc::Key, "weaker");
@@ -126,15 +126,22 @@ TEST_F(LockBatches, TheFirstVersionIsLockedWhateverHidesIt) {
   EXPECT_EQ(counts.extended, 3u);
 }
 
-TEST_F(LockBatches, AModeIsStrengthenedAndNeverWeakened) {
+TEST_F(LockBatches, AModeStaysWhatItIs) {
   bucket.add("c/g", "1", ObjectLock{LockMode::Governance, on_day(100)});
   bucket.add("c/c", "1", ObjectLock{LockMode::Compliance, on_day(20)});
-  wanted = {{"c/g", on_day(90)}, {"c/c", on_day(90)}};
+  bucket.add("c/short", "1", ObjectLock{LockMode::Governance, on_day(20)});
+  bucket.add("c/none", "1");
+  wanted = {{"c/g", on_day(90)}, {"c/c", on_day(90)}, {"c/short", on_day(90)}};
   ASSERT_TRUE(run(LockMode::Governance));
   EXPECT_EQ(*bucket.find("c/g", "1"), (ObjectLock{LockMode::Governance, on_day(100)}));
   EXPECT_EQ(*bucket.find("c/c", "1"), (ObjectLock{LockMode::Compliance, on_day(90)}));
+  EXPECT_EQ(*bucket.find("c/short", "1"), (ObjectLock{LockMode::Governance, on_day(90)}));
+  EXPECT_EQ(counts.governance, 0u);
+  wanted["c/none"] = on_day(90);
   ASSERT_TRUE(run(LockMode::Compliance));
-  EXPECT_EQ(*bucket.find("c/g", "1"), (ObjectLock{LockMode::Compliance, on_day(100)}));
+  EXPECT_EQ(*bucket.find("c/g", "1"), (ObjectLock{LockMode::Governance, on_day(100)}));
+  EXPECT_EQ(*bucket.find("c/none", "1"), (ObjectLock{LockMode::Compliance, on_day(90)}));
+  EXPECT_EQ(counts.governance, 2u) << "and it is said";
 }
 
 TEST_F(LockBatches, ADryRunCountsAndChangesNothing) {
