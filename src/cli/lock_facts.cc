@@ -1,5 +1,7 @@
 #include "cli/lock_facts.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "cli/backup_facts.h"
@@ -8,6 +10,9 @@
 
 namespace pgmint::cli {
 namespace {
+
+constexpr auto kLookMayBeLate = std::chrono::hours(12);
+constexpr auto kLockNotice = std::chrono::days(7);
 
 /// The time by which expire judges: while no backups come it stands still, and lets nothing go.
 TimePoint time_of_expiry(repository::Cluster& cluster, TimePoint now) {
@@ -48,17 +53,20 @@ Result<policy::LockPlan> lock_plan(repository::Cluster& cluster, const Retention
   return policy::LockPlan(state, cluster.id(), backups, wal, {retention.wal, renewed}, now);
 }
 
-std::optional<TimePoint> locks_looked_at(const repository::LogState& state) {
-  const auto notes = state.recent_audits(kLockEvent);
-  return notes.empty() ? std::nullopt : std::optional(notes.back().time);
-}
-
-std::optional<TimePoint> surely_locked_until(const repository::LogState& state, std::chrono::days renewed) {
+std::optional<Problem> lock_problem(const repository::LogState& state, std::chrono::days renewed, TimePoint now) {
   if (state.snapshots().empty()) return std::nullopt;
+  const auto looks = state.recent_audits(kLockEvent);
+  // After a look, as after its creation, whatever is needed is locked for so long.
   auto since = TimePoint::max();
   for (const auto& [id, snapshot] : state.snapshots()) since = std::min(since, snapshot.committed);
-  if (const auto looked = locks_looked_at(state)) since = std::max(since, *looked);
-  return since + renewed - std::chrono::days(1);
+  if (!looks.empty()) since = std::max(since, looks.back().time);
+  if (now - since < policy::kLocksLookedAtEvery + kLookMayBeLate) return std::nullopt;
+  const auto end = since + renewed - std::chrono::days(1);
+  if (end - now >= kLockNotice) return std::nullopt;
+  const auto last = looks.empty() ? std::string("pgmint lock has never run") : fmt::format("pgmint lock last ran {}", readable_time(looks.back().time));
+  const auto what = now < end ? fmt::format("locks of objects that backups need end from {} on", readable_time(end)) : fmt::format("objects that backups need may not be locked any more, since {}", readable_time(end));
+  const std::string hint = fmt::format("pgmint lock {}; then see why the schedule did not run it: pgmint schedule show", state.cluster_name());
+  return Problem{.code = "locks-ending", .message = fmt::format("{}: {}", what, last), .hint = hint, .breach = false, .urgent = now >= end};
 }
 
 }  // namespace pgmint::cli

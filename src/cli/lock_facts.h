@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "cli/config.h"
+#include "cli/health.h"
 #include "policy/locks.h"
 #include "repository/repository.h"
 
@@ -14,9 +15,8 @@ Result<policy::LockPlan> lock_plan(repository::Cluster& cluster, const Retention
 
 /// The audit entry of one look.
 inline constexpr std::string_view kLockEvent = "locks extended";
-/// When the locks were last looked at.
-std::optional<TimePoint> locks_looked_at(const repository::LogState& state);
-/// Until then all that live backups need is locked, if it was created so: after the last look, or the oldest backup. nullopt: there is no backup.
-std::optional<TimePoint> surely_locked_until(const repository::LogState& state, std::chrono::days renewed);
+/// A look is overdue, and locks of live backups end within a week, or may have ended. nullopt: all is well, or there is no backup.
+/// @param renewed  how long objects are locked when they are created
+std::optional<Problem> lock_problem(const repository::LogState& state, std::chrono::days renewed, TimePoint now);
 
 }  // namespace pgmint::cli

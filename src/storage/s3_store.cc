@@ -7,6 +7,7 @@
 #include <charconv>
 #include <set>
 
+#include "base/log.h"
 #include "base/units.h"
 #include "crypto/md5.h"
 #include "http/base64.h"
@@ -319,8 +320,10 @@ Status Bucket::remove(const std::string& name) { return remove_all({&name, 1}); 
 Status Bucket::remove_all(std::span<const std::string> names) {
   const auto locked = TRY(remove_unlocked(names));
   if (locked.empty()) return ok();
-  return Error(Errc::Precondition, fmt::format("{} is locked by the store (object lock): it was not removed{}", locked.front(), locked.size() > 1 ? fmt::format(", nor {} others", locked.size() - 1) : ""),
-               Hint{"it can be removed once its lock has passed: pgmint doctor"});
+  // A key slot that is removed, or a marker that a newer one replaces, must not stand there for years; collect, which comes back, asks for remove_unlocked().
+  TRY(removal_.hide(locked));
+  log_warning("{}: locked by the store (object lock): hidden, and stays as an old version until its lock has passed{}", locked.front(), locked.size() > 1 ? fmt::format("; so do {} others", locked.size() - 1) : "");
+  return ok();
 }
 
 Result<std::vector<std::string>> Bucket::remove_unlocked(std::span<const std::string> names) {
