@@ -24,29 +24,52 @@ struct Work {
   bool asked = false, extended = false;
 };
 
+/// What of a name is locked.
+struct Name {
+  std::string name;
+  std::optional<ObjectVersion> first;  ///< that was written
+  std::optional<ObjectVersion> read;   ///< under the name: the first behind the newest marker
+  bool marker_seen = false;
+
+  /// Newest first.
+  void see(const ObjectVersion& version) {
+    marker_seen = marker_seen || version.marker;
+    if (version.marker) return;
+    first = version;
+    if (!marker_seen) read = version;
+  }
+};
+
 class Batch {
  public:
   Batch(storage::ObjectVersions& versions, const LockBatch& how, LockMemory& memory, LockCounts& counts) : versions_(versions), how_(how), memory_(memory), counts_(counts) {}
 
   Status below(const std::string& prefix) {
-    std::optional<ObjectVersion> first;  // of the name that is listed now: the newest come before it
+    Name name;
     TRY(versions_.list(prefix, "", [&](const ObjectVersion& version) -> Status {
       if (how_.cancel != nullptr) TRY(how_.cancel->check());
-      if (first && first->name != version.name) TRY(take(std::exchange(first, std::nullopt)));
-      if (!version.marker) first = version;
+      if (name.name != version.name) {
+        TRY(take(name));
+        name = {version.name, {}, {}, false};
+      }
+      name.see(version);
       return ok();
     }));
-    TRY(take(std::move(first)));
+    TRY(take(name));
     return work_off();
   }
 
  private:
-  Status take(std::optional<ObjectVersion> version) {
-    if (!version) return ok();
-    const auto wanted = how_.wanted(version->name);
+  Status take(const Name& name) {
+    const auto wanted = name.first ? how_.wanted(name.name) : std::nullopt;
     if (!wanted) return ok();
+    TRY(take(*name.first, *wanted));
+    return name.read && name.read->id != name.first->id ? take(*name.read, *wanted) : ok();
+  }
+
+  Status take(const ObjectVersion& version, TimePoint wanted) {
     // Locks end at whole seconds.
-    Work work{std::move(*version), std::chrono::ceil<std::chrono::seconds>(*wanted), {}};
+    Work work{version, std::chrono::ceil<std::chrono::seconds>(wanted), {}};
     if (!how_.ask_all) work.lock = memory_.find(work.version);
     ++counts_.needed;
     if (work.lock && does(work)) {

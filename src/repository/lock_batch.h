@@ -34,7 +34,8 @@ struct LockBatch {
   std::function<void(const LockCounts&)> progress{};  ///< now and then
 };
 
-/// Of each name below `prefixes` the first version that was written, which is the true one (ADR 36), whatever hides it. A lock is never shortened, and a mode never
+/// Of each name below `prefixes` the first version that was written, which is the true one (ADR 36), whatever hides it; and where it was hidden, and written again,
+/// also what is read now. A lock is never shortened, and a mode never
 /// changed. What was learnt is noted in `memory`, also when it fails.
 /// @errors Storage, Key (these credentials may not), Precondition (no object lock), Cancelled
 Status extend_locks(storage::ObjectVersions& versions, std::span<const std::string> prefixes, const LockBatch& batch, LockMemory& memory, LockCounts& counts);
