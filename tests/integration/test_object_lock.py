@@ -184,3 +184,34 @@ def test_a_bucket_without_object_lock_is_refused(make, objects, request):
     configure(tool, objects, object_lock="governance")
     found = checks(tool)["object lock"]
     assert found["state"] == "failed" and "no object can be locked" in found["detail"], found
+
+
+def test_each_role_locks_what_it_is_for(locked, make, objects):
+    cluster, owner, bucket = locked
+    policies = {role: owner.run("policy", "aws", "--role", role).json for role in ("writer", "restorer", "janitor")}
+    for policy in policies.values():
+        assert all(each["Effect"] == "Deny" for each in policy["Statement"] if "s3:BypassGovernanceRetention" in each["Action"]), policy
+    tools, access = {}, {}
+    for role in policies:
+        access[role] = objects.user(f"lock{role}")
+        tools[role] = make.pgmint(cluster, repository=owner.repository, key_file=owner.key_file, extra=objects.table(object_lock="governance", access_key_id=access[role][0], secret_access_key=access[role][1]))
+    everything = {"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]}]}
+    objects.bucket_policy(bucket, {**{f"lock{role}": policy for role, policy in policies.items()}, "pgmint": everything})
+    before = set(objects.keys(bucket))
+    tools["writer"].backup()
+    cluster.archive_now()
+    created = set(objects.keys(bucket)) - before
+    tried = checks(tools["writer"])["object lock, tried"]
+    assert tried["state"] == "ok" and "may not bypass" in tried["detail"], tried
+    # Only the janitor looks after locks, and nobody takes one off.
+    for role in ("writer", "restorer"):
+        tools[role].refuses("lock", code=7, naming=["AccessDenied", "--role janitor"])
+    done = tools["janitor"].run("lock", "--json").json["clusters"][0]
+    assert done["extended"] > 0 and done["first_end"]
+    for key, version, _ in versions(objects, bucket):
+        if key not in created:
+            continue
+        for role in access:
+            assert objects.request("DELETE", f"/{bucket}/{key}", f"versionId={version}", access=access[role], headers={"x-amz-bypass-governance-retention": "true"})[0] == 403, (role, key)
+    tools["janitor"].run("verify")
+    assert tools["restorer"].names() == owner.names()
