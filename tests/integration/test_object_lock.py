@@ -5,6 +5,7 @@ import re
 import pytest
 
 from harness.objectstore import ObjectStore
+from test_keys import secret_file
 
 NOW_AND_THEN = datetime.timedelta(minutes=30)
 KEEP_NONE = "[cluster.main.retention]\ndaily = \"0d\"\nweekly = \"0d\"\nmonthly = \"0d\"\nyearly = \"0d\"\nwal = \"0d\"\n"
@@ -215,3 +216,41 @@ def test_each_role_locks_what_it_is_for(locked, make, objects):
             assert objects.request("DELETE", f"/{bucket}/{key}", f"versionId={version}", access=access[role], headers={"x-amz-bypass-governance-retention": "true"})[0] == 403, (role, key)
     tools["janitor"].run("verify")
     assert tools["restorer"].names() == owner.names()
+
+
+def test_a_key_that_is_removed_opens_nothing_though_its_slot_is_locked(locked, objects):
+    _, tool, bucket = locked
+    before = set(objects.keys(bucket, "prod/keys/"))
+    other = secret_file(tool, "other.passphrase", "a passphrase that is long enough\n")
+    tool.run("key", "add", "--passphrase-file", other)
+    slot = (set(objects.keys(bucket, "prod/keys/")) - before).pop()
+    assert lock_of(objects, bucket, slot)
+    assert "old version" in tool.run("key", "remove", slot.rsplit("/", 1)[1], "--yes").err
+    assert slot not in objects.keys(bucket)
+    until = {version: lock for key, version, marker in versions(objects, bucket, slot) if not marker for lock in [objects.ask("GET", f"/{bucket}/{slot}", f"retention=&versionId={version}")]}
+    assert len(until) == 1
+    configure(tool, objects, "[cluster.main.retention]\nwindow = \"100d\"\n", object_lock="governance", object_lock_days=60)
+    tool.run("lock")
+    assert until == {version: objects.ask("GET", f"/{bucket}/{slot}", f"retention=&versionId={version}") for version in until}, "nothing that was removed is kept"
+    # A rotation ends, and what it has replaced stands in nobody's way.
+    tool.run("key", "rotate", "--root", "--yes")
+    tool.run("key", "check")
+    assert not [check for name, check in checks(tool).items() if "rotation" in check["detail"]]
+    tool.backup()
+    tool.run("verify", "--read-data")
+
+
+def test_a_mirror_in_a_bucket_with_object_lock(make, objects, request):
+    bucket = objects.bucket(name_of(request), locked=True)
+    cluster, tool = make.pair()
+    tool.backup()
+    tool.extra = objects.table(object_lock="governance") + f"[[mirror]]\nname = \"far\"\nurl = \"s3://{bucket}/m\"\none_writer = true\n"
+    tool.write()
+    tool.run("replicate")
+    # Marks are replaced by newer ones: a lock on them would be in the way.
+    for _ in range(3):
+        tool.backup()
+        tool.run("replicate")
+    held = locks(objects, bucket)
+    assert {bool(lock) for key, lock in held.items() if "/mirror/" not in key} == {True}
+    assert {bool(lock) for key, lock in held.items() if "/mirror/" in key} == {False}
