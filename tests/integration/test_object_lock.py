@@ -5,6 +5,7 @@ import re
 import pytest
 
 from harness.objectstore import ObjectStore
+from test_clone_safety import clone_of
 from test_keys import secret_file
 
 NOW_AND_THEN = datetime.timedelta(minutes=30)
@@ -22,29 +23,33 @@ def name_of(request, suffix=""):
     return re.sub("[^a-z0-9]", "-", request.node.name.lower())[:50] + suffix
 
 
-def copy_all(objects, source, target):
-    """As where object lock comes later: none of these objects is locked."""
-    for key in objects.keys(source):
-        objects.ask("PUT", f"/{target}/{key}", body=objects.ask("GET", f"/{source}/{key}"))
+class Place:
+    """A bucket with object lock, and a plain one for the log: RGW 16 does not decide who creates an object in the first."""
+
+    def __init__(self, objects, request):
+        self.objects, self.bucket, self.log = objects, objects.bucket(name_of(request), locked=True), objects.bucket(name_of(request, "-log"))
+
+    def extra(self, more="", **s3):
+        return f"log_url = \"s3://{self.log}/prod\"\n" + self.objects.table(**s3) + more
+
+    def configure(self, tool, more="", **s3):
+        tool.extra = self.extra(more, **s3)
+        tool.write()
 
 
 @pytest.fixture
-def locked(make, objects, request):
-    """(cluster, tool, bucket): a repository with one backup that was made without locks, moved into a bucket with object lock; object_lock is set.
-    Moved, since RGW 16 does not decide who creates an object in such a bucket, and init refuses it."""
-    plain, bucket = objects.bucket(name_of(request, "-plain")), objects.bucket(name_of(request), locked=True)
-    cluster, tool = make.pair(pgmint=make.pgmint(repository=f"s3://{plain}/prod", extra=objects.table()))
+def place(objects, request):
+    return Place(objects, request)
+
+
+@pytest.fixture
+def locked(make, place):
+    """(cluster, tool): a repository with one backup that was made before object_lock was set, as where that comes later; now it is."""
+    cluster, tool = make.pair(pgmint=make.pgmint(repository=f"s3://{place.bucket}/prod", extra=place.extra()))
     tool.backup()
     cluster.archive_now()
-    copy_all(objects, plain, bucket)
-    tool.repository = f"s3://{bucket}/prod"
-    configure(tool, objects, object_lock="governance")
-    return cluster, tool, bucket
-
-
-def configure(tool, objects, more="", **s3):
-    tool.extra = objects.table(**s3) + more
-    tool.write()
+    place.configure(tool, object_lock="governance")
+    return cluster, tool
 
 
 def lock_of(objects, bucket, key):
@@ -76,13 +81,14 @@ def checks(tool, code=None):
     return {check["name"]: check for check in tool.run("doctor", "--json", code=code).json["checks"]}
 
 
-def test_what_is_created_is_locked_and_cannot_be_removed(locked, objects):
-    cluster, tool, bucket = locked
+def test_what_is_created_is_locked_and_cannot_be_removed(locked, place, objects):
+    cluster, tool = locked
+    bucket = place.bucket
     before = set(objects.keys(bucket))
     tool.backup()
     cluster.archive_now()
     created = {key: lock for key, lock in locks(objects, bucket).items() if key not in before}
-    assert {part for key in created for part in ("/p/", "/snap/", "/wal/", "/log/") if part in key} == {"/p/", "/snap/", "/wal/", "/log/"}
+    assert {part for key in created for part in ("/p/", "/snap/", "/wal/") if part in key} == {"/p/", "/snap/", "/wal/"}
     for key, lock in created.items():
         assert lock and lock[0] == "GOVERNANCE" and abs(lock[1] - in_days(35)) < NOW_AND_THEN, (key, lock)
     key, version, _ = next(each for each in versions(objects, bucket) if each[0] in created and "/p/" in each[0])
@@ -90,12 +96,13 @@ def test_what_is_created_is_locked_and_cannot_be_removed(locked, objects):
     tool.run("verify", "--read-data")
 
 
-def test_lock_extends_what_backups_need(locked, objects):
-    cluster, tool, bucket = locked
+def test_lock_extends_what_backups_need(locked, place, objects):
+    cluster, tool = locked
+    bucket = place.bucket
     second = tool.backup()["name"]
     cluster.archive_now()
     window = "[cluster.main.retention]\nwindow = \"100d\"\nwal = \"50d\"\n"
-    configure(tool, objects, window, object_lock="governance")
+    place.configure(tool, window, object_lock="governance")
     shown = tool.run("lock", "--dry-run", "--json").json["clusters"][0]
     assert shown["extended"] > 0 and not [key for key, lock in locks(objects, bucket).items() if lock and lock[1] > in_days(36)]
     done = tool.run("lock", "--json").json
@@ -116,7 +123,7 @@ def test_lock_extends_what_backups_need(locked, objects):
     assert again["asked"] < 20, "only log entries are new to it"
     assert tool.run("lock", "--recheck", "--json").json["clusters"][0]["asked"] > again["needed"] - 10
     # Rules that keep less shorten nothing.
-    configure(tool, objects, "[cluster.main.retention]\nwal = \"1d\"\n", object_lock="governance")
+    place.configure(tool, "[cluster.main.retention]\nwal = \"1d\"\n", object_lock="governance")
     tool.run("lock", "--recheck")
     after = locks(objects, bucket)
     assert {key: after[key] for key in held} == held
@@ -124,12 +131,13 @@ def test_lock_extends_what_backups_need(locked, objects):
     assert second in tool.names()
 
 
-def test_compliance_is_taken_back_by_nobody(locked, objects):
-    _, tool, bucket = locked
+def test_compliance_is_taken_back_by_nobody(locked, place, objects):
+    _, tool = locked
+    bucket = place.bucket
     tool.run("lock")
     before = locks(objects, bucket)
     window = "[cluster.main.retention]\nwindow = \"100d\"\n"
-    configure(tool, objects, window, object_lock="compliance", object_lock_days=60)
+    place.configure(tool, window, object_lock="compliance", object_lock_days=60)
     tool.backup()
     done = tool.run("lock", "main", "--json").json["clusters"][0]
     after = locks(objects, bucket)
@@ -138,17 +146,18 @@ def test_compliance_is_taken_back_by_nobody(locked, objects):
     assert [key for key in before if after[key][1] > before[key][1]], "but extends"
     key, version, _ = next(each for each in versions(objects, bucket) if each[0] not in before and "/p/" in each[0])
     assert objects.request("DELETE", f"/{bucket}/{key}", f"versionId={version}", headers={"x-amz-bypass-governance-retention": "true"})[0] == 403
-    configure(tool, objects, window, object_lock="governance", object_lock_days=90)
+    place.configure(tool, window, object_lock="governance", object_lock_days=90)
     tool.run("lock")
     assert lock_of(objects, bucket, key)[0] == "COMPLIANCE"
 
 
-def test_collect_leaves_what_is_locked(locked, objects):
-    _, tool, bucket = locked
+def test_collect_leaves_what_is_locked(locked, place, objects):
+    _, tool = locked
+    bucket = place.bucket
     unlocked = {key for key in objects.keys(bucket) if "/p/" in key}
     tool.backup()
     third = tool.backup()["name"]
-    configure(tool, objects, KEEP_NONE, object_lock="governance")
+    place.configure(tool, KEEP_NONE, object_lock="governance")
     assert tool.run("lock", "--json").json["clusters"][0]["needed"] > 0
     tool.run("expire", "--yes")
     done = tool.run("collect", "--json").json
@@ -161,17 +170,48 @@ def test_collect_leaves_what_is_locked(locked, objects):
     tool.run("verify", "--read-data")
 
 
-def test_doctor_tries_a_lock(locked, objects):
-    _, tool, bucket = locked
+def test_doctor_tries_a_lock(locked, place, objects):
+    _, tool = locked
+    bucket = place.bucket
     tool.backup()
     found = checks(tool)
     assert found["object lock"]["state"] == "ok", found["object lock"]
     tried = found["object lock, tried"]
     assert tried["state"] == "warning" and "may bypass" in tried["detail"], "the bucket's owner may"
-    configure(tool, objects, object_lock="compliance")
+    place.configure(tool, object_lock="compliance")
     tried = checks(tool)["object lock, tried"]
     assert tried["state"] == "ok" and "could not be removed" in tried["detail"], tried
     assert not [key for key, _, marker in versions(objects, bucket, "prod/probe/") if key.endswith("-lock")], "nothing is left of the trial"
+
+
+def test_a_repository_that_is_locked_from_its_first_object_on(make, place, objects):
+    cluster, tool = make.pair(pgmint=make.pgmint(repository=f"s3://{place.bucket}/prod", extra=place.extra(object_lock="compliance")))
+    tool.backup()
+    tool.run("backup", "--type", "incremental")
+    cluster.archive_now()
+    expected = cluster.digest()
+    held = locks(objects, place.bucket)
+    assert {re.sub("^prod/(c/[0-9a-f]{32}/)?", "", key).split("/")[0] for key in held} == {"format", "keys", "keyring", "p", "snap", "wal"}
+    assert {lock[0] for lock in held.values()} == {"COMPLIANCE"}
+    found = checks(tool)
+    assert not [check for check in found.values() if check["state"] == "failed"], found
+    assert found["object lock, tried"]["state"] == "ok"
+    done = tool.run("lock", "--json").json["clusters"][0]
+    assert done["extended"] == 0 and done["needed"] >= len(held), done
+    assert not [problem for each in tool.run("status", "--json", code=None).json["clusters"] for problem in each["problems"] if problem["code"] == "locks-ending"]
+    jobs = {job["job"]: job["cron"] for job in tool.run("schedule", "show", "--json").json["clusters"][0]["jobs"]}
+    assert jobs["lock"] == "0 6 1 * *"
+    # Even the store's owner removes nothing.
+    for key, version, _ in versions(objects, place.bucket, "prod/"):
+        if "/probe/" not in key:
+            assert objects.request("DELETE", f"/{place.bucket}/{key}", f"versionId={version}", headers={"x-amz-bypass-governance-retention": "true"})[0] == 403, key
+    clone = clone_of(make, tool).start().wait_promoted()
+    assert clone.digest() == expected
+
+
+def configure(tool, objects, **s3):
+    tool.extra = objects.table(**s3)
+    tool.write()
 
 
 def test_a_bucket_without_object_lock_is_refused(make, objects, request):
@@ -187,17 +227,20 @@ def test_a_bucket_without_object_lock_is_refused(make, objects, request):
     assert found["state"] == "failed" and "no object can be locked" in found["detail"], found
 
 
-def test_each_role_locks_what_it_is_for(locked, make, objects):
-    cluster, owner, bucket = locked
+def test_each_role_locks_what_it_is_for(locked, place, make, objects):
+    cluster, owner = locked
+    bucket = place.bucket
     policies = {role: owner.run("policy", "aws", "--role", role).json for role in ("writer", "restorer", "janitor")}
     for policy in policies.values():
         assert all(each["Effect"] == "Deny" for each in policy["Statement"] if "s3:BypassGovernanceRetention" in each["Action"]), policy
     tools, access = {}, {}
     for role in policies:
         access[role] = objects.user(f"lock{role}")
-        tools[role] = make.pgmint(cluster, repository=owner.repository, key_file=owner.key_file, extra=objects.table(object_lock="governance", access_key_id=access[role][0], secret_access_key=access[role][1]))
-    everything = {"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]}]}
-    objects.bucket_policy(bucket, {**{f"lock{role}": policy for role, policy in policies.items()}, "pgmint": everything})
+        tools[role] = make.pgmint(cluster, repository=owner.repository, key_file=owner.key_file, extra=place.extra(object_lock="governance", access_key_id=access[role][0], secret_access_key=access[role][1]))
+    for each in (bucket, place.log):
+        everything = {"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": [f"arn:aws:s3:::{each}", f"arn:aws:s3:::{each}/*"]}]}
+        own = {f"lock{role}": {"Statement": [s for s in policy["Statement"] if s["Resource"][0].endswith(f":{each}") or f":{each}/" in s["Resource"][0]]} for role, policy in policies.items()}
+        objects.bucket_policy(each, {**own, "pgmint": everything})
     before = set(objects.keys(bucket))
     tools["writer"].backup()
     cluster.archive_now()
@@ -218,8 +261,9 @@ def test_each_role_locks_what_it_is_for(locked, make, objects):
     assert tools["restorer"].names() == owner.names()
 
 
-def test_a_key_that_is_removed_opens_nothing_though_its_slot_is_locked(locked, objects):
-    _, tool, bucket = locked
+def test_a_key_that_is_removed_opens_nothing_though_its_slot_is_locked(locked, place, objects):
+    _, tool = locked
+    bucket = place.bucket
     before = set(objects.keys(bucket, "prod/keys/"))
     other = secret_file(tool, "other.passphrase", "a passphrase that is long enough\n")
     tool.run("key", "add", "--passphrase-file", other)
@@ -229,7 +273,7 @@ def test_a_key_that_is_removed_opens_nothing_though_its_slot_is_locked(locked, o
     assert slot not in objects.keys(bucket)
     until = {version: lock for key, version, marker in versions(objects, bucket, slot) if not marker for lock in [objects.ask("GET", f"/{bucket}/{slot}", f"retention=&versionId={version}")]}
     assert len(until) == 1
-    configure(tool, objects, "[cluster.main.retention]\nwindow = \"100d\"\n", object_lock="governance", object_lock_days=60)
+    place.configure(tool, "[cluster.main.retention]\nwindow = \"100d\"\n", object_lock="governance", object_lock_days=60)
     tool.run("lock")
     assert until == {version: objects.ask("GET", f"/{bucket}/{slot}", f"retention=&versionId={version}") for version in until}, "nothing that was removed is kept"
     # A rotation ends, and what it has replaced stands in nobody's way.
