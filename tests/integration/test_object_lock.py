@@ -197,7 +197,7 @@ def test_a_repository_that_is_locked_from_its_first_object_on(make, place, objec
     assert not [check for check in found.values() if check["state"] == "failed"], found
     assert found["object lock, tried"]["state"] == "ok"
     done = tool.run("lock", "--json").json["clusters"][0]
-    assert done["extended"] == 0 and done["needed"] >= len(held), done
+    assert done["extended"] == 0 and done["needed"] > len(held) / 2, "no rule keeps the full backup, which the newer one of the day replaces"
     assert not [problem for each in tool.run("status", "--json", code=None).json["clusters"] for problem in each["problems"] if problem["code"] == "locks-ending"]
     jobs = {job["job"]: job["cron"] for job in tool.run("schedule", "show", "--json").json["clusters"][0]["jobs"]}
     assert jobs["lock"] == "0 6 1 * *"
