@@ -50,7 +50,7 @@ Result<policy::LockPlan> lock_plan(repository::Cluster& cluster, const Retention
     backups[id] = {*until, verdicts[i].firmly_until, {facts.backups[i].time, facts.backups[i].sound && !facts.backups[i].clock_was_behind}};
   }
   const auto wal = TRY(wal_of(cluster));
-  return policy::LockPlan(state, cluster.id(), backups, wal, {retention.wal, renewed}, now);
+  return policy::LockPlan(state, cluster.id(), backups, wal, {retention.wal, renewed, now - then}, now);
 }
 
 std::optional<Problem> lock_problem(const repository::LogState& state, std::chrono::days renewed, TimePoint now) {

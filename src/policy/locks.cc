@@ -75,7 +75,8 @@ LockPlan::Identity LockPlan::identity_of(const LogState& state, const std::map<S
     made.needed.push_back({snap.start_lsn, snap.stop_lsn, kept->second.until});
     // A window that has passed this backup stands on it, if it is there still: then what lies before it goes.
     const auto passed = later_by(kept->second.facts.time, rules.wal_window);
-    if (kept->second.facts.reliable && kept->second.firmly_until > passed) made.timelines[snap.timeline].passed.push_back({snap.start_lsn, passed});
+    if (kept->second.facts.reliable && kept->second.firmly_until > passed)
+      made.timelines[snap.timeline].passed.push_back({snap.start_lsn, std::max(passed, std::min(passed + rules.expire_behind, window_open_))});
   }
   for (auto& [timeline, about] : made.timelines) {
     std::ranges::sort(about.passed, {}, &Passed::start);

@@ -26,6 +26,8 @@ TimePoint lock_at_least(TimePoint wanted, TimePoint now, std::chrono::days renew
 struct LockRules {
   Period wal_window;             ///< how far back any moment can be recovered
   std::chrono::days renewed{};   ///< what has no known end is locked so long; longer than looks are apart
+  /// How far behind `now` the time is by which expire judges, such as while no backups come: it lets WAL go so much later.
+  std::chrono::microseconds expire_behind{};
 };
 
 /// Of one cluster. A value that borrows nothing but the state's table of packs: the log outlives it.

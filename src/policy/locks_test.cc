@@ -108,6 +108,17 @@ TEST(LockPlan, WalIsLockedUntilTheWindowHasPassedABackupBehindIt) {
   EXPECT_EQ(plan.until(segment(10, 2)), on_day(48)) << "a timeline that no backup is on";
 }
 
+TEST(LockPlan, WhileExpireStandsStillWalStaysLocked) {
+  Scene scene;
+  scene.backup(2, {}, 0, 400, 5.5);
+  scene.inventory.add(postgres::segment_file_name(postgres::TimelineId(1), postgres::SegmentNumber(4), kSize), 1);
+  EXPECT_EQ(scene.plan(50).until(segment(4)), on_day(30));
+  scene.rules.expire_behind = days(25);
+  EXPECT_EQ(scene.plan(50).until(segment(4)), on_day(55)) << "it is day 25 for expire";
+  scene.rules.expire_behind = days(1000);
+  EXPECT_EQ(scene.plan(1000).until(segment(4)), on_day(1030)) << "for 30 days, or 35 from each look on";
+}
+
 TEST(LockPlan, BelowTheFloorsWalIsNotExtended) {
   Scene scene;
   scene.backup(2, {}, 0, 400, 5.5);

@@ -104,11 +104,23 @@ class Batch {
   }
 
   Status see_to(Work& work) {
-    if (!work.lock) {
-      work.lock = TRY(versions_.lock_of(work.version.name, work.version.id));
-      work.asked = true;
-      if (does(work)) return ok();
-    }
+    const bool known = work.lock.has_value();
+    if (!known) TRY(ask(work));
+    if (does(work)) return ok();
+    auto extended = extend(work);
+    if (extended || !known || extended.failure().code() != Errc::Key) return extended;
+    // Another host may have extended it since, and what is shorter is refused.
+    TRY(ask(work));
+    return does(work) ? ok() : extend(work);
+  }
+
+  Status ask(Work& work) {
+    work.lock = TRY(versions_.lock_of(work.version.name, work.version.id));
+    work.asked = true;
+    return ok();
+  }
+
+  Status extend(Work& work) {
     ObjectLock to{how_.mode, work.wanted};
     // Neither may a lock be shortened, nor its mode be changed, but by who may bypass it.
     if (work.lock) to = {work.lock->mode, std::max(to.until, work.lock->until)};
