@@ -121,9 +121,9 @@ class Batch {
   }
 
   Status extend(Work& work) {
+    PGMINT_ASSERT(!work.lock || work.lock->until < work.wanted);  // what is shortened is refused, and `enough` is at most `wanted`
     ObjectLock to{how_.mode, work.wanted};
-    // Neither may a lock be shortened, nor its mode be changed, but by who may bypass it.
-    if (work.lock) to = {work.lock->mode, std::max(to.until, work.lock->until)};
+    if (work.lock) to.mode = work.lock->mode;  // changed only by who may bypass locks
     if (!how_.dry_run) {
       auto locked = versions_.lock(work.version.name, work.version.id, to);
       // Let go by another host, and removed, since it was listed.
