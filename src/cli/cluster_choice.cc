@@ -89,6 +89,17 @@ Result<const ClusterSettings*> configured_cluster(Context& context, const std::o
                                 configuration.clusters.front().name)});
 }
 
+Result<std::vector<const ClusterSettings*>> configured_clusters(Context& context, const std::optional<std::string>& name) {
+  const auto& configuration = *TRY(context.configuration());
+  std::vector<const ClusterSettings*> found;
+  if (name || configuration.clusters.size() < 2) {
+    found.push_back(TRY(configured_cluster(context, name)));
+    return found;
+  }
+  for (const auto& settings : configuration.clusters) found.push_back(&settings);
+  return found;
+}
+
 namespace {
 
 /// As existing_cluster().

@@ -18,6 +18,9 @@ using ClusterPtr = std::unique_ptr<repository::Cluster>;
 /// configured, several and no name
 Result<const ClusterSettings*> configured_cluster(Context& context, const std::optional<std::string>& name);
 
+/// The configured clusters that a command is about whose rules stand in the configuration: the named one, else all. @errors as above; one without a name where none is configured
+Result<std::vector<const ClusterSettings*>> configured_clusters(Context& context, const std::optional<std::string>& name);
+
 /// For commands that read: the repository's cluster `name`; without a name the configured one, else the only one there
 /// is.
 /// @errors Configuration (unknown, or several to choose from), Precondition (configured, but not in the repository

@@ -148,7 +148,7 @@ const CommandSpec& alert_check_command() {
   static const CommandSpec command = {
       .verb = "alert check",
       .summary = "look at everything, and tell the alert channels what is due",
-      .description = {"Looks at what status and doctor know of every cluster, and at how the last run of backup, verify, expire and collect ended on this "
+      .description = {"Looks at what status and doctor know of every cluster, and at how the last run of backup, verify, expire, collect and lock ended on this "
                       "host; then tells each channel, [[alert]] in the configuration, what it does not know yet. For cron or a timer, every five minutes; the "
                       "daemon does it by itself.",
                       "A new problem, or one that gets worse, is told at once; reminders come after 4 hours and then daily (repeat), of warnings daily and then "

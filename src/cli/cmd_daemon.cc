@@ -73,7 +73,7 @@ const CommandSpec& daemon_command() {
       .verb = "daemon",
       .summary = "run backups and upkeep when they are due",
       .description = {"Stays in the foreground and runs what [schedule] says, of every configured cluster: full and incremental backups, dumps, configuration backups, "
-                      "expire, collect and verify. Each job is a pgmint process of its own; what it says, and when it begins and ends, goes to standard error. "
+                      "expire, collect, verify, and lock where object_lock is set. Each job is a pgmint process of its own; what it says, and when it begins and ends, goes to standard error. "
                       "pgmint schedule install makes a service of it.",
                       "Jobs of one cluster never overlap: the most important that is due begins, the others wait. An incremental backup that is due when a full one begins or "
                       "runs is left out once that one has been made, and runs when it has failed. Jobs of two clusters may run at the same time.",

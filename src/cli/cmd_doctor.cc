@@ -11,8 +11,10 @@
 #include "cli/bucket_checks.h"
 #include "cli/commands.h"
 #include "cli/health.h"
+#include "cli/lock_trial.h"
 #include "cli/mirror_facts.h"
 #include "cli/recall_command.h"
+#include "cli/s3_connection.h"
 #include "cli/secrets.h"
 #include "cli/store_probe.h"
 #include "crypto/secret.h"
@@ -151,6 +153,7 @@ class Examination {
     const auto findings = cli::examine_bucket(*place.bucket, may_write, context_.cancel());
     if (!findings) return fail("bucket", findings.error());
     tell(*findings, "");
+    if (may_write) examine_lock(place);
     if (place.s3.tls_min == "1.2") warn("transport", "tls_min allows TLS 1.2", "remove tls_min from [s3] once the store speaks TLS 1.3");
     if (place.s3.endpoint && place.s3.endpoint->starts_with("http://")) warn("transport", "the endpoint is without TLS: who reads along on this host sees names and sizes", "endpoint = \"https://...\" in [s3]");
   }
@@ -174,6 +177,16 @@ class Examination {
         case storage::S3Finding::Grade::Bad: fail(name, finding.detail, finding.hint, Errc::Precondition); break;
       }
     }
+  }
+
+  void examine_lock(const RepositoryPlace& place) {
+    const auto rule = lock_rule(place.s3);
+    if (!rule) return;
+    const auto takes = place.bucket->takes_locks();
+    if (takes && !*takes) return;  // told by examine_bucket()
+    const auto tried = try_lock(*place.bucket, rule->mode, system_clock(), context_.cancel());
+    if (!tried) return fail("object lock, tried", tried.error());
+    tell({*tried}, "");
   }
 
   void examine_slots(repository::Repository& repository) {

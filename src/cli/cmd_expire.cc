@@ -183,22 +183,9 @@ class Expiry {
   repository::CollectCount freed_;
 };
 
-/// The configured clusters that it is about: rules of a cluster that is not configured are nowhere.
-Result<std::vector<const ClusterSettings*>> wanted(Context& context) {
-  const auto name = context.arguments().position("CLUSTER");
-  const auto& configuration = *TRY(context.configuration());
-  std::vector<const ClusterSettings*> found;
-  if (name || configuration.clusters.size() < 2) {
-    found.push_back(TRY(configured_cluster(context, name)));
-    return found;
-  }
-  for (const auto& settings : configuration.clusters) found.push_back(&settings);
-  return found;
-}
-
 Result<int> run(Context& context) {
   const bool dry_run = context.arguments().has("--dry-run");
-  const auto all = TRY(wanted(context));
+  const auto all = TRY(configured_clusters(context, context.arguments().position("CLUSTER")));
   Json forget = Json::array(), keep = Json::array(), clusters = Json::array();
   for (const auto* settings : all) {
     TRY(context.cancel().check());

@@ -5,6 +5,7 @@
 #include "cli/backup_facts.h"
 #include "cli/cluster_choice.h"
 #include "cli/commands.h"
+#include "cli/s3_connection.h"
 #include "policy/retention.h"
 
 namespace pgmint::cli {
@@ -44,6 +45,7 @@ Result<int> run_hold(Context& context) {
   context.output().document({{"backup", name}, {"held", {{"reason", reason}, {"until", until ? Json(format_rfc3339(*until)) : Json(nullptr)}}}});
   context.output().line(until ? fmt::format("{} is held: it stays until {}, whatever any rule says", name, readable_time(*until))
                               : fmt::format("{} is held: it stays until pgmint release {}", name, name));
+  if (lock_rule(TRY(context.place())->s3)) context.output().line(fmt::format("its objects are locked by the next pgmint lock; now: pgmint lock {}", found.cluster->state().cluster_name()));
   return 0;
 }
 

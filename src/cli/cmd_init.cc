@@ -6,7 +6,9 @@
 #include "cli/bucket_checks.h"
 #include "cli/cluster_choice.h"
 #include "cli/commands.h"
+#include "cli/lock_trial.h"
 #include "cli/recall_command.h"
+#include "cli/s3_connection.h"
 #include "cli/secrets.h"
 #include "cli/slots_json.h"
 #include "cli/store_probe.h"
@@ -99,6 +101,7 @@ Status check_bucket(Context& context) {
     if (part + '/' != repository::kKeysPrefix && part + '/' != kProbePrefix)
       return Error(Errc::Precondition, fmt::format("{} is not empty: it holds {}", store.describe(), part), Hint{"name a prefix under which there is nothing: s3://bucket/prefix"});
   auto& place = *TRY(context.place());
+  if (lock_rule(place.s3)) TRY(need_object_lock(*place.bucket));
   if (place.log_store != nullptr)
     TRY(probe_bucket(*place.log_store, place.log_bucket).context(fmt::format("log_url {}", place.log_store->describe())));
   return probe_bucket(store, place.bucket);

@@ -42,6 +42,15 @@ class Policy {
   void allow_key(const std::string& key, std::vector<std::string> actions) {
     statements_.push_back({{"Sid", "UseStoresKey"}, {"Effect", "Allow"}, {"Action", std::move(actions)}, {"Resource", {key.starts_with("arn:") ? key : fmt::format("{}:kms:*:*:key/{}", arn_, key)}}});
   }
+  /// Whatever else may allow it, such as being the object's owner (RGW 16).
+  void deny(const Place& place, std::string_view id, std::vector<std::string> actions, const std::vector<std::string>& names) {
+    allow(place, id, std::move(actions), names);
+    statements_.back()["Effect"] = "Deny";
+  }
+  /// The last statement, of locks: not for longer, where the store knows the condition.
+  void limit_retention(unsigned most_days) {
+    statements_.back()["Condition"] = {{"NumericLessThanEqualsIfExists", {{"s3:object-lock-remaining-retention-days", fmt::to_string(most_days)}}}};
+  }
   Json document() const { return {{"Version", "2012-10-17"}, {"Statement", statements_}}; }
 
  private:
@@ -62,6 +71,18 @@ void allow_reading(Policy& policy, const Place& place) {
 void allow_creating(Policy& policy, const Place& place) {
   policy.allow(place, "CreateObjects", {"s3:PutObject"}, {"*"});
   policy.allow(place, "TidyUpAfterTheProbe", {"s3:DeleteObject", "s3:DeleteObjectVersion"}, {"probe/*"});
+}
+
+/// S3 asks for s3:PutObjectRetention with each PUT that locks. Who looks after locks extends them as far as retention goes; who only creates may lock for no longer
+/// than what is created: else whoever takes over the host could make everything be paid for for a century.
+/// @param log_apart  in another bucket, without locks
+void allow_locks(Policy& policy, const Place& place, std::string_view role, unsigned days, bool log_apart) {
+  policy.deny(place, "TakeNoLockOff", {"s3:BypassGovernanceRetention"}, {"*"});
+  if (role == "janitor") return policy.allow(place, "ExtendLocks", {"s3:PutObjectRetention", "s3:GetObjectRetention"}, {"*"});
+  if (role == "restorer" && log_apart) return;
+  policy.allow(place, "LockWhatItCreates", {"s3:PutObjectRetention"}, {role == "writer" ? "*" : "c/*/log/*"});
+  policy.limit_retention(days + 1);
+  if (role == "writer") policy.allow(place, "TryALock", {"s3:GetObjectRetention"}, {"probe/*"});
 }
 
 Result<int> run(Context& context) {
@@ -90,6 +111,7 @@ Result<int> run(Context& context) {
     policy.allow(log, "WriteTheLog", {"s3:PutObject"}, {"c/*/log/*"});
   }
   if (role == "janitor") policy.allow(packs, "RemoveWhatExpired", {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObjectRetention"}, {"c/*/p/*", "c/*/snap/*", "c/*/wal/*"});
+  if (s3.object_lock) allow_locks(policy, packs, role, s3.object_lock_days.value_or(kObjectLockDays), apart);
   if (s3.server_side_encryption == "aws:kms" && s3.kms_key_id) policy.allow_key(*s3.kms_key_id, {"kms:Decrypt", "kms:GenerateDataKey"});
   context.output().line(policy.document().dump(2));
   context.output().document(policy.document());
@@ -104,7 +126,7 @@ const CommandSpec& policy_aws_command() {
       .summary = "print the IAM policy that a role needs in the repository's bucket, and nothing more",
       .description = {"Three roles. writer, for the database's host: creates objects and removes none, so that whoever takes over the host cannot destroy backups; where the bucket keeps versions, what it overwrites can be brought back (repair --undelete). restorer, for where restores happen: "
                       "reads, and writes the log alone, where it says what it is reading. janitor, for expire and collect: removes packs, manifests and WAL, never the log, the keys or the "
-                      "format. Give it a key slot of the role maintenance (key add --role maintenance), and it cannot read a row of any table.",
+                      "format; and for lock, where object_lock is set. No role may bypass locks. Give it a key slot of the role maintenance (key add --role maintenance), and it cannot read a row of any table.",
                       "Nothing is connected to: bucket, prefix and key are those of the configuration. init and changes of keys are an administrator's: they need what writer and janitor have together, and "
                       "s3:DeleteObject for keys/*."},
       .positionals = {},

@@ -137,7 +137,7 @@ const CommandSpec& schedule_show_command() {
       .description = {"Each job of each cluster: its schedule, when it runs next, when it ran last and what became of it. What pgmint daemon remembers is kept in the state "
                       "directory of its user; root is told about the owner of the first cluster's data directory.",
                       "By default, as the runbook has it: a full backup daily at 01:00, an incremental one every 6 hours, a configuration backup on Sunday at 02:00, expire daily "
-                      "at 04:30, collect daily at 05:00, verify on Sunday at 05:30; where mirrors are configured, replicate each hour. WAL goes continuously, by archive_command."},
+                      "at 04:30, collect daily at 05:00, verify on Sunday at 05:30; where object_lock is set, lock on the first of the month at 06:00; where mirrors are configured, replicate each hour. WAL goes continuously, by archive_command."},
       .positionals = {{.name = "CLUSTER", .text = "Default: all clusters.", .required = false, .completes = Completes::Cluster}},
       .options = {},
       .exits = {},

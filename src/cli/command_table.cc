@@ -26,7 +26,7 @@ const std::vector<const CommandSpec*>& all_commands() {
       &init_command(), &backup_command(), &list_command(), &show_command(), &restore_command(), &plan_command(), &validate_command(), &backup_db_command(),
       &restore_db_command(), &export_command(), &import_command(), &diff_command(), &wal_push_command(), &wal_get_command(), &wal_status_command(), &wal_drain_command(),
       &wal_show_command(), &verify_command(), &status_command(), &doctor_command(), &metrics_command(), &alert_check_command(), &alert_test_command(),
-      &alert_list_command(), &alert_dismiss_command(), &hold_command(), &release_command(), &expire_command(), &collect_command(), &replicate_command(), &replicate_promote_command(), &repair_command(), &key_list_command(),
+      &alert_list_command(), &alert_dismiss_command(), &hold_command(), &release_command(), &expire_command(), &collect_command(), &lock_command(), &replicate_command(), &replicate_promote_command(), &repair_command(), &key_list_command(),
       &key_add_command(), &key_remove_command(), &key_rotate_command(), &key_check_command(), &audit_list_command(), &audit_verify_command(),
       &audit_anchor_command(), &cluster_adopt_command(), &roles_command(), &policy_aws_command(), &report_command(), &recover_command(), &runbook_command(), &schedule_show_command(),
       &schedule_install_command(), &daemon_command(),

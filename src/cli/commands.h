@@ -26,6 +26,7 @@ const CommandSpec& wal_prefetch_command();  ///< run by wal get itself; in no ma
 const CommandSpec& verify_command();
 const CommandSpec& expire_command();
 const CommandSpec& collect_command();
+const CommandSpec& lock_command();
 const CommandSpec& hold_command();
 const CommandSpec& release_command();
 const CommandSpec& recover_command();

@@ -440,7 +440,7 @@ std::vector<KeyDocumentation> documented_keys() {
   document(out, "[cluster.NAME]", cluster_keys());
   document(out, "[cluster.NAME.retention]", retention_keys());
   document(out, "[schedule]", schedule_keys());
-  out.push_back({"[cluster.NAME.schedule]", "full, incremental, logical, config, expire, collect, verify, timezone, jitter", "as in [schedule]",
+  out.push_back({"[cluster.NAME.schedule]", "full, incremental, logical, config, expire, collect, lock, verify, timezone, jitter", "as in [schedule]",
                  "Take the place of [schedule] for this cluster, key by key."});
   document(out, "[cluster.NAME.validation]", validation_keys());
   document(out, "[[validation]]", validation_query_keys());

@@ -6,8 +6,10 @@
 #include <charconv>
 
 #include "base/units.h"
+#include "cli/lock_facts.h"
 #include "cli/opened_slots.h"
 #include "cli/restore_estimate.h"
+#include "cli/s3_connection.h"
 #include "cli/wal_spool.h"
 #include "repository/clocks.h"
 #include "service/deadline.h"
@@ -263,6 +265,9 @@ Result<ClusterHealth> health_of(Context& context, const std::string& name, repos
     if (!server.wal) health.unjudged.insert(health.unjudged.end(), {"archiver-failing", "archive-mode-off"});
   }
   judge_restore(health);
+  if (cluster != nullptr && !cluster->repository().is_mirror())
+    if (const auto rule = lock_rule(TRY(context.place())->s3))
+      if (auto problem = lock_problem(cluster->state(), rule->period, system_clock().now())) health.problems.push_back(std::move(*problem));
   return health;
 }
 

@@ -38,7 +38,9 @@ Result<RepositoryStore> open_repository_store(const RepositorySettings& reposito
   if (repository.is_s3()) {
     auto packs = TRY(open_bucket(repository.url, s3, {patience, false, !repository.log_url.empty()}, cancel));
     if (repository.log_url.empty()) return packs;
-    auto logs = TRY(open_bucket(repository.log_url, s3, {patience, false, false}, cancel).context("log_url"));
+    auto unlocked = s3;
+    unlocked.object_lock.reset();
+    auto logs = TRY(open_bucket(repository.log_url, unlocked, {patience, false, false}, cancel).context("log_url"));
     packs.log_bucket = logs.bucket;
     packs.log_store = logs.store.get();
     packs.store = storage::make_split_store(std::move(packs.store), std::move(logs.store), repository::log_apart_rule());

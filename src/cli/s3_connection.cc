@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "cli/aws_identity.h"
+#include "cli/store_probe.h"
 #include "service/channel.h"
 
 namespace pgmint::cli {
@@ -32,6 +33,11 @@ http::AwsCredentialSettings identity_of(const S3Settings& s3, const std::string&
 
 }  // namespace
 
+std::optional<storage::S3LockRule> lock_rule(const S3Settings& s3) {
+  if (!s3.object_lock) return std::nullopt;
+  return storage::S3LockRule{*s3.object_lock == "compliance" ? storage::LockMode::Compliance : storage::LockMode::Governance, std::chrono::days(s3.object_lock_days.value_or(kObjectLockDays))};
+}
+
 Result<S3Connection> s3_connection(const std::string& url, const S3Settings& s3, const CancelToken& cancel) {
   if (s3.endpoint) TRY(check_endpoint(*s3.endpoint));
   S3Connection made;
@@ -43,6 +49,9 @@ Result<S3Connection> s3_connection(const std::string& url, const S3Settings& s3,
   options.storage_class = s3.storage_class.value_or("");
   options.encryption = s3.server_side_encryption.value_or("");
   options.kms_key_id = s3.kms_key_id.value_or("");
+  if (const auto rule = lock_rule(s3)) options.lock = rule;
+  // The probe's objects and the marks of mirrors are replaced by newer ones.
+  options.never_locked = {std::string(kProbePrefix), "mirror/"};
   http::ClientOptions client;
   client.ca_file = s3.ca_file.value_or("");
   client.proxy = s3.proxy.value_or("");

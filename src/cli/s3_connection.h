@@ -18,6 +18,9 @@ struct S3Connection {
   std::unique_ptr<http::AwsCredentialSource> identity;
 };
 
+/// How objects are locked; nullopt: not at all.
+std::optional<storage::S3LockRule> lock_rule(const S3Settings& s3);
+
 /// Asks nobody. Borrows `cancel`. @param url  s3://bucket/prefix  @errors Configuration
 Result<S3Connection> s3_connection(const std::string& url, const S3Settings& s3, const CancelToken& cancel);
 

@@ -41,6 +41,15 @@ const std::vector<Key<S3Settings>>& s3_keys() {
          if (t.server_side_encryption == "none") t.server_side_encryption = "";
          return ok();
        }},
+      {"object_lock", "\"governance\" or \"compliance\"", "Objects are locked when they are created, and pgmint lock extends the locks of what is needed: until then nobody removes them, in the mode governance but for who may "
+       "bypass it. The bucket must have been made with object lock. Absent, or \"none\": none.",
+       [](T& t, const Value& v) -> Status {
+         TRY(one_of(t.object_lock, v, {"governance", "compliance", "none"}));
+         if (t.object_lock == "none") t.object_lock.reset();
+         return ok();
+       }},
+      {"object_lock_days", "number", "How many days a new object is locked for, before pgmint lock has looked at it: 35 (the default) to 3650. pgmint lock must run more often than that.",
+       [](T& t, const Value& v) { return assign(t.object_lock_days, v.number(kObjectLockDays, 3650)); }},
       {"kms_key_id", "text", "The key for aws:kms. Absent: the service's own.",
        [](T& t, const Value& v) { return assign(t.kms_key_id, v.line()); }},
   };

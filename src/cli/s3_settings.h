@@ -7,6 +7,9 @@
 
 namespace pgmint::cli {
 
+/// How long a new object is locked, unless it is said: a month, and some days for a batch that comes late.
+inline constexpr unsigned kObjectLockDays = 35;
+
 struct S3Settings {
   std::optional<std::string> endpoint, region, ca_file, proxy;
   std::optional<bool> path_style;
@@ -15,6 +18,8 @@ struct S3Settings {
   std::optional<std::string> access_key_id, secret_access_key, session_token;
   std::optional<std::string> profile, role_arn, external_id, sts_endpoint;
   std::optional<std::string> storage_class, server_side_encryption, kms_key_id;
+  std::optional<std::string> object_lock;  ///< "governance" or "compliance"
+  std::optional<unsigned> object_lock_days;
 
   bool operator==(const S3Settings&) const = default;
   bool empty() const { return *this == S3Settings{}; }

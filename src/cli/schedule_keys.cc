@@ -38,6 +38,7 @@ const std::vector<Key<ScheduleSettings>>& schedule_keys() {
       {"config", "schedule", "When backup --type config runs. Default: \"weekly on Sunday at 02:00\".", read_job<JobKind::Config>},
       {"expire", "schedule", "When expire runs. Default: \"daily at 04:30\".", read_job<JobKind::Expire>},
       {"collect", "schedule", "When collect runs. Default: \"daily at 05:00\".", read_job<JobKind::Collect>},
+      {"lock", "schedule", "When lock runs, where object_lock is set in [s3]: more often than object_lock_days. Default: \"monthly on the 1st at 06:00\".", read_job<JobKind::Lock>},
       {"verify", "schedule", "When verify --read-data --older-than 30d runs. Default: \"weekly on Sunday at 05:30\".", read_job<JobKind::Verify>},
       {"replicate", "schedule", "When replicate copies to all mirrors; not of single clusters. Default: \"hourly\" where [[mirror]] is configured.", read_job<JobKind::Replicate>},
       {"timezone", "text", "Whose clocks these times are of, such as \"Europe/Berlin\". Default: the system's local time.",

@@ -20,6 +20,14 @@ std::pair<policy::Schedule, ScheduleSource> schedule_for(const Configuration& co
   return {std::move(*standard), ScheduleSource::Default};
 }
 
+/// Of the repositories in which a cluster has jobs, in the order of scheduled_names().
+bool locks_objects(const Configuration& configuration, std::size_t repository) {
+  if (repository >= configuration.repositories.size()) return false;
+  const auto& settings = configuration.repositories[repository];
+  const auto& s3 = settings.s3.empty() ? configuration.s3 : settings.s3;
+  return settings.is_s3() && s3.object_lock.has_value();
+}
+
 }  // namespace
 
 std::string_view source_name(ScheduleSource source) {
@@ -51,9 +59,11 @@ Result<std::vector<ScheduledJob>> scheduled_jobs(const Configuration& configurat
     const auto delay = policy::delay_of(host + "/" + cluster.name, jitter);
     for (const auto& spec : service::kJobs) {
       if (spec.is_of_repository) continue;
-      for (const auto& name : scheduled_names(configuration, cluster.name)) {
+      const auto names = scheduled_names(configuration, cluster.name);
+      for (std::size_t i = 0; i < names.size(); ++i) {
+        if (spec.needs_object_lock && !locks_objects(configuration, i)) continue;
         auto [schedule, source] = schedule_for(configuration, &cluster, spec);
-        jobs.push_back({{name, spec.kind, std::move(schedule), zone, delay}, source});
+        jobs.push_back({{names[i], spec.kind, std::move(schedule), zone, delay}, source});
       }
     }
   }

@@ -73,6 +73,18 @@ TEST(SchedulePlan, EachOfSeveralRepositoriesHasJobsOfItsOwn) {
   EXPECT_EQ(refusal("[[repository]]\nname = \"a@b\"\nurl = \"/x\"\n").find("is no name for a repository") == std::string::npos, false);
 }
 
+TEST(SchedulePlan, LocksAreExtendedWhereObjectsAreLocked) {
+  const std::string locked = "[repository.s3]\nobject_lock = \"governance\"\n";
+  EXPECT_EQ(lines(read(fmt::format("repository = \"s3://b/p\"\n[s3]\nobject_lock = \"governance\"\n{}", kCluster)), "main").at("lock"), "0 6 1 * * (default)");
+  EXPECT_FALSE(lines(read(fmt::format("repository = \"s3://b/p\"\n{}", kCluster)), "main").contains("lock"));
+  const auto both = read(fmt::format("[[repository]]\nname = \"near\"\nurl = \"/near\"\n[[repository]]\nname = \"far\"\nurl = \"s3://b/p\"\n{}{}", locked, kCluster));
+  EXPECT_FALSE(lines(both, "main@near").contains("lock"));
+  EXPECT_TRUE(lines(both, "main@far").contains("lock"));
+  EXPECT_EQ(service::job_arguments(service::JobKind::Lock, "main@far", false), (std::vector<std::string>{"lock", "main", "--progress", "none", "--repository", "far"}));
+  EXPECT_NE(refusal("[s3]\nobject_lock_days = 20\n").find("object_lock_days"), std::string::npos) << "a look each month would come too late";
+  EXPECT_NE(refusal("[s3]\nobject_lock = \"some\"\n").find("object_lock"), std::string::npos);
+}
+
 TEST(SchedulePlan, AlertsAreLookedAfterWhereThereIsSomebodyToTell) {
   const auto plan = plan_of(read(fmt::format("{}{}", kCluster, "[[alert]]\nname = \"page\"\ntype = \"command\"\ncommand = [\"/bin/true\"]\n")), "db1");
   ASSERT_EQ(plan->hooks.size(), 1U);

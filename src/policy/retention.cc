@@ -70,10 +70,18 @@ std::vector<SpanRule> span_rules(const RetentionRules& rules) {
 
 using Company = std::tuple<BackupKind, std::uint64_t, bool, bool>;  ///< who may take whose place
 
+/// The first moment of that day on these clocks, or up to an hour later where they are set.
+TimePoint begin_of(local_days day, const TimeZone& zone) {
+  const TimePoint utc{day.time_since_epoch()};
+  auto at = utc - zone.offset_at(utc);
+  while (zone.day_of(at) < day) at += std::chrono::minutes(15);
+  return at;
+}
+
 class Decision {
  public:
   Decision(const std::vector<BackupFact>& backups, const RetentionRules& rules, TimePoint now, const TimeZone& zone)
-      : backups_(backups), rules_(rules), spans_(span_rules(rules)), now_(now), today_(zone.day_of(now)),
+      : backups_(backups), rules_(rules), zone_(zone), spans_(span_rules(rules)), now_(now), today_(zone.day_of(now)),
         verdicts_(backups.size()) {
     days_.reserve(backups.size());
     for (const auto& backup : backups) days_.push_back(zone.day_of(backup.time));
@@ -92,6 +100,9 @@ class Decision {
 
  private:
   void keep(std::size_t i, std::string reason) { verdicts_[i].reasons.push_back(std::move(reason)); }
+  void firmly(std::size_t i, TimePoint until) { verdicts_[i].firmly_until = std::max(verdicts_[i].firmly_until, until); }
+  /// As reaches() is true to the end of that day.
+  void firmly_through(std::size_t i, local_days last) { firmly(i, begin_of(last + std::chrono::days(1), zone_)); }
   bool reaches(local_days day, Period period) const { return later_by(day, period) >= today_; }
   Company company(std::size_t i) const {
     const auto& b = backups_[i];
@@ -109,13 +120,20 @@ class Decision {
       if (!added && newer(i, at->second)) at->second = i;
     }
     for (const auto& [span, i] : first)
-      if (reaches(span.second, rule.period))
+      if (reaches(span.second, rule.period)) {
         keep(i, fmt::format("newest of {}, {} {}", span_name(rule.grain, span.second), rule.name, format(rule.period)));
+        // Of a span that is not over another backup may become the newest.
+        if (span.second < today_) firmly_through(i, later_by(span.second, rule.period));
+        else verdicts_[i].open_end = true;
+      }
   }
 
   void all_of_window() {
     for (std::size_t i = 0; i < backups_.size(); ++i)
-      if (reaches(days_[i], *rules_.window)) keep(i, fmt::format("of {}, window {}", text_of(days_[i]), format(*rules_.window)));
+      if (reaches(days_[i], *rules_.window)) {
+        keep(i, fmt::format("of {}, window {}", text_of(days_[i]), format(*rules_.window)));
+        firmly_through(i, later_by(days_[i], *rules_.window));
+      }
   }
 
   /// By the order of publication, so that no wrong clock makes an old backup new. Damaged ones do not count among the others.
@@ -130,6 +148,7 @@ class Decision {
       if (members.size() > count) members.resize(count);
       for (const auto i : members) {
         if (last_resort) verdicts_[i].by_minimum_only = verdicts_[i].reasons.empty();
+        verdicts_[i].open_end = true;
         keep(i, count == 1 ? fmt::format("the newest, {} 1", rule) : fmt::format("one of the newest {}, {} {}", count, rule, count));
       }
     }
@@ -137,9 +156,15 @@ class Decision {
 
   /// What people have said about it.
   void person(std::size_t i) {
-    if (const auto& backup = backups_[i]; backup.hold && (!backup.hold_until || *backup.hold_until > now_))
+    if (const auto& backup = backups_[i]; backup.hold && (!backup.hold_until || *backup.hold_until > now_)) {
+      if (backup.hold_until) firmly(i, *backup.hold_until);
+      else verdicts_[i].open_end = true;
       keep(i, backup.hold_until ? fmt::format("held until {}: {}", format_rfc3339(*backup.hold_until), *backup.hold) : fmt::format("held: {}", *backup.hold));
-    if (backups_[i].retain_until > now_) keep(i, fmt::format("to be kept until {}", format_rfc3339(backups_[i].retain_until)));
+    }
+    if (backups_[i].retain_until > now_) {
+      firmly(i, backups_[i].retain_until);
+      keep(i, fmt::format("to be kept until {}", format_rfc3339(backups_[i].retain_until)));
+    }
   }
 
   void let_go(std::size_t i) {
@@ -157,6 +182,7 @@ class Decision {
 
   const std::vector<BackupFact>& backups_;
   const RetentionRules& rules_;
+  const TimeZone& zone_;
   std::vector<SpanRule> spans_;
   TimePoint now_;
   local_days today_;

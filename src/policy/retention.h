@@ -57,6 +57,10 @@ struct Verdict {
   /// No rule keeps it but `minimum`: only a person may let it go.
   bool by_minimum_only = false;
   std::vector<std::string> reasons;  ///< at least one; for one that goes: why nothing keeps it
+  /// Until then it is kept whatever backups come and go: by spans that are over, `window`, and what people have said. Epoch: by none of them.
+  TimePoint firmly_until{};
+  /// Something keeps it whose end is not known: a span that is not over, `count`, `minimum`, a hold without an end.
+  bool open_end = false;
 };
 
 /// One verdict a backup, in the same order.

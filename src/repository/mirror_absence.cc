@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 #include <unordered_map>
 
 #include "repository/field_list.h"
@@ -110,16 +111,25 @@ class Tidying {
     const auto roots = manifests_prefix(report_.id);
     std::stable_partition(due.begin(), due.end(), [&](const auto* info) { return info->name.starts_with(roots); });
     std::vector<std::string> batch;
+    std::set<std::string> locked;
     for (std::size_t i = 0; i < due.size(); ++i) {
       batch.push_back(due[i]->name);
       const bool kind_ends = i + 1 == due.size() || due[i + 1]->name.starts_with(roots) != due[i]->name.starts_with(roots);
       if (!kind_ends && batch.size() < kRemoveBatch) continue;
       if (options_.cancel != nullptr) TRY(options_.cancel->check());
       if (options_.progress) options_.progress({"remove", 0, 0, batch.front()});
-      TRY(mirror_.remove_all(batch).context("mirror: remove"));
+      for (auto& name : TRY(mirror_.remove_unlocked(batch).context("mirror: remove"))) locked.insert(std::move(name));
       batch.clear();
     }
-    for (const auto* info : due) since_.erase(info->name);
+    for (const auto* info : due) {
+      if (!locked.contains(info->name)) {
+        since_.erase(info->name);
+        continue;
+      }
+      // A later run removes it, once its lock has passed.
+      --report_.removed.objects;
+      report_.removed.bytes -= info->size;
+    }
     return ok();
   }
 

@@ -8,6 +8,7 @@
 #include "repository/repository_fixture.h"
 #include "repository/verify.h"
 #include "repository/wal_archive.h"
+#include "storage/forwarding_store.h"
 
 namespace pgmint::repository {
 namespace {
@@ -374,6 +375,47 @@ TEST_F(ReplicateTest, WhatVanishedAtTheSourceStaysForItsTimeAndGoesThen) {
   options.dry_run = false;
   EXPECT_EQ(must_run().clusters[0].removed.objects, 4U);
   EXPECT_EQ(packs_in_mirror(), before - 3);
+  EXPECT_TRUE(storage::list_all(mirror, "mirror/absent/")->empty());
+  expect_sound({"four", "three", "two"});
+}
+
+/// A mirror whose store has locked some objects.
+class LockedMirror final : public storage::ForwardingStore {
+ public:
+  LockedMirror(storage::BlobStore& to, std::set<std::string>& locked) : ForwardingStore(std::make_unique<Shared>(to)), locked_(locked) {}
+  Result<std::vector<std::string>> remove_unlocked(std::span<const std::string> names) override {
+    std::vector<std::string> left;
+    for (const auto& name : names) {
+      if (locked_.contains(name)) left.push_back(name);
+      else TRY(inner().remove(name));
+    }
+    return left;
+  }
+
+ private:
+  std::set<std::string>& locked_;
+};
+
+TEST_F(ReplicateTest, WhatIsLockedInTheMirrorGoesOnceItsLockHasPassed) {
+  const auto one = back_up("one");
+  for (const auto* name : {"two", "three", "four"}) back_up(name);
+  must_run();
+  forget_and_collect(one);
+  must_run();
+  f.clock.sleep(31 * 24h);
+  std::set<std::string> locked{manifest_name(f.cluster->id(), one)};
+  LockedMirror store(mirror, locked);
+  const auto run_locked = [&] {
+    auto report = replicate(*f.store, store, f.clock, f.random, options);
+    EXPECT_TRUE(report) << report.failure().describe();
+    return report ? report->clusters.at(0).removed.objects : 99;
+  };
+  EXPECT_EQ(run_locked(), 3U);
+  EXPECT_TRUE(mirror.stat(manifest_name(f.cluster->id(), one))->has_value());
+  EXPECT_FALSE(storage::list_all(mirror, "mirror/absent/")->empty()) << "it is remembered since when it is not needed";
+  locked.clear();
+  EXPECT_EQ(run_locked(), 1U);
+  EXPECT_FALSE(mirror.stat(manifest_name(f.cluster->id(), one))->has_value());
   EXPECT_TRUE(storage::list_all(mirror, "mirror/absent/")->empty());
   expect_sound({"four", "three", "two"});
 }

@@ -141,7 +141,8 @@ Status WriteSession::abort() {
     return list;
   });
   for (const auto& name : names) {
-    if (auto removed = store.remove(name); !removed) {
+    // What is locked must be found by `collect` once its lock has passed.
+    if (auto removed = store.remove_unlocked({&name, 1}); !removed) {
       log_info("{} stays until `pgmint collect`: {}", name, removed.failure().describe());
       break;
     }

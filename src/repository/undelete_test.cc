@@ -48,6 +48,7 @@ class MemoryVersions final : public storage::ObjectVersions {
     order.push_back(name);
     return ok();
   }
+  Result<bool> remove_bypassing(const ObjectVersion&) override { return false; }
   Result<std::vector<Refused>> remove(std::span<const ObjectVersion>) override { return std::vector<Refused>(); }
   Result<std::optional<storage::ObjectLock>> lock_of(const std::string&, const std::string&) override { return std::optional<storage::ObjectLock>(); }
   Status lock(const std::string&, const std::string&, const storage::ObjectLock&) override { return ok(); }

@@ -41,6 +41,7 @@ std::vector<std::string> job_arguments(JobKind kind, const std::string& cluster,
     case JobKind::Config: return backup("config");
     case JobKind::Expire: return {"expire", cluster, "--progress", "none"};
     case JobKind::Collect: return {"collect", "--cluster", cluster, "--progress", "none"};
+    case JobKind::Lock: return {"lock", cluster, "--progress", "none"};
     // New packs now, each of the others once in thirty days: what it reads does not grow with how often it runs.
     case JobKind::Verify: return {"verify", cluster, "--read-data", "--older-than", "30d", "--progress", "none"};
     case JobKind::Replicate: return {"replicate", "--progress", "none"};

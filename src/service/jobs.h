@@ -12,7 +12,7 @@
 namespace pgmint::service {
 
 /// The most important first: where several wait, that one begins.
-enum class JobKind { Full, Incremental, Logical, Config, Expire, Collect, Verify, Replicate };
+enum class JobKind { Full, Incremental, Logical, Config, Expire, Collect, Lock, Verify, Replicate };
 
 struct JobSpec {
   JobKind kind;
@@ -21,17 +21,19 @@ struct JobSpec {
   std::string_view default_schedule;
   /// Where no run is known of, it is made at once: a host without a backup must not wait for one.
   bool is_backup;
+  bool needs_object_lock = false;  ///< only where the repository's objects are locked
   bool is_of_repository = false;  ///< one for the whole repository, where there are mirrors, and none for each cluster
 };
-inline constexpr std::array<JobSpec, 8> kJobs = {{
+inline constexpr std::array<JobSpec, 9> kJobs = {{
     {JobKind::Full, "full", "full backup", "daily at 01:00", true},
     {JobKind::Incremental, "incremental", "incremental backup", "every 6 h", true},
     {JobKind::Logical, "logical", "logical backup", "never", true},
     {JobKind::Config, "config", "configuration backup", "weekly on Sunday at 02:00", true},
     {JobKind::Expire, "expire", "expiry", "daily at 04:30", false},
     {JobKind::Collect, "collect", "collection", "daily at 05:00", false},
+    {JobKind::Lock, "lock", "extension of locks", "monthly on the 1st at 06:00", false, true},
     {JobKind::Verify, "verify", "verification", "weekly on Sunday at 05:30", false},
-    {JobKind::Replicate, "replicate", "copy to the mirrors", "hourly", false, true},
+    {JobKind::Replicate, "replicate", "copy to the mirrors", "hourly", false, false, true},
 }};
 /// What stands in place of a cluster for jobs of the whole repository: no cluster can be called so.
 inline constexpr std::string_view kRepositoryJobs = "@repository";

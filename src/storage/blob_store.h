@@ -80,7 +80,7 @@ class BlobStore {
   /// know something quicker than one after the other. @errors as remove(); some may be gone then
   virtual Status remove_all(std::span<const std::string> names);
 
-  /// As remove_all(), and what the store has locked stays, and is returned: it may go later. Elsewhere a lock is an error (Precondition).
+  /// As remove_all(), and what the store has locked stays as it is, and is returned: it may go later. Elsewhere it is hidden, and goes nowhere.
   virtual Result<std::vector<std::string>> remove_unlocked(std::span<const std::string> names);
 
   /// The store's own idea of the time, when it has one that differs from the local clock (S3's Date header).

@@ -59,9 +59,12 @@ class ObjectVersions {
   /// For good. Absence is success. Returns what was refused.
   virtual Result<std::vector<Refused>> remove(std::span<const ObjectVersion> versions) = 0;
 
+  /// One, and a lock of the mode governance does not stand in the way of who may bypass it. False: refused.
+  virtual Result<bool> remove_bypassing(const ObjectVersion& version) = 0;
+
   /// nullopt: none. @param id  empty: of what is read under the name
   virtual Result<std::optional<ObjectLock>> lock_of(const std::string& name, const std::string& id) = 0;
-  /// Sets or extends it. @errors Key: it would be shorter, or these credentials may not; Precondition: the bucket has no object lock
+  /// Sets or extends it. @errors Key: it would be shorter, or these credentials may not; Precondition: the bucket has no object lock; NotFound: it is gone
   virtual Status lock(const std::string& name, const std::string& id, const ObjectLock& lock) = 0;
 };
 

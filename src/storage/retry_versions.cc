@@ -48,6 +48,9 @@ class RetryVersions final : public ObjectVersions {
   Result<std::vector<Refused>> remove(std::span<const ObjectVersion> versions) override {
     return repeated(attempts(), [&] { return inner_.remove(versions); });
   }
+  Result<bool> remove_bypassing(const ObjectVersion& version) override {
+    return repeated(attempts(), [&] { return inner_.remove_bypassing(version); });
+  }
   Result<std::optional<ObjectLock>> lock_of(const std::string& name, const std::string& id) override {
     return repeated(attempts(), [&] { return inner_.lock_of(name, id); });
   }

@@ -25,6 +25,7 @@ class FailingVersions final : public ObjectVersions {
     return std::optional(Bytes{1});
   }
   Status bring_back(const std::string&, const std::string&) override { return fail(); }
+  Result<bool> remove_bypassing(const ObjectVersion&) override { return false; }
   Result<std::vector<Refused>> remove(std::span<const ObjectVersion>) override {
     TRY(fail());
     return std::vector<Refused>();

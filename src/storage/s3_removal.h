@@ -17,11 +17,12 @@ class S3Removal {
 
   /// Returns the names that stay since the store has locked them. @errors Storage, Unknown, Key
   Result<std::vector<std::string>> remove(std::span<const std::string> names);
+  /// Puts markers before them; nothing is freed. @errors as above
+  Status hide(std::span<const std::string> names);
   /// @errors Storage, Key
   Result<bool> is_versioned();
 
  private:
-  Status hide(std::span<const std::string> names);
   Status hide_some(std::span<const std::string> names);
   Status hide_singly(std::span<const std::string> names);
   Status hide_one(const std::string& name);

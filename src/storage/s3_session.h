@@ -26,6 +26,8 @@ class S3Session {
   Result<http::Answer> fetch(const http::Request& request, const std::string& what);
 
   std::optional<TimePoint> store_time() const;
+  /// By the store's clock, and by ours as long as it has not told.
+  TimePoint now() const { return store_time().value_or(clock_.now()); }
   /// The store's clock less ours, at the last answer; nullopt: none has told.
   std::optional<std::chrono::microseconds> store_ahead() const;
   /// Some answer has named the version of an object: the bucket keeps them.

@@ -47,13 +47,19 @@ Result<Findings> judge_versioning(const std::optional<Bytes>& xml) {
   return Findings{finding(Grade::Warning, "suspended: what is deleted or overwritten from now on is gone, and old versions are still paid for", "turn versioning on again")};
 }
 
-Result<Findings> judge_object_lock(const std::optional<Bytes>& xml) {
-  if (!xml) return Findings{finding(Grade::Fine, "off")};
+Result<bool> bears_object_lock(const std::optional<Bytes>& xml) {
+  if (!xml) return false;
   pugi::xml_document document;
-  const auto root = TRY(load(document, *xml, "ObjectLockConfiguration"));
-  if (std::string_view(root.child_value("ObjectLockEnabled")) != "Enabled") return Findings{finding(Grade::Fine, "off")};
-  const auto retention = root.child("Rule").child("DefaultRetention");
-  if (!retention) return Findings{finding(Grade::Fine, "on, without a default retention: no object is locked by it")};
+  return std::string_view(TRY(load(document, *xml, "ObjectLockConfiguration")).child_value("ObjectLockEnabled")) == "Enabled";
+}
+
+Result<Findings> judge_object_lock(const std::optional<Bytes>& xml, bool wanted) {
+  if (!TRY(bears_object_lock(xml)))
+    return Findings{wanted ? finding(Grade::Bad, "off, and object_lock is configured: no object can be locked, and none is created", "object lock is chosen when a bucket is made: name a new bucket, or take object_lock out of [s3]")
+                           : finding(Grade::Fine, "off")};
+  pugi::xml_document document;
+  const auto retention = TRY(load(document, *xml, "ObjectLockConfiguration")).child("Rule").child("DefaultRetention");
+  if (!retention) return Findings{finding(Grade::Fine, wanted ? "on" : "on, without a default retention: no object is locked by it")};
   const std::string_view days = retention.child_value("Days"), years = retention.child_value("Years");
   return Findings{finding(Grade::Warning,
                           fmt::format("on: every object is locked for {} {} ({}), also what expire and collect let go", shown(days.empty() ? years : days),

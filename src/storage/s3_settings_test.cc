@@ -41,17 +41,20 @@ TEST(S3Settings, VersioningAndLock) {
   EXPECT_EQ(grade(judge_versioning(xml("<VersioningConfiguration/>"))), Grade::Fine);
   EXPECT_EQ(grade(judge_versioning(xml("<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"))), Grade::Fine);
   EXPECT_EQ(grade(judge_versioning(xml("<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>"))), Grade::Warning);
-  EXPECT_EQ(grade(judge_object_lock(std::nullopt)), Grade::Fine);
-  EXPECT_EQ(grade(judge_object_lock(xml("<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"))), Grade::Fine);
+  EXPECT_EQ(grade(judge_object_lock(std::nullopt, false)), Grade::Fine);
+  EXPECT_EQ(grade(judge_object_lock(xml("<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"), false)), Grade::Fine);
   EXPECT_EQ(grade(judge_object_lock(xml("<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>COMPLIANCE</Mode>"
-                                        "<Days>7</Days></DefaultRetention></Rule></ObjectLockConfiguration>"))),
+                                        "<Days>7</Days></DefaultRetention></Rule></ObjectLockConfiguration>"), false)),
             Grade::Warning);
+  EXPECT_EQ(grade(judge_object_lock(std::nullopt, true)), Grade::Bad);
+  EXPECT_EQ(grade(judge_object_lock(xml("<ObjectLockConfiguration/>"), true)), Grade::Bad);
+  EXPECT_EQ(grade(judge_object_lock(xml("<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"), true)), Grade::Fine);
 }
 
 TEST(S3Settings, WhatIsNoAnswerIsNoGoodNews) {
   for (const char* text : {"", "<html/>", "<Error><Code>AccessDenied</Code></Error>", "<LifecycleConfiguration><Rule>"}) {
     EXPECT_FALSE(judge_versioning(xml(text))) << text;
-    EXPECT_FALSE(judge_object_lock(xml(text))) << text;
+    EXPECT_FALSE(judge_object_lock(xml(text), false)) << text;
     EXPECT_FALSE(judge_lifecycle(xml(text), "")) << text;
   }
 }

@@ -7,7 +7,10 @@
 #include <charconv>
 #include <set>
 
+#include "base/log.h"
 #include "base/units.h"
+#include "crypto/md5.h"
+#include "http/base64.h"
 #include "storage/block_cache.h"
 #include "storage/blob_name.h"
 #include "storage/s3_address.h"
@@ -47,8 +50,13 @@ class Bucket final : public S3Store {
   Result<std::vector<S3Finding>> examine() override;
   ObjectVersions& versions() override { return versions_; }
   Result<bool> is_versioned() override { return removal_.is_versioned(); }
+  Result<bool> takes_locks() override;
+  Result<Created> create_locked(const std::string& name, ByteView data, const ObjectLock& lock) override { return create_with(name, data, lock); }
 
  private:
+  Result<Created> create_with(const std::string& name, ByteView data, const std::optional<ObjectLock>& lock);
+  /// What a new object of that name is locked with.
+  std::optional<ObjectLock> lock_for(const std::string& name) const;
   Result<http::Answer> send(const http::Request& request) { return session_.send(request); }
   Result<http::Answer> fetch(const http::Request& request, const std::string& what) { return session_.fetch(request, what); }
   http::Request request_for(std::string method, const std::string& name) const;
@@ -79,7 +87,14 @@ http::Request Bucket::request_for(std::string method, const std::string& name) c
   return request;
 }
 
-Result<Created> Bucket::create(const std::string& name, ByteView data) {
+std::optional<ObjectLock> Bucket::lock_for(const std::string& name) const {
+  if (!options_.lock || std::ranges::any_of(options_.never_locked, [&](const auto& start) { return name.starts_with(start); })) return std::nullopt;
+  return ObjectLock{options_.lock->mode, session_.now() + options_.lock->period};
+}
+
+Result<Created> Bucket::create(const std::string& name, ByteView data) { return create_with(name, data, lock_for(name)); }
+
+Result<Created> Bucket::create_with(const std::string& name, ByteView data, const std::optional<ObjectLock>& lock) {
   TRY(check_blob_name(name));
   const bool by_versions = options_.decided_by_versions != nullptr && options_.decided_by_versions(name);
   // As far as this process knows by now; whoever does not look first finds out behind its own version.
@@ -89,9 +104,17 @@ Result<Created> Bucket::create(const std::string& name, ByteView data) {
   if (!options_.one_writer) request.headers.push_back({"if-none-match", "*"});
   request.headers.push_back({"content-type", "application/octet-stream"});
   for (auto& header : s3_keeping(options_)) request.headers.push_back(std::move(header));
-  const auto answer = TRY(send(request).context(fmt::format("create {}", name)));
+  if (lock) {
+    request.headers.push_back({"x-amz-object-lock-mode", std::string(lock_mode_name(lock->mode))});
+    request.headers.push_back({"x-amz-object-lock-retain-until-date", s3_lock_time(lock->until)});
+    // S3 wants a checksum of its own with a lock, beside the one that is signed.
+    request.headers.push_back({"content-md5", http::base64(TRY(crypto::md5(data)))});
+  }
+  const auto what = fmt::format("create {}", name);
+  const auto answer = TRY(send(request).context(what));
   if (answer.status == 412) return Created::AlreadyExists;
-  if (!answer.success()) return s3_error(answer, fmt::format("create {}", name), true);
+  if (lock && s3_error_code(answer) == "InvalidRequest") return no_object_lock(what);
+  if (!answer.success()) return s3_error(answer, what, true);
   const auto id = answer.header("x-amz-version-id");
   // Without versions the service has decided by itself, or it does not hold a repository: the probe finds out.
   if (!by_versions || !id || *id == "null") return Created::Yes;
@@ -297,8 +320,10 @@ Status Bucket::remove(const std::string& name) { return remove_all({&name, 1}); 
 Status Bucket::remove_all(std::span<const std::string> names) {
   const auto locked = TRY(remove_unlocked(names));
   if (locked.empty()) return ok();
-  return Error(Errc::Precondition, fmt::format("{} is locked by the store (object lock): it was not removed{}", locked.front(), locked.size() > 1 ? fmt::format(", nor {} others", locked.size() - 1) : ""),
-               Hint{"it can be removed once its lock has passed: pgmint doctor"});
+  // A key slot that is removed, or a marker that a newer one replaces, must not stand there for years; collect, which comes back, asks for remove_unlocked().
+  TRY(removal_.hide(locked));
+  log_warning("{}: locked by the store (object lock): hidden, and stays as an old version until its lock has passed{}", locked.front(), locked.size() > 1 ? fmt::format("; so do {} others", locked.size() - 1) : "");
+  return ok();
 }
 
 Result<std::vector<std::string>> Bucket::remove_unlocked(std::span<const std::string> names) {
@@ -318,6 +343,8 @@ Result<std::optional<Bytes>> Bucket::setting(const std::string& topic) {
   return s3_error(answer, what, false);
 }
 
+Result<bool> Bucket::takes_locks() { return bears_object_lock(TRY(setting("object-lock"))); }
+
 Result<std::vector<S3Finding>> Bucket::examine() {
   using Grade = S3Finding::Grade;
   std::vector<S3Finding> findings;
@@ -335,7 +362,7 @@ Result<std::vector<S3Finding>> Bucket::examine() {
     return ok();
   };
   TRY(ask("versioning", "bucket versioning", judge_versioning));
-  TRY(ask("object-lock", "object lock", judge_object_lock));
+  TRY(ask("object-lock", "object lock", [&](const std::optional<Bytes>& xml) { return judge_object_lock(xml, options_.lock.has_value()); }));
   TRY(ask("lifecycle", "lifecycle rules", [&](const std::optional<Bytes>& xml) { return judge_lifecycle(xml, address_.prefix()); }));
   const auto known = session_.store_ahead();
   const auto ahead = known.value_or(std::chrono::microseconds(0));

@@ -14,6 +14,12 @@
 
 namespace pgmint::storage {
 
+/// How long each new object is locked for.
+struct S3LockRule {
+  LockMode mode = LockMode::Governance;
+  std::chrono::days period{};
+};
+
 struct S3Options {
   std::string url;       ///< s3://bucket/prefix
   std::string endpoint;  ///< empty: AWS
@@ -22,6 +28,8 @@ struct S3Options {
   std::string storage_class;  ///< empty: the bucket's, as a rule STANDARD
   std::string encryption;     ///< "AES256" or "aws:kms", by the store itself, beside ours; empty: as the bucket says
   std::string kms_key_id;     ///< for aws:kms; empty: the service's own
+  std::optional<S3LockRule> lock;                 ///< nullopt: none
+  std::vector<std::string> never_locked;          ///< names that begin so bear no lock: what is removed again soon
   /// The service has no create-if-absent: create() looks first and then writes, which is right as long as nobody else writes there.
   bool one_writer = false;
   /// Names that several may create at once: where the bucket keeps versions, the oldest version of such a name is what was created. A service that does not
@@ -51,6 +59,10 @@ class S3Store : public BlobStore {
   virtual ObjectVersions& versions() = 0;
   /// The bucket keeps versions: what is removed by name is only hidden. Asked of the store at most once. @errors as read()
   virtual Result<bool> is_versioned() = 0;
+  /// The bucket was made with object lock. @errors as read(); Precondition, Key: the store does not say
+  virtual Result<bool> takes_locks() = 0;
+  /// As create(), locked until then whatever the options say.
+  virtual Result<Created> create_locked(const std::string& name, ByteView data, const ObjectLock& lock) = 0;
 };
 
 /// Retries nothing that may have been carried out; a request that was refused for expired credentials or for the time is signed anew, once.

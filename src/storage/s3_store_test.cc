@@ -7,6 +7,7 @@
 #include "http/testing_server.h"
 #include "storage/instant_clock.h"
 #include "storage/retry_store.h"
+#include "storage/s3_versions.h"
 
 namespace pgmint::storage {
 namespace {
@@ -56,6 +57,41 @@ TEST(S3Store, AWriteIsConditionalAndSigned) {
                              "\r\nx-amz-content-sha256: ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73\r\n"})
     EXPECT_NE(request.find(header), std::string::npos) << header << request;
   EXPECT_NE(request.find("SignedHeaders=content-type;host;if-none-match;"), std::string::npos) << request;
+}
+
+TEST(S3Store, ANewObjectIsLockedByTheStoresClock) {
+  ScriptedServer server([](const std::string&) { return reply(200, "", "Date: Fri, 27 Nov 2026 12:00:00 GMT\r\n"); });
+  InstantClock clock;
+  S3Options options;
+  options.lock = S3LockRule{LockMode::Compliance, std::chrono::days(35)};
+  options.never_locked = {"probe/"};
+  auto store = open_at(server, clock, options);
+  const auto own = s3_lock_time(clock.now() + std::chrono::days(35));
+  EXPECT_EQ(*store->create("format", as_bytes("content")), Created::Yes);
+  const auto has = [&](const std::string& header) { return server.requests().back().find("\r\n" + header + "\r\n") != std::string::npos; };
+  EXPECT_TRUE(has("x-amz-object-lock-mode: COMPLIANCE")) << server.requests().back();
+  EXPECT_TRUE(has("x-amz-object-lock-retain-until-date: " + own)) << "the store has not told its time yet: " << server.requests().back();
+  EXPECT_TRUE(has("content-md5: mgNkuembtIDdJeHwKEyFVQ==")) << server.requests().back();
+  EXPECT_NE(server.requests().back().find("SignedHeaders=content-md5;"), std::string::npos);
+  EXPECT_EQ(*store->create("c/1/p/00/1", as_bytes("content")), Created::Yes);
+  const auto& second = server.requests().back();
+  const auto at = second.find("retain-until-date: ") + 19;
+  const auto until = parse_time(second.substr(at, 20));
+  ASSERT_TRUE(until) << second;
+  EXPECT_NEAR(std::chrono::duration<double>(*until - *parse_time("2027-01-01T12:00:00Z")).count(), 0, 5) << "the store's time, and 35 days";
+  EXPECT_EQ(*store->create("probe/1", as_bytes("content")), Created::Yes);
+  EXPECT_EQ(server.requests().back().find("x-amz-object-lock"), std::string::npos) << "what goes again at once is not locked";
+}
+
+TEST(S3Store, ABucketWithoutObjectLockIsNamed) {
+  ScriptedServer server([](const std::string&) { return reply(400, error_body("InvalidRequest")); });
+  InstantClock clock;
+  S3Options options;
+  options.lock = S3LockRule{LockMode::Governance, std::chrono::days(35)};
+  const auto created = open_at(server, clock, options)->create("format", as_bytes("content"));
+  ASSERT_FALSE(created);
+  EXPECT_EQ(created.failure().code(), Errc::Precondition);
+  EXPECT_NE(created.failure().describe().find("without object lock"), std::string::npos) << created.failure().describe();
 }
 
 TEST(S3Store, OneWriterLooksBeforeItWritesWithoutACondition) {

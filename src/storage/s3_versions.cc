@@ -56,6 +56,10 @@ bool is_gone(const http::Answer& answer) { return answer.status == 404 && (is_ab
 
 std::string_view lock_mode_name(LockMode mode) { return mode == LockMode::Compliance ? "COMPLIANCE" : "GOVERNANCE"; }
 
+Error no_object_lock(const std::string& what) {
+  return {Errc::Precondition, fmt::format("{}: the bucket was made without object lock", what), Hint{"object lock is chosen when a bucket is made: name a new bucket, or take object_lock out of [s3]"}};
+}
+
 std::string s3_lock_time(TimePoint time) {
   return format_rfc3339(std::chrono::floor<std::chrono::seconds>(time));
 }
@@ -186,6 +190,17 @@ Result<std::optional<ObjectVersions::Refused>> S3Versions::remove_one(const Obje
   return s3_error(answer, what, true);
 }
 
+Result<bool> S3Versions::remove_bypassing(const ObjectVersion& version) {
+  TRY(check_blob_name(version.name));
+  const auto what = fmt::format("remove a locked version of {}", version.name);
+  auto request = request_for("DELETE", url_of(version.name, "", version.id));
+  request.headers.push_back({"x-amz-bypass-governance-retention", "true"});
+  const auto answer = TRY(session_.send(request).context(what));
+  if (answer.success() || is_gone(answer)) return true;
+  if (answer.status == 403) return false;
+  return s3_error(answer, what, true);
+}
+
 Result<std::vector<ObjectVersions::Refused>> S3Versions::remove_singly(std::span<const ObjectVersion> versions) {
   std::atomic<std::size_t> next{0};
   std::mutex mutex;
@@ -263,8 +278,9 @@ Status S3Versions::lock(const std::string& name, const std::string& id, const Ob
   const auto what = fmt::format("lock {}", name);
   const auto answer = TRY(session_.send(request).context(what));
   if (answer.success()) return ok();
+  if (is_gone(answer)) return Error(Errc::NotFound, fmt::format("{}: it is gone", what));
   if (s3_error_code(answer) == "InvalidRequest")
-    return Error(Errc::Precondition, fmt::format("{}: the bucket was made without object lock", what), Hint{"object lock is chosen when a bucket is made: a new bucket, or no object_lock in [s3]"});
+    return no_object_lock(what);
   return s3_error(answer, what, true);
 }
 

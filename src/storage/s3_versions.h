@@ -19,6 +19,8 @@ Result<S3VersionsPage> parse_s3_versions(ByteView xml);
 
 /// Of ?retention. nullopt: there is none, or it is no such document.
 std::optional<ObjectLock> parse_s3_retention(ByteView xml);
+/// A lock was asked for in a bucket that was made without.
+Error no_object_lock(const std::string& what);
 /// "2027-01-01T00:00:00Z", as the headers and documents of locks have it.
 std::string s3_lock_time(TimePoint time);
 
@@ -31,6 +33,7 @@ class S3Versions final : public ObjectVersions {
   Result<std::optional<Bytes>> read_front(const std::string& name, const std::string& id, std::size_t length) override;
   Status bring_back(const std::string& name, const std::string& id) override;
   Result<std::vector<Refused>> remove(std::span<const ObjectVersion> versions) override;
+  Result<bool> remove_bypassing(const ObjectVersion& version) override;
   Result<std::optional<ObjectLock>> lock_of(const std::string& name, const std::string& id) override;
   Status lock(const std::string& name, const std::string& id, const ObjectLock& lock) override;
 

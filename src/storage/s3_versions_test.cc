@@ -138,9 +138,49 @@ TEST(S3Versions, WhatIsLockedStaysAndIsSaid) {
   ASSERT_TRUE(locked) << locked.failure().describe();
   EXPECT_EQ(*locked, std::vector<std::string>{"p/b"});
   EXPECT_EQ(count(server.requests(), "DELETE /bucket/prefix/p/b HTTP"), 0u) << "what is locked is not hidden: it would be forgotten";
-  const auto refused = store->remove("p/b");
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.failure().code(), Errc::Precondition);
+  // What nobody comes back for is hidden.
+  ASSERT_TRUE(store->remove("p/b"));
+  EXPECT_EQ(count(server.requests(), "DELETE /bucket/prefix/p/b HTTP"), 1u);
+}
+
+TEST(S3Versions, ALockIsSetByVersionAndWhatIsGoneIsSaid) {
+  http::ScriptedReply next = reply(200);
+  ScriptedServer server([&](const std::string&) { return next; });
+  InstantClock clock;
+  auto store = open_at(server, clock);
+  const ObjectLock lock{LockMode::Compliance, *parse_time("2033-01-01T00:00:00Z")};
+  ASSERT_TRUE(store->versions().lock("p/a", "v1", lock));
+  const auto request = server.requests().back();
+  EXPECT_EQ(line_of(request), "PUT /bucket/prefix/p/a?retention=&versionId=v1 HTTP/1.1");
+  EXPECT_NE(request.find("<Mode>COMPLIANCE</Mode><RetainUntilDate>2033-01-01T00:00:00Z</RetainUntilDate>"), std::string::npos) << request;
+  EXPECT_NE(request.find("\r\ncontent-md5: "), std::string::npos);
+  EXPECT_EQ(request.find("bypass"), std::string::npos) << "a lock is never shortened";
+  const auto outcome = [&](http::ScriptedReply answer) {
+    next = std::move(answer);
+    const auto locked = store->versions().lock("p/a", "v1", lock);
+    return locked ? Errc::Internal : locked.failure().code();
+  };
+  EXPECT_EQ(outcome(reply(404, error_body("NoSuchVersion"))), Errc::NotFound);
+  EXPECT_EQ(outcome(reply(403, error_body("AccessDenied"))), Errc::Key);
+  EXPECT_EQ(outcome(reply(400, error_body("InvalidRequest"))), Errc::Precondition);
+  EXPECT_NE(outcome(reply(404, error_body("NoSuchBucket"))), Errc::NotFound) << "a bucket that is gone is no object that is gone";
+}
+
+TEST(S3Versions, OnlyATrialBypassesLocks) {
+  int status = 204;
+  ScriptedServer server([&](const std::string&) { return reply(status, status == 204 ? "" : error_body("AccessDenied")); });
+  InstantClock clock;
+  auto store = open_at(server, clock);
+  ObjectVersion one;
+  one.name = "probe/a";
+  one.id = "v1";
+  EXPECT_TRUE(*store->versions().remove_bypassing(one));
+  EXPECT_NE(server.requests().back().find("\r\nx-amz-bypass-governance-retention: true\r\n"), std::string::npos);
+  status = 403;
+  EXPECT_FALSE(*store->versions().remove_bypassing(one));
+  status = 204;
+  ASSERT_TRUE(store->versions().remove({&one, 1}));
+  EXPECT_EQ(server.requests().back().find("bypass"), std::string::npos);
 }
 
 TEST(S3Versions, ABucketWithoutVersionsIsAskedOnce) {

@@ -1,0 +1,22 @@
+// Object lock of a cluster: until when its objects are to be locked, and what its log says of the last look at them. Decision: docs/adr/0039-object-lock.md
+#pragma once
+
+#include <optional>
+
+#include "cli/config.h"
+#include "cli/health.h"
+#include "policy/locks.h"
+#include "repository/repository.h"
+
+namespace pgmint::cli {
+
+/// Reads log, manifests and the names of WAL. @param now  by the store's clock @errors Storage, Key
+Result<policy::LockPlan> lock_plan(repository::Cluster& cluster, const RetentionSettings& retention, std::chrono::days renewed, TimePoint now);
+
+/// The audit entry of one look.
+inline constexpr std::string_view kLockEvent = "locks extended";
+/// A look is overdue, and locks of live backups end within a week, or may have ended. nullopt: all is well, or there is no backup.
+/// @param renewed  how long objects are locked when they are created
+std::optional<Problem> lock_problem(const repository::LogState& state, std::chrono::days renewed, TimePoint now);
+
+}  // namespace pgmint::cli
