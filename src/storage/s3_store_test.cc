@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "base/guarded.h"
 #include "http/testing_server.h"
 #include "storage/instant_clock.h"
 #include "storage/retry_store.h"
@@ -74,7 +75,7 @@ TEST(S3Store, ANewObjectIsLockedByTheStoresClock) {
   EXPECT_TRUE(has("content-md5: mgNkuembtIDdJeHwKEyFVQ==")) << server.requests().back();
   EXPECT_NE(server.requests().back().find("SignedHeaders=content-md5;"), std::string::npos);
   EXPECT_EQ(*store->create("c/1/p/00/1", as_bytes("content")), Created::Yes);
-  const auto& second = server.requests().back();
+  const auto second = server.requests().back();
   const auto at = second.find("retain-until-date: ") + 19;
   const auto until = parse_time(second.substr(at, 20));
   ASSERT_TRUE(until) << second;
@@ -114,12 +115,12 @@ TEST(S3Store, OneWriterLooksBeforeItWritesWithoutACondition) {
 }
 
 TEST(S3Store, WhatBecameOfAWriteIsUnknownUnlessTheStoreSaysIt) {
-  ScriptedReply next;
-  ScriptedServer server([&](const std::string&) { return next; });
+  Guarded<ScriptedReply> next;
+  ScriptedServer server([&](const std::string&) { return next.with([](const auto& reply) { return reply; }); });
   InstantClock clock;
   auto store = open_at(server, clock);
   const auto outcome = [&](ScriptedReply answer) {
-    next = std::move(answer);
+    next.with([&](auto& reply) { reply = std::move(answer); });
     auto created = store->create("a", as_bytes("x"));
     return created ? Errc::Internal : created.failure().code();
   };
@@ -129,7 +130,7 @@ TEST(S3Store, WhatBecameOfAWriteIsUnknownUnlessTheStoreSaysIt) {
   EXPECT_EQ(outcome({"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nxx", false}), Errc::Unknown) << "an answer that was cut short is none";
   EXPECT_EQ(outcome(reply(409, error_body("ConditionalRequestConflict"))), Errc::Busy);
   EXPECT_EQ(outcome(reply(403, error_body("AccessDenied"))), Errc::Key);
-  next = reply(412, error_body("PreconditionFailed"));
+  next.with([](auto& given) { given = reply(412, error_body("PreconditionFailed")); });
   EXPECT_EQ(*store->create("a", as_bytes("x")), Created::AlreadyExists);
 }
 
