@@ -3,8 +3,11 @@ import re
 
 import pytest
 
+from harness.faultproxy import FaultProxy
 from harness.objectstore import ObjectStore
+from harness.places import wait_until
 from test_clone_safety import clone_of
+from test_object_store import spooled
 from test_versions import KEEP_NONE
 
 
@@ -172,3 +175,26 @@ def test_a_writer_with_its_policies_alone(make, objects, places):
         for each in sorted(objects.keys(bucket)):
             if "/probe/" not in each:
                 assert objects.request("DELETE", f"/{bucket}/{each}", access=(key, secret))[0] == 403, each
+
+
+def test_wal_waits_on_the_host_while_both_buckets_are_away(make, objects, places):
+    packs, log = places
+    proxy = FaultProxy(objects.https_port)
+    try:
+        table = objects.table(endpoint=f"https://localhost:{proxy.port}", stall_time_max="1s")
+        cluster, tool = make.pair(pgmint=make.pgmint(repository=f"s3://{packs}/prod", extra=f'log_url = "s3://{log}/prod"\n' + table))
+        tool.backup()
+        cluster.archive_now()
+        proxy.set(refuse=True)
+        cluster.add_rows("t", 100)
+        waiting = cluster.archive_now(timeout=60)
+        assert waiting in spooled(tool)
+        expected = cluster.digest()
+        proxy.set(refuse=False)
+        tool.run("wal", "drain", code=(0, 5))  # 5: what wal push has started is at it
+        wait_until(lambda: not spooled(tool), "the spool is empty", timeout=120)
+        tool.run("verify", "--read-data")
+        clone = clone_of(make, tool).start().wait_promoted()
+        assert clone.digest() == expected
+    finally:
+        proxy.stop()
