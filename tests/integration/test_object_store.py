@@ -360,6 +360,41 @@ def test_what_waits_is_told_and_sent_on_by_hand_or_before_a_backup(make, objects
         proxy.stop()
 
 
+def test_a_quota_that_is_full_is_told_and_nothing_is_half_there(make, in_bucket, objects):
+    """The gateway refuses what would go beyond it; PostgreSQL keeps its WAL, and all goes on once there is room."""
+    cluster, tool = make.pair(pgmint=in_bucket())
+    bucket = "test-a-quota-that-is-full-is-told-and-nothing-is-half-there"[:50]
+    first = tool.backup()["name"]
+    cluster.archive_now()
+    stored = sum(objects.keys(bucket).values())
+
+    def limit(size):
+        for command in (["set", f"--max-size={size}"], ["enable"]):
+            objects.run("radosgw-admin", "-n", "client.rgw", "--admin-socket=", "quota", *command, "--quota-scope=bucket", f"--bucket={bucket}")
+
+    limit(stored + (2 << 20))
+    cluster.sql("create table noise as select i, gen_random_uuid()::text || gen_random_uuid()::text || gen_random_uuid()::text as body from generate_series(1, 150000) i")
+    cluster.switch_wal()
+    wait_until(lambda: cluster.one("select failed_count from pg_stat_archiver") > 0, "archiving fails", timeout=60)
+    assert "quota" in cluster.log_text().lower()
+    waiting = cluster.one("select last_failed_wal from pg_stat_archiver")
+    refused = tool.push(cluster.data / "pg_wal" / waiting, code=None)
+    assert refused.code not in (0, 5) and "quota" in refused.err and "pgmint expire" in refused.err, refused
+    assert refused.seconds < 30, "a quota is not waited for"
+    tool.refuses("backup", "--type", "full", code=4, naming="archiving fails")
+    assert tool.names() == [first]
+    assert sum(objects.keys(bucket).values()) <= stored + (2 << 20)
+    tool.run("verify", "--backup", first, "--read-data")  # of the WAL, what is small may have passed
+    limit(1 << 40)
+    second = tool.backup()["name"]
+    expected = cluster.digest()
+    cluster.archive_now()
+    assert tool.names() == [first, second]
+    tool.run("verify", "--read-data")
+    clone = clone_of(make, tool).start().wait_promoted()
+    assert clone.digest() == expected
+
+
 def test_each_role_may_do_what_it_is_for_and_nothing_else(make, objects):
     bucket = objects.bucket("roles")
     cluster, owner = make.pair(pgmint=make.pgmint(repository=f"s3://{bucket}/prod", extra=objects.table()))
