@@ -215,6 +215,35 @@ def test_a_gateway_that_dies_in_the_middle_of_a_backup(make, in_bucket, objects)
     assert clone.digest() == expected
 
 
+def test_a_storage_daemon_that_is_killed_loses_nothing_that_was_acknowledged(make):
+    """The gateway hangs until its OSD is back: a backup waits, or says that it failed, and what was reported as done is there."""
+    store = ObjectStore(kind="bluestore")
+    try:
+        bucket = store.bucket("killed")
+        cluster, tool = make.pair(pgmint=make.pgmint(repository=f"s3://{bucket}/prod", extra=store.table(stall_time_max="3s")))
+        done = [tool.backup()["name"]]
+        for moment in range(3):
+            cluster.sql(f"insert into t select -{moment + 1}000 - i, 'killed', now() from generate_series(1, 300) i")
+            running = tool.start("backup", "--type", "full", "--progress", "json", "--max-rate", "8MB")
+            wait_for_phase(running, "copy" if moment < 2 else "wait-for-wal")
+            store.kill("osd")
+            store.start_osd()
+            _, err = running.communicate(timeout=240)
+            assert running.returncode in (0, 6, 9), err
+            if running.returncode == 0:
+                done.append(tool.names()[-1])
+        expected = cluster.digest()
+        done.append(tool.backup()["name"])
+        cluster.archive_now(timeout=120)
+        assert set(done) <= set(tool.names()), "what was reported is listed"
+        tool.run("verify", "--read-data")
+        tool.run("audit", "verify")
+        clone = clone_of(make, tool).start().wait_promoted()
+        assert clone.digest() == expected
+    finally:
+        store.stop()
+
+
 def test_a_bad_line_loses_nothing(make, objects, seed):
     """Resets, cuts, stalls and flipped bits on most connections: what is reported as done is there, and once the line is good again everything goes on."""
     bucket = objects.bucket("bad-line")
