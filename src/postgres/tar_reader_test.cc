@@ -7,44 +7,10 @@
 
 #include "base/random.h"
 #include "base/test_seed.h"
+#include "postgres/testing_tar.h"
 
 namespace pgmint::postgres {
 namespace {
-
-void put_text(Bytes& block, std::size_t at, std::string_view text) { std::memcpy(block.data() + at, text.data(), text.size()); }
-
-void seal(Bytes& block) {
-  put_text(block, 148, "        ");
-  unsigned sum = 0;
-  for (const auto byte : block) sum += std::to_integer<unsigned>(byte);
-  put_text(block, 148, fmt::format("{:06o}", sum));
-  block[154] = std::byte{0};
-}
-
-Bytes header(std::string_view name, std::uint64_t size, char type = '0', std::string_view link = "", std::string_view prefix = "") {
-  Bytes block(kTarBlock);
-  put_text(block, 0, name.substr(0, 100));
-  put_text(block, 100, "0000600");
-  put_text(block, 108, "0000033");
-  put_text(block, 116, "0000033");
-  put_text(block, 124, fmt::format("{:011o}", size));
-  put_text(block, 136, "14000000000");
-  block[156] = static_cast<std::byte>(type);
-  put_text(block, 157, link);
-  put_text(block, 257, "ustar");
-  put_text(block, 263, "00");
-  put_text(block, 265, "postgres");
-  put_text(block, 345, prefix);
-  seal(block);
-  return block;
-}
-
-Bytes file(std::string_view name, std::string_view content) {
-  auto bytes = header(name, content.size());
-  append(bytes, as_bytes(content));
-  bytes.resize((bytes.size() + kTarBlock - 1) / kTarBlock * kTarBlock);
-  return bytes;
-}
 
 struct Collected final : TarSink {
   std::vector<std::pair<std::string, std::string>> files;
@@ -69,7 +35,7 @@ TEST(TarReader, GivesTheSameWhereverItsInputIsCut) {
   SeededRandom random(seed);
   Bytes archive;
   for (const auto& [name, content] : {std::pair<std::string, std::string>{"a", "one"}, {"b/c", std::string(512, 'x')}, {"d", ""}, {"e", std::string(1500, 'y')}})
-    append(archive, file(name, content));
+    append(archive, testing::tar_file(name, content));
   for (std::size_t step : {std::size_t{1}, std::size_t{7}, std::size_t{511}, std::size_t{512}, std::size_t{513}, archive.size()}) {
     Collected sink;
     TarReader reader(sink);
@@ -85,7 +51,7 @@ TEST(TarReader, GivesTheSameWhereverItsInputIsCut) {
 }
 
 TEST(TarReader, AnArchiveThatEndsEarlyIsDamaged) {
-  const auto archive = file("name", std::string(700, 'x'));
+  const auto archive = testing::tar_file("name", std::string(700, 'x'));
   for (const std::size_t length : {std::size_t{1}, std::size_t{511}, std::size_t{513}, std::size_t{1000}, std::size_t{1212}, archive.size() - 1}) {
     Collected sink;
     TarReader reader(sink);
@@ -97,49 +63,49 @@ TEST(TarReader, AnArchiveThatEndsEarlyIsDamaged) {
 }
 
 TEST(TarReader, EmptyBlocksEndTheArchive) {
-  auto archive = file("a", "one");
+  auto archive = testing::tar_file("a", "one");
   archive.resize(archive.size() + 2 * kTarBlock);
   Collected sink;
   TarReader reader(sink);
   EXPECT_TRUE(reader.feed(archive));
   EXPECT_TRUE(reader.finish());
-  EXPECT_FALSE(reader.feed(file("b", "two")));
+  EXPECT_FALSE(reader.feed(testing::tar_file("b", "two")));
 }
 
 TEST(TarHeader, NamesThatLeadOutOfTheirDirectoryAreRefused) {
   for (const auto* name : {"/etc/passwd", "..", "../a", "a/../b", "a/..", "a//b", ".", "a/./b", "", "/", "././a"})
-    EXPECT_FALSE(parse_tar_header(header(name, 0))) << name;
-  EXPECT_EQ(parse_tar_header(header("./pg_wal/archive_status/", 0, '5'))->name, "pg_wal/archive_status");
-  EXPECT_EQ(parse_tar_header(header("tail", 0, '0', "", "front/of"))->name, "front/of/tail");
-  EXPECT_EQ(parse_tar_header(header("..a/b..", 0))->name, "..a/b..");
+    EXPECT_FALSE(parse_tar_header(testing::tar_header(name, 0))) << name;
+  EXPECT_EQ(parse_tar_header(testing::tar_header("./pg_wal/archive_status/", 0, '5'))->name, "pg_wal/archive_status");
+  EXPECT_EQ(parse_tar_header(testing::tar_header("tail", 0, '0', "", "front/of"))->name, "front/of/tail");
+  EXPECT_EQ(parse_tar_header(testing::tar_header("..a/b..", 0))->name, "..a/b..");
 }
 
 TEST(TarHeader, SizesInBase256AreRead) {
-  auto block = header("large", 0);
+  auto block = testing::tar_header("large", 0);
   std::memset(block.data() + 124, 0, 12);
   block[124] = std::byte{0x80};
   block[131] = std::byte{0x02};  // 2 * 2^32
-  seal(block);
+  testing::seal_tar(block);
   EXPECT_EQ(parse_tar_header(block)->size, 2ULL << 32U);
   block[125] = std::byte{0xff};
-  seal(block);
+  testing::seal_tar(block);
   EXPECT_FALSE(parse_tar_header(block));
   block[124] = std::byte{0xff};  // negative
-  seal(block);
+  testing::seal_tar(block);
   EXPECT_FALSE(parse_tar_header(block));
 }
 
 TEST(TarHeader, LinksAndDirectoriesHaveNoContentAndOtherKindsAreRefused) {
-  const auto link = parse_tar_header(header("pg_tblspc/16400/", 0, '2', "/somewhere"));
+  const auto link = parse_tar_header(testing::tar_header("pg_tblspc/16400/", 0, '2', "/somewhere"));
   EXPECT_EQ(link->kind, TarEntry::Kind::Symlink);
   EXPECT_EQ(link->link, "/somewhere");
-  EXPECT_FALSE(parse_tar_header(header("d/", 5, '5')));
-  EXPECT_FALSE(parse_tar_header(header("l", 0, '2')));
-  for (const char type : {'1', '3', '4', '6', 'x', 'g', 'L', 'K'}) EXPECT_FALSE(parse_tar_header(header("a", 0, type))) << type;
+  EXPECT_FALSE(parse_tar_header(testing::tar_header("d/", 5, '5')));
+  EXPECT_FALSE(parse_tar_header(testing::tar_header("l", 0, '2')));
+  for (const char type : {'1', '3', '4', '6', 'x', 'g', 'L', 'K'}) EXPECT_FALSE(parse_tar_header(testing::tar_header("a", 0, type))) << type;
 }
 
 TEST(TarHeader, AnyChangedByteIsSeen) {
-  const auto good = header("base/5/16384", 8192);
+  const auto good = testing::tar_header("base/5/16384", 8192);
   ASSERT_TRUE(parse_tar_header(good));
   for (std::size_t at = 0; at < kTarBlock; ++at) {
     if (at >= 154 && at < 156) continue;  // behind the checksum's digits
