@@ -251,3 +251,24 @@ def test_commands_that_look_do_so_without_a_data_directory(make):
     assert len(remote.names()) == 1
     assert remote.run("doctor", "--json", code=range(1, 20)).json["ok"] is False
     remote.refuses("backup", code=9, naming="hint:")
+
+
+def test_memory_does_not_grow_with_the_database(make):
+    """What is on its way is bounded (ADR 35): ten times the data may not cost what it holds."""
+    cluster, tool = make.pair(rows=100)
+    remote = remote_of(make, tool, cluster.connection)
+
+    def peak():
+        running = remote.start("backup", "--type", "full", "--json")
+        out, err = running.stdout.read(), running.stderr.read()
+        _, status, usage = os.wait4(running.pid, 0)
+        running.returncode = os.waitstatus_to_exitcode(status)
+        assert running.returncode == 0, err
+        return usage.ru_maxrss << 10, out
+
+    small, _ = peak()
+    cluster.sql("create table large as select i, md5(i::text) || md5((i * 7)::text) as body from generate_series(1, 3000000) i")
+    large, _ = peak()
+    size = cluster.one("select pg_relation_size('large')")
+    assert size > 250 << 20
+    assert large < 400 << 20 and large - small < size // 2, (small >> 20, large >> 20, size >> 20)
