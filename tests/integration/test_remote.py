@@ -272,3 +272,54 @@ def test_memory_does_not_grow_with_the_database(make):
     size = cluster.one("select pg_relation_size('large')")
     assert size > 250 << 20
     assert large < 400 << 20 and large - small < size // 2, (small >> 20, large >> 20, size >> 20)
+
+
+def test_what_no_wal_tells_of_is_found_by_comparing(make):
+    """A page that is newer than the parent and that no WAL names refutes a parent where files are read by lists. What a server sends is compared, all of it."""
+    cluster, tool = make.pair(rows=100, checksums=False)
+    cluster.sql("create table marked as select i, md5(i::text) as body from generate_series(1, 60000) i")
+    remote = remote_of(make, tool, cluster.connection)
+    remote.backup()
+    cluster.sql("update marked set body = 'y' where (ctid::text::point)[0] between 64 and 74")
+    cluster.sql("checkpoint")
+    cluster.archive_now()
+    path = cluster.data / cluster.one("select pg_relation_filepath('marked')")
+    high, low = (int(part, 16) for part in cluster.one("select pg_current_wal_insert_lsn()::text").split("/"))
+    cluster.stop()
+    page, row = 8192 * 77, 8192 * 77 + 8180
+    with open(path, "r+b") as file:
+        file.seek(page)
+        file.write(struct.pack("<II", high, low - 64))
+        file.seek(row)
+        old = file.read(1)
+        file.seek(row)
+        file.write(bytes([old[0] ^ 1]))
+    cluster.start()
+    expected = cluster.digest()
+    made = remote.run("backup", "--type", "incremental", "--json").json
+    assert made["type"] == "incremental"
+    cluster.archive_now()
+    same_after_restore(make, remote, expected, "--backup", made["name"])
+
+
+def test_a_parent_that_is_damaged_makes_the_server_send_everything_once_more(make):
+    """It is found out in the middle of a stream, which cannot be read again: the server starts another one."""
+    cluster, tool = make.pair(rows=100)
+    cluster.sql("create table large as select i, md5(i::text) as body from generate_series(1, 200000) i")
+    remote = remote_of(make, tool, cluster.connection)
+    first = remote.backup()["name"]
+    cluster.sql("update large set body = 'y' where i % 1000 = 0")
+    cluster.sql("checkpoint")
+    for pack in remote.objects_of("p"):
+        content = bytearray(pack.read_bytes())
+        for at in range(200, max(201, len(content) - 70_000), 4096):
+            content[at] ^= 1
+        pack.write_bytes(content)
+    outcome = remote.run("backup", "--type", "incremental", "--json", code=8)
+    assert "the parent cannot be read" in outcome.err and "read again, as a full backup" in outcome.err, outcome
+    made = outcome.json
+    assert made["type"] == "full" and made["name"].endswith("-full") and made["name"] != first
+    expected = cluster.digest()
+    cluster.archive_now()
+    same_after_restore(make, remote, expected, "--backup", made["name"])
+    remote.run("verify", "--backup", made["name"], "--read-data")
