@@ -249,6 +249,29 @@ TEST_F(KeysTest, FormatFileIsAuthenticatedInEveryByte) {
   for (std::size_t n = 0; n < object.size(); ++n) EXPECT_FALSE(parse_format(ByteView(object).first(n), root.repository_mac_key));
 }
 
+TEST(FormatFileGolden, OfARepositoryWhoseLogIsApart) {
+  const std::string golden = 
+      "50474d494e540d0a010001010000000011111111111111111111111111111111000000000000000000000000000000000000000000000000000000000000000005010800b0adcc40610600020c70676d"
+      "696e7420302e312e300320010000000000000000000000000000000000000000000000000000000000000005202222222222222222222222222222222222222222222222222222222222222222061573"
+      "333a2f2f6261636b7570732d6c6f672f70726f6464e95f031417d577922ce17ab249a3894c4425d8d7847c17022568981efbe8bd";
+  const auto key = *crypto::Key256::from_bytes(Bytes(32, std::byte{7}));
+  FormatFile format;
+  format.repository.bytes.fill(std::byte{0x11});
+  format.created = *parse_time("2026-11-27T12:00:00Z");
+  format.created_by = "pgmint 0.1.0";
+  format.root.fill(std::byte{0x22});
+  format.read_flags = kLogApart;
+  format.log_url = "s3://backups-log/prod";
+  EXPECT_EQ(to_hex(encode_format(format, key)), golden);
+  const auto bytes = from_hex(golden);
+  ASSERT_TRUE(bytes);
+  const auto read = parse_format(*bytes, key);
+  ASSERT_TRUE(read) << read.failure().describe();
+  EXPECT_EQ(read->read_flags, kLogApart);
+  EXPECT_EQ(read->log_url, format.log_url);
+  EXPECT_TRUE(check_features(*read, Operation::Read));
+}
+
 TEST_F(KeysTest, AnUnknownFeatureForbidsJustItsOperation) {
   FormatFile format;
   format.delete_flags = 4;
