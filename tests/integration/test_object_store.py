@@ -161,8 +161,13 @@ def test_a_bucket_that_was_emptied_is_not_taken_for_an_empty_repository(make, in
     cluster.archive_now()  # and nothing more to be archived
     cluster.configure(archive_command="false")
     cluster.reload()
-    segment = cluster.one("select pg_walfile_name(pg_current_wal_lsn())")
-    cluster.sql("select pg_switch_wal()")
+
+    def refused():
+        cluster.add_rows("t", 1)
+        cluster.switch_wal()
+        return cluster.one("select last_failed_wal from pg_stat_archiver")
+
+    segment = wait_until(refused, "the archiver has read its new command", every=0.2)
     bucket = "test-a-bucket-that-was-emptied-is-not-taken-for-an"[:50]
     for key in objects.keys(bucket):
         objects.ask("DELETE", f"/{bucket}/{key}")
