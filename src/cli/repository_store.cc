@@ -25,6 +25,7 @@ Result<RepositoryStore> open_bucket(const std::string& url, const S3Settings& s3
   auto connection = TRY(s3_connection(url, s3, cancel));
   connection.options.one_writer = use.one_writer;
   connection.options.decided_by_versions = use.log_is_apart ? is_contended_beside_log : is_log_entry;
+  connection.options.keeps_versions = use.log_is_apart;
   auto bucket = TRY(storage::open_s3_store(connection.options, std::move(connection.client), std::move(connection.identity), system_clock()));
   RepositoryStore made;
   made.bucket = bucket.get();

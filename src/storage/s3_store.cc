@@ -97,8 +97,9 @@ Result<Created> Bucket::create(const std::string& name, ByteView data) { return 
 Result<Created> Bucket::create_with(const std::string& name, ByteView data, const std::optional<ObjectLock>& lock) {
   TRY(check_blob_name(name));
   const bool by_versions = options_.decided_by_versions != nullptr && options_.decided_by_versions(name);
-  // As far as this process knows by now; whoever does not look first finds out behind its own version.
-  if ((options_.one_writer || (by_versions && session_.shows_versions())) && TRY(stat(name))) return Created::AlreadyExists;
+  // Whoever does not look first finds out behind its own version, unless the answer to that is lost.
+  const bool looks_first = options_.one_writer || (by_versions && (options_.keeps_versions || session_.shows_versions()));
+  if (looks_first && TRY(stat(name))) return Created::AlreadyExists;
   auto request = request_for("PUT", name);
   request.body = data;
   if (!options_.one_writer) request.headers.push_back({"if-none-match", "*"});

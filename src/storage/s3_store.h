@@ -35,6 +35,8 @@ struct S3Options {
   /// Names that several may create at once: where the bucket keeps versions, the oldest version of such a name is what was created. A service that does not
   /// decide there (RGW 16) tells each of them that it did. Costs up to two requests more in such a bucket, none elsewhere. Null: the service decides.
   bool (*decided_by_versions)(const std::string& name) = nullptr;
+  /// The bucket is known to keep versions: such a name is looked for before it is written, also before any answer has told of versions.
+  bool keeps_versions = false;
   unsigned page_size = 1000;  ///< names asked for at once; services give no more than 1000
 };
 

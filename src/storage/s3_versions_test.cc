@@ -204,6 +204,7 @@ TEST(S3Versions, WhileItIsNotKnownWhetherThereAreVersionsNothingIsHidden) {
 /// What a bucket answers to one who creates p/a in it: its version is "mine".
 class ContendedName {
  public:
+  bool known = false;  ///< that the bucket keeps versions
   Result<Created> create(std::string content, bool versioned = true, bool lists = true) {
     server.emplace([=](const std::string& request) -> http::ScriptedReply {
       if (request.starts_with("PUT ") && request.find("x-amz-copy-source") != std::string::npos) return reply(200, "<CopyObjectResult/>");
@@ -216,6 +217,7 @@ class ContendedName {
     options.endpoint = server->url();
     options.path_style = true;
     options.decided_by_versions = [](const std::string& name) { return name == "p/a"; };
+    options.keeps_versions = known;
     store = *open_s3_store(options, http::make_client({}), http::fixed_credentials({"KEY", "secret", "", {}, "test"}), clock);
     return store->create("p/a", as_bytes("content"));
   }
@@ -245,6 +247,13 @@ TEST(S3Versions, WhoCannotFindOutWhoCreatedItDoesNotTakeItsOwnBytesForAnAnswer) 
   ContendedName name;
   EXPECT_EQ(name.create("", true, false).failure().code(), Errc::Io);
   EXPECT_EQ(name.create(version("prefix/p/a", "theirs", true)).failure().code(), Errc::Io) << "its own version is not listed";
+}
+
+TEST(S3Versions, WhereVersionsAreKnownItIsLookedForBeforeTheFirstAnswerTellsOfThem) {
+  ContendedName name;
+  name.known = true;
+  ASSERT_TRUE(name.create(version("prefix/p/a", "mine", true)));
+  EXPECT_EQ(line_of(name.server->requests().front()), "GET /bucket/prefix/p/a HTTP/1.1");
 }
 
 TEST(S3Versions, OnceVersionsAreSeenItIsLookedForFirst) {
