@@ -88,7 +88,7 @@ Compressor::Output Compressor::compress(ByteView plain, MutableByteView out) {
     if (const auto size = state_->pages->write(plain, out); size != 0) return {state_->choice.id, size};
   }
   if (state_->wal) {
-    if (const auto size = state_->wal->write(plain, out); size != 0) return {state_->choice.id, size};
+    if (const auto size = state_->wal->write(plain, out); size != 0) return {state_->choice.id, size, state_->wal->proven()};
   }
   const auto size = state_->block->compress(plain, out);
   return size == 0 ? kStorePlain : Output{state_->plain.id, size};

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "codec/block_codec.h"
+#include "codec/wal_chain.h"
 
 namespace pgmint::codec {
 
@@ -45,6 +46,7 @@ class Compressor {
   struct Output {
     CodecId codec;     ///< None when compression did not pay: the caller stores `plain` itself
     std::size_t size;  ///< bytes written to `out`; 0 when None
+    WalChain proven{};  ///< of a piece of WAL, where the codec looked: records whose checksums fit
   };
   /// Compresses into `out` (at least bound(plain.size()) bytes).
   Output compress(ByteView plain, MutableByteView out);

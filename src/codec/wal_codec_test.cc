@@ -312,6 +312,33 @@ TEST_F(WalPiece, IsStoredInFullWhereAChecksumIsWrong) {
   EXPECT_GT(stored, 10);
 }
 
+TEST_F(WalPiece, ProvesTheRecordsBeforeAWrongChecksumAndNoMore) {
+  maker_.weights = {1, 1, 1, 1};
+  for (const auto& check : {decode_and_compare_wal(), WalCheck()}) {
+    WalPieceWriter writer(BlockCodec::Zstd, 1, check);
+    int damaged = 0;
+    for (int round = 0; round < 20; ++round) {
+      Bytes piece = maker_.piece(kWalPagesMax), out(piece.size());
+      const auto start = load64(as_u8(ByteView(piece)) + kXlpAddressAt);
+      writer.write(piece, out);
+      const auto whole = writer.proven();
+      if (whole.to < start + piece.size() / 2 || whole.from > start + piece.size() / 4) continue;  // hardly a record in it
+      EXPECT_LE(whole.to, start + piece.size() + kWalPageHeader);
+      const auto at = whole.from + (whole.to - whole.from) / 2;
+      const auto in_page = std::max<std::uint64_t>(at % kWalPageSize, kWalPageHeader);
+      piece[at / kWalPageSize * kWalPageSize + in_page - start] ^= std::byte{1};
+      writer.write(piece, out);
+      EXPECT_EQ(writer.proven().from, whole.from);
+      EXPECT_LE(writer.proven().to, at / kWalPageSize * kWalPageSize + in_page);
+      ++damaged;
+    }
+    EXPECT_GT(damaged, 5);
+    Bytes out(kWalPageSize);
+    EXPECT_EQ(writer.write(Bytes(kWalPageSize), out), 0U);
+    EXPECT_EQ(writer.proven().to, 0U) << "of another piece";
+  }
+}
+
 TEST_F(WalPiece, IsSmallerThanWhatZstdMakesOfIt) {
   maker_.weights = {30, 20, 10, 10};
   Compressor plain({CodecId::Zstd, 1}), wal({CodecId::WalZstd, 1});

@@ -441,7 +441,8 @@ std::optional<WalStreams> WalEncoder::encode(ByteView piece, WalSums sums) {
   s.put(s.planes.get(), static_cast<std::uint32_t>(sink.plane_bytes));
   const auto view = [](const unsigned char* from, const unsigned char* to) { return std::as_bytes(std::span(from, to)); };
   return WalStreams{view(s.control.get(), s.control_end), view(s.raw.get(), s.raw.get() + sink.raw_bytes),
-                    view(s.remainder, s.remainder_end), view(s.images.get(), s.images_end)};
+                    view(s.remainder, s.remainder_end), view(s.images.get(), s.images_end),
+                    {s.pages.lsn(s.head), s.pages.lsn(s.tail)}};
 }
 
 }  // namespace pgmint::codec

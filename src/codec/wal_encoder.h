@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "codec/page_planes.h"
+#include "codec/wal_chain.h"
 
 namespace pgmint::codec {
 
@@ -14,6 +15,7 @@ struct WalStreams {
   ByteView raw;        ///< planes that look random
   ByteView remainder;  ///< the rest of the records
   ByteView images;     ///< pages of kPageSize
+  WalChain records;    ///< those taken apart; with WalSums::Trust their checksums fit if decoding gives the piece again
 };
 
 /// Checksums of records are not stored. Trust: they are what they should be, and who decodes and compares will know if not. Verify:

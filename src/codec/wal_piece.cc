@@ -44,6 +44,7 @@ struct WalPieceWriter::State {
   std::optional<PageRecordWriter> pages;  // made by the first piece that has images
   WalCheck check;
   WalEncoder encoder{};
+  WalChain proven{};
 
   std::optional<WalStreams> take_apart(ByteView piece) {
     if (!check) return encoder.encode(piece, WalSums::Verify);
@@ -75,9 +76,11 @@ WalPieceWriter::WalPieceWriter(BlockCodec codec, int level, WalCheck check)
     : state_(new State{codec, level, make_compressor(codec, level), std::nullopt, std::move(check)}) {}
 WalPieceWriter::WalPieceWriter(WalPieceWriter&&) noexcept = default;
 WalPieceWriter::~WalPieceWriter() = default;
+const WalChain& WalPieceWriter::proven() const { return state_->proven; }
 
 std::size_t WalPieceWriter::write(ByteView piece, MutableByteView out) {
   const auto streams = state_->take_apart(piece);
+  state_->proven = streams ? streams->records : WalChain{};
   if (!streams) return 0;
   RecordTail tail(out);
   Header header{streams->control.size(), 0, streams->raw.size(), streams->remainder.size(), 0, streams->images.size() / kPageSize, 0};

@@ -26,6 +26,8 @@ class WalPieceWriter {
   /// Bytes written to `out`; 0 when it holds no records, does not pass the check, or would not be shorter than `piece` or fit into
   /// `out`: then `piece` is to be stored some other way.
   std::size_t write(ByteView piece, MutableByteView out);
+  /// Of the piece that was asked for last: its records whose checksums were found to fit, whether or not it was written.
+  const WalChain& proven() const;
 
  private:
   struct State;

@@ -1,6 +1,7 @@
 #include "postgres/block_collector.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace pgmint::postgres {
 namespace {
@@ -11,6 +12,9 @@ constexpr std::size_t kCompactMin = 32768;
 constexpr std::size_t kDigitsMin = 512;
 constexpr unsigned kDigitBits = 11;
 constexpr std::size_t kDigits = 1U << kDigitBits;
+/// Up to this many places for each block a bit for every place is faster still.
+constexpr std::size_t kPlacesMax = 32;
+constexpr unsigned kWordBits = 64;
 
 }  // namespace
 
@@ -68,10 +72,22 @@ std::vector<ForkBlocks> BlockCollector::take() {
 void BlockCollector::sort_unique(std::vector<BlockNumber>& blocks) {
   if (blocks.size() < kDigitsMin) {
     std::sort(blocks.begin(), blocks.end());
+  } else if (const auto [low, high] = std::ranges::minmax(blocks); (high - low) / kPlacesMax < blocks.size()) {
+    return mark_places(blocks, low, high);
   } else {
     sort_by_digits(blocks);
   }
   blocks.erase(std::unique(blocks.begin(), blocks.end()), blocks.end());
+}
+
+/// What updates of one table name, in any order and many of them twice, is seldom far apart: then nothing is compared or moved.
+void BlockCollector::mark_places(std::vector<BlockNumber>& blocks, BlockNumber low, BlockNumber high) {
+  places_.assign((high - low) / kWordBits + 1, 0);
+  for (const auto block : blocks) places_[(block - low) / kWordBits] |= std::uint64_t{1} << (block - low) % kWordBits;
+  blocks.clear();
+  for (std::size_t word = 0; word < places_.size(); ++word)
+    for (auto bits = places_[word]; bits != 0; bits &= bits - 1)
+      blocks.push_back(low + static_cast<BlockNumber>(word * kWordBits) + static_cast<BlockNumber>(std::countr_zero(bits)));
 }
 
 /// Random updates name tens of thousands of blocks in a segment; comparing them was a third of what a summary cost.

@@ -29,6 +29,7 @@ class BlockCollector {
   };
   Gathered& gathered_of(const RelationFork& where);
   void sort_unique(std::vector<BlockNumber>& blocks);
+  void mark_places(std::vector<BlockNumber>& blocks, BlockNumber low, BlockNumber high);
   void sort_by_digits(std::vector<BlockNumber>& blocks);
 
   std::unordered_map<RelationFork, Gathered, Hash> forks_;
@@ -39,7 +40,8 @@ class BlockCollector {
   };
   std::array<Recent, 4> recent_{};
   std::size_t oldest_ = 0;
-  std::vector<BlockNumber> room_;  ///< of sort_by_digits
+  std::vector<BlockNumber> room_;      ///< of sort_by_digits
+  std::vector<std::uint64_t> places_;  ///< of mark_places
 };
 
 }  // namespace pgmint::postgres

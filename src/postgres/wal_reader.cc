@@ -43,7 +43,10 @@ struct WalSegmentReader::State {
   Lsn record_start;
   std::uint32_t record_length = 0;
   Bytes record_bytes;     // all of it, or its first kHeadMax bytes
-  PartialCrc record_crc;  // of all its bytes so far
+  PartialCrc record_crc;  // of all its bytes so far; with record_proven only its length counts
+  bool record_proven = false;
+  codec::WalChain proven;  // of the bytes being fed
+  bool in_chain = false;   // the reading is inside of `proven`, record by record
 
   State(TimelineId t, SegmentNumber s, WalSegmentSize z, WalReaderOptions o, Visit v)
       : timeline(t), segment(s), size(z), options(o), visit(std::move(v)) {}
@@ -60,7 +63,9 @@ struct WalSegmentReader::State {
 
   std::size_t page_size() const { return result.header.block_size; }
 
-  Status feed(ByteView bytes) {
+  Status feed(ByteView bytes, const codec::WalChain& chain) {
+    proven = chain;
+    in_chain = false;
     while (!bytes.empty() && !ended) {
       if (consumed == 0 && result.header.version == nullptr) {
         gather(bytes, kWalLongHeaderSize);
@@ -130,6 +135,7 @@ struct WalSegmentReader::State {
   std::string continue_over_page(const WalPageHeader& header, std::uint64_t begin) {
     if (header.overwrites_continuation) {
       // After a crash the rest of the record never came; the log goes on without it.
+      in_chain = false;
       if (assembling) {
         assembling = false;
       } else if (begin == 0 || leading_left) {
@@ -185,7 +191,17 @@ struct WalSegmentReader::State {
   void assemble(ByteView bytes) {
     std::size_t wanted = record_length <= options.main_data_max ? record_length : std::max(kHeadMax, kFragmentKeepMax);
     append(record_bytes, bytes.first(std::min(bytes.size(), wanted - std::min(wanted, record_bytes.size()))));
-    record_crc = partial_crc(bytes, record_crc);
+    if (record_proven)
+      record_crc.length += bytes.size();
+    else
+      record_crc = partial_crc(bytes, record_crc);
+  }
+
+  /// Whether the record that begins here is one of `proven`. Both readings go by the records' lengths: where they meet once, they
+  /// stay together.
+  bool is_proven(Lsn start) {
+    in_chain = (in_chain || start.value() == proven.from) && start.value() < proven.to;
+    return in_chain;
   }
 
   /// The CRC runs over the body first, then over the header up to the CRC itself (XLogInsertRecord).
@@ -215,6 +231,7 @@ struct WalSegmentReader::State {
         }
       }
       assembling = true;
+      record_proven = is_proven(start);
       record_start = start;
       record_length = length;
       record_bytes.clear();
@@ -223,7 +240,7 @@ struct WalSegmentReader::State {
       return bytes.size();
     }
     at = aligned(at + length);
-    finish(start, position(begin + at), here, whole_crc_fits(here));
+    finish(start, position(begin + at), here, is_proven(start) || whole_crc_fits(here));
     return at;
   }
 
@@ -238,6 +255,7 @@ struct WalSegmentReader::State {
   void finish_assembled(Lsn end) {
     ByteView bytes = record_bytes;
     auto header = bytes.first(kRecordHeaderSize);
+    if (record_proven) return finish(record_start, end, bytes, true);
     if (bytes.size() == record_length) return finish(record_start, end, bytes, whole_crc_fits(bytes));
     auto body = without_prefix(record_crc, partial_crc(header));
     finish(record_start, end, bytes, record_crc_fits(body, header));
@@ -305,8 +323,8 @@ WalSegmentReader::WalSegmentReader(TimelineId timeline, SegmentNumber segment, W
 WalSegmentReader::~WalSegmentReader() = default;
 WalSegmentReader::WalSegmentReader(WalSegmentReader&&) noexcept = default;
 
-Status WalSegmentReader::feed(ByteView bytes) {
-  return state_->feed(bytes);
+Status WalSegmentReader::feed(ByteView bytes, const codec::WalChain& proven) {
+  return state_->feed(bytes, proven);
 }
 Result<WalSegmentResult> WalSegmentReader::finish() && {
   return state_->finish_segment();

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 
+#include "codec/wal_chain.h"
 #include "postgres/wal_record.h"
 
 namespace pgmint::postgres {
@@ -83,7 +84,9 @@ class WalSegmentReader {
   /// The next bytes of the segment, in pieces of any size. A record or page that cannot be ends the WAL there
   /// (end_reason), since what was never written looks the same. @errors Corruption, Precondition: the first page is not
   /// that of this segment
-  Status feed(ByteView bytes);
+  /// @param proven  records that lie in `bytes` and whose checksums were found to fit: they are not computed again, where this reading
+  ///                comes upon the first of them
+  Status feed(ByteView bytes, const codec::WalChain& proven = {});
   /// After the last byte; the segment is taken to end there. @errors Corruption: not even a first page
   Result<WalSegmentResult> finish() &&;
 

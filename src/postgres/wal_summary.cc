@@ -34,7 +34,7 @@ SegmentSummarizer::SegmentSummarizer(TimelineId timeline, SegmentNumber segment,
 SegmentSummarizer::SegmentSummarizer(SegmentSummarizer&&) noexcept = default;
 SegmentSummarizer::~SegmentSummarizer() = default;
 
-void SegmentSummarizer::feed(ByteView bytes) {
+void SegmentSummarizer::feed(ByteView bytes, const codec::WalChain& proven) {
   State& state = *state_;
   if (state.failed) return;
   if (state.version == nullptr) {
@@ -44,7 +44,7 @@ void SegmentSummarizer::feed(ByteView bytes) {
       if (header) state.version = header->version;
     }
   }
-  auto fed = state.reader.feed(bytes);
+  auto fed = state.reader.feed(bytes, proven);
   if (!fed) state.failed = fed.failure().describe();
 }
 

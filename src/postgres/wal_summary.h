@@ -88,7 +88,8 @@ class SegmentSummarizer {
   SegmentSummarizer(TimelineId timeline, SegmentNumber segment, WalSegmentSize size);
   SegmentSummarizer(SegmentSummarizer&&) noexcept;
   ~SegmentSummarizer();
-  void feed(ByteView bytes);
+  /// @param proven  records that lie in `bytes` and whose checksums need not be computed once more
+  void feed(ByteView bytes, const codec::WalChain& proven = {});
   WalSummary finish() &&;
   /// For a segment that the server is still writing: WAL may end inside it, if every record before `needed` was read.
   WalSummary finish_from(Lsn needed) &&;

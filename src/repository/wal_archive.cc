@@ -43,6 +43,7 @@ class MemoryPlain final : public WalPlain {
     at_ += length;
     return bytes_.subspan(at_ - length, length);
   }
+  void summarize(ByteView, const codec::WalChain&) override {}
   Bytes summary() override { return to_bytes(summary_); }
 
  private:
@@ -267,6 +268,7 @@ Result<SealedObject> WalArchive::State::seal(const std::string& file_name, const
     mac->update(piece);
     const MutableByteView body = buffer.subspan(at + crypto::kNonceSize);
     const auto packed = compressor.compress(piece, body);
+    plain.summarize(piece, packed.proven);
     const bool as_it_is = packed.codec == codec::CodecId::None;
     const std::size_t size = as_it_is ? length : packed.size;
     crypto::Nonce nonce;

@@ -46,6 +46,8 @@ class WalPlain {
   virtual Status begin(bool to_store) = 0;
   /// The next `length` bytes, borrowed until the next call. @errors Io (it became shorter); whatever makes it unfit
   virtual Result<ByteView> next(std::size_t length) = 0;
+  /// Of a reading that is stored: what next() gave last, and which of its records have checksums that were found to fit.
+  virtual void summarize(ByteView piece, const codec::WalChain& proven) = 0;
   /// After the last byte that is to be stored: the encoded change summary; empty: none.
   virtual Bytes summary() = 0;
 };

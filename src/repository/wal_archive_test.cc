@@ -113,7 +113,7 @@ struct CountedPlain final : WalPlain {
   explicit CountedPlain(ByteView b) : bytes(b) {}
   std::uint64_t size() const override { return bytes.size(); }
   Status begin(bool to_store) override {
-    at = 0;
+    at = summarized = 0;
     ++(to_store ? stored : compared);
     return ok();
   }
@@ -122,12 +122,17 @@ struct CountedPlain final : WalPlain {
     at += length;
     return bytes.subspan(at - length, length);
   }
+  void summarize(ByteView piece, const codec::WalChain&) override {
+    EXPECT_EQ(piece.data() + piece.size(), bytes.data() + at);
+    summarized += piece.size();
+  }
   Bytes summary() override {
     EXPECT_EQ(at, bytes.size());
+    EXPECT_EQ(summarized, bytes.size());
     return to_bytes(as_bytes("summary"));
   }
   ByteView bytes;
-  std::size_t at = 0, fails_at = ~std::size_t{0};
+  std::size_t at = 0, summarized = 0, fails_at = ~std::size_t{0};
   int stored = 0, compared = 0;
 };
 

@@ -128,9 +128,12 @@ class WalFile final : public repository::WalPlain {
         return Error(Errc::Precondition, fmt::format("{} was replaced while it was read", path_));
       }
     }
-    if (summarizer_) summarizer_->feed(piece);
     at_ += length;
     return piece;
+  }
+
+  void summarize(ByteView piece, const codec::WalChain& proven) override {
+    if (summarizer_) summarizer_->feed(piece, proven);
   }
 
   Bytes summary() override {
