@@ -1,8 +1,10 @@
 """Full backup and restore over a real S3 service with TLS (Ceph's gateway on this machine, which shares its cores): against pgBackRest in the same bucket; and through a
 proxy, without and with 20 ms for a question and its answer."""
+import os
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integration"))
@@ -13,6 +15,7 @@ from harness.objectstore import ACCESS_KEY, REGION, SECRET_KEY, ObjectStore  # n
 LATENCY = 0.01  # seconds each way: 20 ms for a question and its answer
 PROXIED, FAR = " proxied", " far"
 BUCKET = "bench"
+CONNECTIONS = 8  # of `wal push` to a bucket (src/wal/push.h, far_workers)
 
 
 def make_tools(bench, work, server, store, port, bucket):
@@ -63,17 +66,44 @@ secret_access_key = "{SECRET_KEY}"
     return PgBackRestInBucket(work, server), PgmintInBucket(work, server, "pgmint")
 
 
-def push_wal(bench, server, tools, results, count):
-    """Ready segments, pushed as the archiver does, through the proxy with its distance: pgBackRest's asynchronous mode, and pgmint."""
+def upload_alone(bench, work, store, port, bucket, sizes):
+    """Seconds in which curl puts as many bytes in as many objects over as many connections, knowing all of them from the start: what the line, and the gateway on
+    these two cores, allow."""
+    folder = work / "upload"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    lines = ["parallel", f"parallel-max = {CONNECTIONS}", "silent", "show-error", "fail", f'cacert = "{store.ca_file}"', f'aws-sigv4 = "aws:amz:{REGION}:s3"',
+             f'user = "{ACCESS_KEY}:{SECRET_KEY}"', 'header = "x-amz-content-sha256: UNSIGNED-PAYLOAD"']
+    for number, size in enumerate(sizes):
+        (folder / str(number)).write_bytes(os.urandom(size))
+        lines += [f'upload-file = "{folder / str(number)}"', f'url = "https://localhost:{port}/{bucket}/line/{number}"']
+    (folder / "curl").write_text("\n".join(lines))
+    bench.owner_folder(folder)
+    started = time.monotonic()
+    bench.quiet("curl", "--config", folder / "curl")
+    seconds = time.monotonic() - started
+    shutil.rmtree(folder)
+    return seconds
+
+
+def push_wal(bench, work, server, store, port, bucket, tools, results, count):
+    """Ready segments, pushed as the archiver does, through the proxy with its distance: pgBackRest's asynchronous mode with as many processes as pgmint has
+    connections, pgmint, and the uploading alone."""
     names = bench.ready_segments(server, count)
     for tool, asynchronous in zip(tools, (True, False)):
         if asynchronous:  # its archive begins anew; pgmint's repository is there, and its segments are not
             server.start()
             tool.create()
+            tool.config.write_text(tool.config.read_text().replace("process-max=2", f"process-max={CONNECTIONS}"))
             server.stop()
         seconds, cpu = bench.push_all(server, tool.push(asynchronous), names)
         results.add("S3 WAL far", tool.name, seconds)
         print(f"    S3 far WAL: {tool.name:<11} {len(names)} segments in {seconds:6.2f} s  {len(names) / seconds:6.1f}/s  {cpu:6.1f} s CPU in the pushes", flush=True)
+    sizes = [size for key, size in store.keys(bucket, f"pgmint-{port}/").items() if any(f"/{name}" in key for name in names)]
+    assert len(sizes) == len(names)
+    seconds = upload_alone(bench, work, store, port, bucket, sizes)
+    results.add("S3 WAL far", "line", seconds)
+    print(f"    S3 far WAL: {'curl alone':<11} {len(names)} segments' {sum(sizes) / 1e6:.0f} MB in {seconds:6.2f} s", flush=True)
     server.start()
 
 
@@ -105,7 +135,7 @@ def measure(bench, work, server, results, rounds, segments):
                         results.add(what + " cpu", tool.name + suffix, done.cpu)
                     print(f"    S3{suffix or ''} {number + 1}: {tool.name:<11} backup {spent.seconds:6.2f} s, {spent.cpu:5.1f} s CPU; restore {back.seconds:6.2f} s, {back.cpu:5.1f} s CPU", flush=True)
             if suffix == FAR:
-                push_wal(bench, server, tools, results, segments)
+                push_wal(bench, work, server, store, port, bucket, tools, results, segments)
             if not suffix:
                 pgmint = tools[1]
                 server.archive_with(pgmint.archive_command)
@@ -134,6 +164,7 @@ def require(results):
     results.require("S3 backup at 20 ms: rate of that without", ratio("S3 backup", "pgmint" + PROXIED, "pgmint" + FAR), 0.8)
     results.require("S3 restore at 20 ms: rate of that without", ratio("S3 restore", "pgmint" + PROXIED, "pgmint" + FAR), 0.8)
     results.require("S3 WAL at 20 ms: rate against asynchronous archive-push", ratio("S3 WAL far", "pgbackrest", "pgmint"), 5.0)
+    results.require("S3 WAL at 20 ms: rate of the line's", ratio("S3 WAL far", "line", "pgmint"), 1.0)
     results.require("S3 full: requests per 32 MB stored", results.median("S3 full: requests per 32 MB", "pgmint"), 1, at_least=False, unit="")
     results.require("S3 incremental, nothing changed: requests", results.median("S3 incremental, nothing changed: requests", "pgmint"), 12, at_least=False, unit="")
     results.require("S3 list: requests", results.median("S3 list: requests", "pgmint"), 3, at_least=False, unit="")

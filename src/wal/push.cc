@@ -190,7 +190,7 @@ class Pusher {
     return archive_.holds(file.file_name(), file.content(), file.segment_size(), file);
   }
   /// Each of what has been looked for and is not there.
-  Result<WalPut> put(WalFile& file) { return archive_.put_new(file.file_name(), file.content(), file.segment_size(), file); }
+  Result<WalPut> put_new(WalFile& file) { return archive_.put_new(file.file_name(), file.content(), file.segment_size(), file); }
 
   struct ToBeNoted {
     std::string file_name;
@@ -234,6 +234,12 @@ class Pusher {
     }
   }
   const AheadNotes& notes() const { return notes_; }
+  /// Of the segment's timeline, behind it.
+  Result<std::set<std::string>> list_behind(const PushSource& source) {
+    std::set<std::string> names;
+    for (const auto& file : TRY(archive_.list(source.name.timeline.value(), source.file_name))) names.insert(file.file_name);
+    return names;
+  }
 
  private:
   repository::WalArchive archive_;
@@ -280,6 +286,26 @@ class AheadList {
   std::atomic<bool> stopped_{false};
 };
 
+/// Which of the segments that wait behind one are stored already. Far away one listing tells it of a whole timeline; what it does not
+/// show and is there after all, the store refuses to create. Others, and near, are asked for one by one.
+class StoredBehind {
+ public:
+  StoredBehind(Pusher& pusher, const PushSource& source, bool ask_at_once)
+      : timeline_(source.file_name.substr(0, kTimelineDigits)) {
+    if (!ask_at_once) return;
+    if (auto listed = pusher.list_behind(source)) listed_ = std::move(*listed);
+  }
+  Result<bool> holds(Pusher& pusher, const std::string& name) const {
+    if (listed_ && name.starts_with(timeline_)) return listed_->contains(name);
+    return pusher.is_stored(name);
+  }
+
+ private:
+  static constexpr std::size_t kTimelineDigits = 8;
+  const std::string timeline_;
+  std::optional<std::set<std::string>> listed_;
+};
+
 /// Counts what became of segments pushed ahead.
 struct AheadCounts {
   std::atomic<unsigned> stored{0}, present{0}, failed{0};
@@ -295,11 +321,12 @@ struct AheadCounts {
 };
 
 /// @param later  where a listing is to show first what was stored; null: near
-void push_ahead(Pusher& pusher, const PushSource& source, AheadList& list, AheadCounts& counts, Guarded<std::vector<Pusher::ToBeNoted>>* later) {
+void push_ahead(Pusher& pusher, const PushSource& source, AheadList& list, const StoredBehind& behind, AheadCounts& counts,
+                Guarded<std::vector<Pusher::ToBeNoted>>* later) {
   while (auto name = list.next()) {
     const auto result = [&]() -> Result<WalPut> {
       // Its own run will compare it.
-      if (TRY(pusher.is_stored(*name))) return WalPut::Duplicate;
+      if (TRY(behind.holds(pusher, *name))) return WalPut::Duplicate;
       auto file = TRY(pusher.open(source.wal_directory / *name, *name, source.system_identifier));
       return pusher.put_ahead(file, later);
     }();
@@ -317,7 +344,7 @@ void heal_history(Pusher& pusher, const PushSource& source) {
   const auto healed = [&]() -> Result<bool> {
     if (TRY(pusher.is_stored(file_name)) || !TRY(stat_if_exists(path))) return false;
     auto file = TRY(pusher.open(path, file_name, source.system_identifier));
-    return TRY(pusher.put(file)) == WalPut::Stored;
+    return TRY(pusher.put_new(file)) == WalPut::Stored;
   }();
   if (!healed) {
     log_warning("{} could not be stored: {}", file_name, healed.failure().describe());
@@ -410,24 +437,27 @@ Result<PushReport> push(repository::Cluster& cluster, const repository::WalIdent
     return report;
   }
 
-  AheadList list(request.ahead_max == 0 || source.name.kind != WalFileKind::Segment
+  auto waiting = request.ahead_max == 0 || source.name.kind != WalFileKind::Segment
                      ? std::vector<std::string>{}
-                     : ready_segments(source.wal_directory, source.file_name, request.ahead_max),
-                 until, clock, request.cancel);
+                     : ready_segments(source.wal_directory, source.file_name, request.ahead_max);
+  const bool is_far = cluster.reads_at_once() > 1;
+  const StoredBehind behind(pusher, source, is_far && !waiting.empty());
+  const auto workers = std::min<std::size_t>(is_far ? request.far_workers : request.workers, 1 + waiting.size());
+  AheadList list(std::move(waiting), until, clock, request.cancel);
   AheadCounts counts;
   Guarded<std::vector<Pusher::ToBeNoted>> to_be_noted;
-  auto* const later = cluster.reads_at_once() > 1 ? &to_be_noted : nullptr;
+  auto* const later = is_far ? &to_be_noted : nullptr;
   TaskGroup others;
-  for (unsigned i = 1; i < request.workers; ++i) {
+  for (std::size_t i = 1; i < workers; ++i) {
     others.spawn([&] {
       Pusher own(cluster, identity, request);
-      push_ahead(own, source, list, counts, later);
+      push_ahead(own, source, list, behind, counts, later);
       return ok();
     });
   }
-  auto outcome = pusher.put(file);
+  auto outcome = pusher.put_new(file);
   if (!outcome) list.stop();
-  push_ahead(pusher, source, list, counts, later);
+  push_ahead(pusher, source, list, behind, counts, later);
   if (outcome && source.name.kind == WalFileKind::Segment && source.name.timeline > postgres::TimelineId(1)) {
     heal_history(pusher, source);
   }

@@ -37,6 +37,7 @@ struct PushRequest {
   codec::CodecChoice codec{};
   unsigned ahead_max = 32;                      ///< further ready segments that one run may push; 0: none
   unsigned workers = 3;                         ///< two that compute, and one that waits for its disk meanwhile
+  unsigned far_workers = 8;                     ///< as many connections, where an answer takes longer than a segment's compression
   std::chrono::milliseconds ahead_time{2000};   ///< no further segment is begun after this, so that the archiver is not kept
   fs::path spool_directory;                     ///< as WalArchive's
   fs::path notes_directory;                     ///< for what was read ahead (ahead_notes.h); empty: it is read again

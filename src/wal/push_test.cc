@@ -227,6 +227,18 @@ struct FarPushTest : PushTest {
     EXPECT_TRUE(known) << known.failure().describe();
     return known && *known;
   }
+  /// The cluster, through a store that does something of its own, over what `memory` holds now.
+  template <class Store>
+  std::unique_ptr<Store> reopen_over_a_copy() {
+    repository::Unlock secret;
+    secret.key = crypto::Key256::generate(random);
+    PGMINT_ASSERT(repository->add_slot(secret, repository::Role::Root, "copy", nullptr));
+    auto copy = storage::make_memory_store();
+    copy->restore(memory.snapshot());
+    auto over = std::make_unique<Store>(std::move(copy));
+    reopen(*over, std::move(secret));
+    return over;
+  }
   std::unique_ptr<repository::Repository> far;
 };
 
@@ -251,17 +263,90 @@ TEST_F(FarPushTest, ANoteOfWhatNoListingHasShownIsForgotten) {
       return ForwardingStore::create(name, data);
     }
   };
-  repository::Unlock secret;
-  secret.key = crypto::Key256::generate(random);
-  ASSERT_TRUE(repository->add_slot(secret, repository::Role::Root, "losing", nullptr));
-  auto copy = storage::make_memory_store();
-  copy->restore(memory.snapshot());
-  Losing losing(std::move(copy));
-  losing.loses = lost;
-  reopen(losing, std::move(secret));
+  const auto losing = reopen_over_a_copy<Losing>();
+  losing->loses = lost;
   ASSERT_TRUE(push_path("pg_wal/" + first));
   EXPECT_TRUE(was_ahead(next));
   EXPECT_FALSE(was_ahead(lost));
+}
+
+/// Counts questions for single objects of WAL, and can leave an object out of listings.
+struct AskedStore final : storage::ForwardingStore {
+  using ForwardingStore::ForwardingStore;
+  std::atomic<int> count{0};
+  std::string hidden = "none";
+  bool fails_to_list = false;
+
+  Status read_range(const std::string& name, std::uint64_t offset, MutableByteView out) override {
+    note(name);
+    return ForwardingStore::read_range(name, offset, out);
+  }
+  Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override {
+    note(name);
+    return ForwardingStore::read(name, limit);
+  }
+  Result<std::optional<storage::BlobInfo>> stat(const std::string& name) override {
+    note(name);
+    return ForwardingStore::stat(name);
+  }
+  Status list(const std::string& prefix, const std::string& after, const std::function<Status(const storage::BlobInfo&)>& visit) override {
+    if (fails_to_list) return Error(Errc::Storage, "no list today");
+    return ForwardingStore::list(prefix, after, [&](const storage::BlobInfo& blob) { return blob.name.ends_with(hidden) ? ok() : visit(blob); });
+  }
+
+ private:
+  void note(const std::string& name) {
+    if (name.find("wal/") != std::string::npos) ++count;
+  }
+};
+
+TEST_F(FarPushTest, OneListingTellsWhichOfTheWaitingAreStored) {
+  const auto first = add_ready(1, 7), there = add_ready(1, 8), next = add_ready(1, 9), last = add_ready(1, 10);
+  ASSERT_TRUE(push_path("pg_wal/" + there, 0));
+  const auto asked = reopen_over_a_copy<AskedStore>();
+  ASSERT_TRUE(asked->stat(object(there)));
+  ASSERT_EQ(asked->count, 1) << "what counts the questions counts none";
+  const auto report = push_path("pg_wal/" + first);
+  ASSERT_TRUE(report) << report.failure().describe();
+  EXPECT_EQ(report->ahead_stored, 2U);
+  EXPECT_EQ(report->ahead_present, 1U);
+  EXPECT_LE(asked->count, 2) << "for the one whose turn it is";
+  EXPECT_EQ(**archive().get(last), make_segment(1, 10));
+}
+
+TEST_F(FarPushTest, WhereNothingCanBeListedEachIsAskedFor) {
+  const auto first = add_ready(1, 7), there = add_ready(1, 8), next = add_ready(1, 9);
+  ASSERT_TRUE(push_path("pg_wal/" + there, 0));
+  const auto asked = reopen_over_a_copy<AskedStore>();
+  asked->fails_to_list = true;
+  const auto report = push_path("pg_wal/" + first);
+  ASSERT_TRUE(report) << report.failure().describe();
+  EXPECT_EQ(report->ahead_stored, 1U);
+  EXPECT_EQ(report->ahead_present, 1U);
+}
+
+TEST_F(FarPushTest, WhatTheListingDidNotShowIsCompared) {
+  const auto first = add_ready(1, 7), next = add_ready(1, 8);
+  ASSERT_TRUE(push_path("pg_wal/" + next, 0));
+  const auto asked = reopen_over_a_copy<AskedStore>();
+  asked->hidden = next;
+  const auto report = push_path("pg_wal/" + first);
+  ASSERT_TRUE(report) << report.failure().describe();
+  EXPECT_EQ(report->ahead_stored, 0U);
+  EXPECT_EQ(report->ahead_present, 1U);
+}
+
+TEST_F(FarPushTest, WhatTheListingDidNotShowIsNeverReplaced) {
+  const auto first = add_ready(1, 7), next = add_ready(1, 8);
+  ASSERT_TRUE(push_path("pg_wal/" + next, 0));
+  write(data / "pg_wal" / next, make_segment(1, 8, kSystemId, 9));
+  const auto asked = reopen_over_a_copy<AskedStore>();
+  asked->hidden = next;
+  const auto report = push_path("pg_wal/" + first);
+  ASSERT_TRUE(report) << report.failure().describe();
+  EXPECT_EQ(report->ahead_failed, 1U);
+  EXPECT_EQ(**archive().get(next), make_segment(1, 8));
+  EXPECT_FALSE(push_path("pg_wal/" + next)) << "in its own turn it fails loudly";
 }
 
 TEST_F(PushTest, ANoteDoesNotStandForAnObjectThatTheRepositoryLost) {
