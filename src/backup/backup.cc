@@ -39,6 +39,9 @@ constexpr std::size_t kPackMin = 4U << 20;
 /// Moved by one backup at most, so that none takes for ever; the next one goes on.
 constexpr std::uint64_t kForwardMax = 1ULL << 30;
 constexpr auto kAliveEvery = 1s;
+/// What the server's summarizer may be behind when the backup starts: a few seconds of its work.
+constexpr std::uint64_t kSummarizerLag = 256U << 20;
+constexpr std::chrono::seconds kSummarizerPatience = 60s;
 constexpr auto kDroppedDatabasePatience = 10s;
 
 unsigned worker_count(const BackupRequest& request) {
@@ -162,19 +165,98 @@ class Run {
   Status start() {
     // Before: whoever reads a catalog may prune its pages and set hints in them, and what is copied then has that already.
     TRY(note_contents());
+    TRY(choose_what_comes());
     TRY(start_server());
     report_.from_standby = started_.on_standby;
     log_debug("backup {} started at {} on timeline {}", report_.name, postgres::format(started_.start_lsn),
               started_.timeline.value());
-    const bool was = incremental_.active();
-    TRY(incremental_.look(request_.data_directory, stream_ != nullptr, control_, started_, request_.cancel));
-    if (was && !incremental_.active()) become_full();
+    TRY(look());
+    // It goes on as it would have without.
+    if (sends_changes_ && (!incremental_.active() || incremental_.scan_reason())) {
+      all_sent_ = incremental_.active() ? *incremental_.scan_reason() : incremental_.reason();
+      TRY(begin_again());
+      TRY(look());
+    }
     note_damage();
     return ok();
   }
 
+  Status look() {
+    const bool was = incremental_.active();
+    Incremental::Changes sent;
+    if (stream_ != nullptr) sent = [this](const postgres::TimelineHistory& history, postgres::Lsn from, postgres::Lsn to) { return sent_changes(history, from, to); };
+    TRY(incremental_.look(request_.data_directory, control_, started_, request_.cancel, sent));
+    if (was && !incremental_.active()) become_full();
+    return ok();
+  }
+
+  /// The list by which a remote server sends.
+  Result<postgres::ChangeSet> sent_changes(const postgres::TimelineHistory& history, postgres::Lsn from, postgres::Lsn to) {
+    postgres::ChangeSet none;
+    none.void_reason = all_sent_;
+    if (!sends_changes_) return none;
+    auto changes = stream_->server.changes(history, from, to);
+    if (changes || changes.failure().code() == Errc::Cancelled) return changes;
+    none.void_reason = fmt::format("the server does not say what its WAL summaries name: {}", changes.failure().describe());
+    return none;
+  }
+
+  /// Whether a remote server is asked for only what changed since the parent, or why it is not.
+  Status choose_what_comes() {
+    if (stream_ == nullptr || !incremental_.active()) return ok();
+    const auto& parent = incremental_.parent();
+    auto why = stream_->server.why_all_comes(postgres::TimelineId(parent.timeline), postgres::Lsn(parent.start_lsn));
+    if (!why) {
+      if (why.failure().code() != Errc::Postgres) return std::move(why).failure();
+      why = std::optional(fmt::format("the server does not say which WAL summaries it has: {}", why.failure().describe()));
+    }
+    if (!*why) *why = TRY(wait_for_summarizer());
+    if (*why) {
+      all_sent_ = std::move(**why);
+      return ok();
+    }
+    TRY(incremental_.read_parent());
+    if (!incremental_.active()) {
+      become_full();
+      return ok();
+    }
+    sends_changes_ = true;
+    stream_->server.send_changes_since(
+        [this](const postgres::Connection::Put& put) { return incremental_.write_manifest(put, control_, report_.started); });
+    return ok();
+  }
+
+  /// The server itself waits for what is left, and gives up after a minute without progress, as this does. @return why it is of no use
+  Result<std::optional<std::string>> wait_for_summarizer() {
+    using Why = std::optional<std::string>;
+    std::optional<postgres::Lsn> until;
+    postgres::Lsn seen;
+    auto moved = clock_.now();
+    for (;;) {
+      const auto state = stream_->server.summarizer();
+      if (!state) {
+        if (state.failure().code() != Errc::Postgres) return state.failure();
+        return Why(fmt::format("the server does not say how far its WAL is summarised: {}", state.failure().describe()));
+      }
+      if (!until) until = state->written;
+      if (state->summarized.value() + kSummarizerLag >= until->value()) return Why();
+      if (std::exchange(seen, state->summarized) != state->summarized) moved = clock_.now();
+      if (clock_.now() - moved >= kSummarizerPatience)
+        return Why(fmt::format("the server's WAL summarizer has stood at {} for {} s, behind {}", postgres::format(state->summarized),
+                               kSummarizerPatience.count(), postgres::format(*until)));
+      TRY(tick(fmt::format("the server summarises its WAL: {} of it is left", human(ByteCount(*until - state->summarized)))));
+      clock_.sleep(200ms);
+    }
+  }
+
   Status start_server() {
-    started_ = TRY(server_.start(control_.system_identifier));
+    auto started = server_.start(control_.system_identifier);
+    if (!started && sends_changes_ && postgres::sqlstate_of(started.failure())) {
+      all_sent_ = fmt::format("the server takes no incremental base backup: {}", started.failure().describe());
+      send_whole_files();
+      started = server_.start(control_.system_identifier);
+    }
+    started_ = TRY(std::move(started));
     if (stream_ == nullptr) return ok();
     progress_.expect(stream_->server.begun().bytes, 0);
     const auto parents = incremental_.active() ? incremental_.files().bytes() : 0;
@@ -276,9 +358,15 @@ class Run {
   /// What was read counts for nothing. A stream cannot be read again: the server starts another one.
   Status begin_again() {
     if (stream_ == nullptr) return make_plan(), ok();
-    stream_->server.abandon();
+    send_whole_files();
     stream_->source.clear();
     return start_server();
+  }
+
+  void send_whole_files() {
+    stream_->server.abandon();
+    stream_->server.send_changes_since({});
+    sends_changes_ = false;
   }
 
   Status copy_planned() {
@@ -289,14 +377,17 @@ class Run {
   }
 
   Status copy_streamed() {
+    incremental_.begin_stream(control_, report_.started);
     return copy_with([this](const CopyInput& input) -> Status {
       auto& sent = stream_->cluster;
-      sent = TRY(copy_stream({.server = stream_->server,
-                              .source = stream_->source,
-                              .copy = input,
-                              .bundle_size = std::max<std::uint64_t>(extent_size_, kBundle),
-                              .plan = [this](const postgres::DirectoryEntry& entry) { return incremental_.plan_streamed(entry); }},
-                             counters_, findings_, [this] { return tick(); }));
+      StreamInput what{.server = stream_->server,
+                       .source = stream_->source,
+                       .copy = input,
+                       .bundle_size = std::max<std::uint64_t>(extent_size_, kBundle),
+                       .plan = [this](const postgres::DirectoryEntry& entry) { return incremental_.plan_streamed(entry); }};
+      if (sends_changes_)
+        what.plan_part = [this](const postgres::DirectoryEntry& entry, postgres::IncrementalFile part) { return incremental_.plan_part(entry, std::move(part)); };
+      sent = TRY(copy_stream(what, counters_, findings_, [this] { return tick(); }));
       scan_ = std::move(sent.scan);
       copied_ = std::move(sent.copied);
       return ok();
@@ -572,6 +663,7 @@ class Run {
     report_.parent = incremental_.active() ? incremental_.parent().name : "";
     report_.method = incremental_.active() ? incremental_.method() : incremental_.reason();
     report_.read_bytes = counters_.read_bytes;
+    report_.received_bytes = counters_.received;
     report_.changed_pages = counters_.changed_pages;
     report_.files = described_.files;
     report_.total_bytes = described_.total_bytes;
@@ -642,6 +734,8 @@ class Run {
   repository::FileEntry control_entry_;
   postgres::BackupStop stopped_;
   bool carry_ = false;
+  bool sends_changes_ = false;  ///< a remote server sends of the parent's files only what changed
+  std::string all_sent_;        ///< why it does not
   std::optional<postgres::Lsn> consistent_after_;  ///< of a standby's backup
   Described described_;
   TimePoint looked_{};

@@ -103,6 +103,7 @@ struct BackupReport {
   std::string method;                ///< incremental: how it was found what changed; full: why it is one, if anything else was asked for
   std::string copied_from;           ///< "20261127-020000-full of repository near"; empty: of the data directory itself
   std::uint64_t read_bytes = 0;      ///< of the data directory, or of the backup that is copied
+  std::uint64_t received_bytes = 0;  ///< remote: what the server sent, all in all
   std::uint64_t changed_pages = 0;   ///< incremental: of relations, stored
   std::uint64_t files = 0;         ///< entries with content
   std::uint64_t total_bytes = 0;   ///< of files, as restored

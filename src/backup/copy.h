@@ -39,6 +39,7 @@ struct CopyCounters {
   void reset() {
     for (auto* counter : {&bytes_done, &files_done, &zero_bytes, &read_bytes, &changed_pages}) *counter = 0;
   }
+  std::atomic<std::uint64_t> received{0};  ///< of a remote server's archives, whatever became of them
   std::atomic<std::uint64_t> changed_pages{0};  ///< of relations: stored, because they were not the parent's, or not known to be
 };
 

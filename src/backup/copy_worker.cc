@@ -101,6 +101,7 @@ class Worker {
   }
 
   Status read_some(MappedFile& file, SourceFile& source, std::uint64_t first, std::uint64_t end) {
+    if (file.plan().reading == Reading::Sent) return take_sent(file, source, first, end);
     if (file.plan().reading == Reading::Listed && file.parent_map() != nullptr) return read_listed(file, source, first, end);
     return read_stretch(file, source, first, end);
   }
@@ -160,6 +161,75 @@ class Worker {
       count_read(got);
       i = end;
     }
+    return ok();
+  }
+
+  /// Of a stretch only the listed pages came, one behind the other; of the rest the parent's stay where they are, or what nobody has is zeros.
+  Status take_sent(MappedFile& file, SourceFile& source, std::uint64_t first, std::uint64_t end) {
+    const std::uint64_t page = in_.check.block_size;
+    const auto& plan = file.plan();
+    const auto all = blocks_in(plan, first / page, (end + page - 1) / page);
+    auto range = source.range(first, all.size() * page);
+    std::uint64_t at_page = first;  // where the next pages stand in what came
+    for (std::uint64_t at = first; at < end; at += in_.extent_size) {
+      const auto i = at / in_.extent_size;
+      const auto length = file.extent_length(i);
+      const auto from = at / page, to = (at + length) / page;
+      const auto blocks = blocks_in(plan, from, to);
+      TRY(read_sent(file.entry(), blocks, at_page, *range));
+      at_page += blocks.size() * page;
+      const bool whole = !file.parent_has(i) || to > plan.own_from || (file.deltas_are_dear() && file.parent_delta_pages(from, to) > 0) ||
+                         too_many(blocks.size(), to - from);
+      if (whole) {
+        const auto data = MutableByteView(buffer_).first(length);
+        TRY(parent_->read_before(plan, file.parent_map(), at, data));
+        lay_over(data, blocks, from);
+        file.set(i, TRY(store_extent(data)));
+        s_.counters.changed_pages.fetch_add(blocks.size(), std::memory_order_relaxed);
+      } else {
+        for (std::size_t p = 0; p < blocks.size(); ++p) TRY(add_to_delta(file, blocks[p], ByteView(sent_).subspan(p * page, page)));
+      }
+    }
+    parent_->leave();
+    return flush_delta(file);
+  }
+
+  static std::span<const postgres::BlockNumber> blocks_in(const FilePlan& plan, std::uint64_t from, std::uint64_t to) {
+    const auto wide = [](postgres::BlockNumber block) { return std::uint64_t{block}; };
+    const auto begin = std::ranges::lower_bound(plan.blocks(), from, {}, wide), end = std::ranges::lower_bound(plan.blocks(), to, {}, wide);
+    return {begin, end};
+  }
+
+  /// Into sent_. @param at  of the range: where these pages stand
+  Status read_sent(const DirectoryEntry& entry, std::span<const postgres::BlockNumber> blocks, std::uint64_t at, SourceRange& range) {
+    const std::size_t page = in_.check.block_size;
+    sent_.resize(blocks.size() * page);
+    const auto got = TRY(range.read(sent_, at));
+    if (got != sent_.size()) return Error(Errc::Internal, "pages of a stream went missing on their way");
+    for (std::size_t begin = 0; begin < blocks.size();) {
+      std::size_t end = begin + 1;
+      while (end < blocks.size() && blocks[end] == blocks[end - 1] + 1) ++end;
+      TRY(inspector_.inspect(entry, std::uint64_t{blocks[begin]} * page, MutableByteView(sent_).subspan(begin * page, (end - begin) * page), range));
+      begin = end;
+    }
+    count_read(got);
+    return ok();
+  }
+
+  void lay_over(MutableByteView data, std::span<const postgres::BlockNumber> blocks, std::uint64_t from) {
+    const std::size_t page = in_.check.block_size;
+    for (std::size_t p = 0; p < blocks.size(); ++p) std::ranges::copy(ByteView(sent_).subspan(p * page, page), data.subspan((blocks[p] - from) * page).begin());
+  }
+
+  /// A small file, whole, into `data`.
+  Status join_sent(const CopyWork::File& member, SourceRange& range, MutableByteView data) {
+    const auto& plan = *member.plan;
+    TRY(read_sent(*member.entry, plan.blocks(), 0, range));
+    std::optional<repository::SegmentMap> map;
+    if (const auto* where = plan.parent->content.map()) map = TRY(parent_->read_map(*where));
+    TRY(parent_->read_before(plan, map ? &*map : nullptr, 0, data));
+    parent_->leave();
+    lay_over(data, plan.blocks(), 0);
     return ok();
   }
 
@@ -270,12 +340,17 @@ class Worker {
     TRY(before_read(wanted));
     auto data = MutableByteView(buffer_).subspan(filled_, static_cast<std::size_t>(wanted));
     auto range = file->range(0, wanted);
-    const auto got = TRY(range->read(data, 0));
-    data = data.first(got);
-    if (entry.relation) TRY(inspector_.inspect(entry, 0, data, *range));
+    auto got = data.size();
+    if (member.plan->reading == Reading::Sent) {
+      TRY(join_sent(member, *range, data));
+    } else {
+      got = TRY(range->read(data, 0));
+      data = data.first(got);
+      if (entry.relation) TRY(inspector_.inspect(entry, 0, data, *range));
+      count_read(got);
+    }
     auto& copied = *member.copied;
     copied.length = got;
-    count_read(got);
     if (got == 0) {
       copied.state = CopiedFile::State::Empty;
       return ok();
@@ -372,6 +447,7 @@ class Worker {
   Bytes buffer_;
   std::vector<Member> members_;
   std::size_t filled_ = 0;
+  Bytes sent_;   ///< pages of a file of which only some came
   Bytes delta_;  ///< changed pages of the file that is being read, and their blocks
   std::vector<std::uint32_t> delta_blocks_;
   std::uint64_t planned_left_ = 0;  ///< of the current task, not yet in bytes_done

@@ -36,7 +36,10 @@ std::vector<std::pair<std::string, std::string>> settings(const RootFacts& facts
     add("full_because", facts.incremental.reason());
   }
   if (!facts.report.copied_from.empty()) add("copied_from", facts.report.copied_from);
-  if (facts.report.remote) add("read_from", "the server's base backup");
+  if (facts.report.remote) {
+    add("read_from", "the server's base backup");
+    add("received_bytes", std::to_string(facts.counters.received.load()));
+  }
   // A restore counts these as present.
   for (const auto& segment : facts.report.carried_wal) add("carried_wal", segment);
   // Where a restore with --immediate lets recovery end.
@@ -52,7 +55,7 @@ std::vector<std::pair<std::string, std::string>> settings(const RootFacts& facts
 
 /// Lines of a root that tell of the run, or of what stands in the databases, and not of the server.
 bool is_of_the_run(std::string_view name) {
-  static constexpr std::array kNames{std::string_view("read_bytes"), std::string_view("changed_pages"), std::string_view("parent"), std::string_view("incremental_by"),
+  static constexpr std::array kNames{std::string_view("read_bytes"), std::string_view("changed_pages"), std::string_view("received_bytes"), std::string_view("parent"), std::string_view("incremental_by"),
                                      std::string_view("full_because"), std::string_view("copied_from"), std::string_view("carried_wal"), repository::kConsistentAfterSetting,
                                      postgres::kContentsSetting, postgres::kExtensionSetting, postgres::kDatabaseTablesSetting, postgres::kDatabaseUnreadSetting,
                                      postgres::kTableSetting, postgres::kIcuSetting};

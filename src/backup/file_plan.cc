@@ -38,6 +38,17 @@ FilePlan plan_listed(const postgres::DirectoryEntry& entry, const ParentFile& pa
   return plan;
 }
 
+const ParentFile* with_content(const ParentFiles& parent, const postgres::DirectoryEntry& entry) {
+  const auto* before = parent.find(FileArea::Data, entry.path);
+  const bool had_content = before != nullptr && (before->kind == FileKind::Bundled || before->kind == FileKind::Mapped);
+  return had_content ? before : nullptr;
+}
+
+/// Whether all that changes in it is in the WAL.
+bool is_logged(const postgres::DirectoryEntry& entry) {
+  return entry.relation && (entry.relation->fork == postgres::Fork::Main || entry.relation->fork == postgres::Fork::Init);
+}
+
 }  // namespace
 
 bool has_content(const postgres::DirectoryEntry& entry) {
@@ -81,13 +92,9 @@ std::vector<FilePlan> plan_incremental(const postgres::DirectoryScan& scan, cons
   for (std::size_t i = 0; i < scan.entries.size(); ++i) {
     const auto& entry = scan.entries[i];
     if (!has_content(entry)) continue;
-    const auto* before = parent.find(FileArea::Data, entry.path);
-    const bool had_content =
-        before != nullptr && (before->kind == FileKind::Bundled || before->kind == FileKind::Mapped);
-    if (!had_content) continue;
-    const bool logged = entry.relation && (entry.relation->fork == postgres::Fork::Main ||
-                                           entry.relation->fork == postgres::Fork::Init);
-    if (logged && options.changes != nullptr) {
+    const auto* before = with_content(parent, entry);
+    if (before == nullptr) continue;
+    if (is_logged(entry) && options.changes != nullptr) {
       plans[i] = plan_listed(entry, *before, options);
     } else {
       plans[i].reading = Reading::Compared;
@@ -95,6 +102,16 @@ std::vector<FilePlan> plan_incremental(const postgres::DirectoryScan& scan, cons
     }
   }
   return plans;
+}
+
+FilePlan plan_arrived(const postgres::DirectoryEntry& entry, const ParentFiles& parent, const IncrementalOptions& options) {
+  FilePlan plan;
+  const auto* before = has_content(entry) ? with_content(parent, entry) : nullptr;
+  if (before == nullptr) return plan;
+  if (is_logged(entry) && options.changes != nullptr) plan = plan_listed(entry, *before, options);
+  plan.parent = before;
+  plan.reading = Reading::Compared;
+  return plan;
 }
 
 }  // namespace pgmint::backup

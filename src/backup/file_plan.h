@@ -19,6 +19,7 @@ enum class Reading : std::uint8_t {
   Whole,     ///< read and stored: a full backup, or a file that the parent does not have
   Compared,  ///< read; what is as in the parent is not stored again
   Listed,    ///< only the blocks that are listed are read
+  Sent,      ///< of a stream: only the blocks that are listed come, the others are the parent's
   Kept       ///< not opened: it is the parent's
 };
 
@@ -29,7 +30,8 @@ struct FilePlan {
   bool has_list = false;
   /// Of this file, ascending; null: none. Few files of very many have some.
   std::shared_ptr<const std::vector<postgres::BlockNumber>> listed;
-  /// Blocks from here on are not the parent's: limits, or behind its end.
+  /// Blocks from here on are not the parent's: limits, or behind its end. Of a Sent file those that are not listed hold zeros: nothing was
+  /// written to them since (POSTGRES 11), or what was comes with replay.
   postgres::BlockNumber own_from = std::numeric_limits<postgres::BlockNumber>::max();
 
   const std::vector<postgres::BlockNumber>& blocks() const;
@@ -52,6 +54,9 @@ struct IncrementalOptions {
 /// their changes are not all in the WAL (POSTGRES 10, 12).
 std::vector<FilePlan> plan_incremental(const postgres::DirectoryScan& scan, const ParentFiles& parent,
                                        const IncrementalOptions& options);
+
+/// How a file is taken that comes whole with a stream: compared, and by the rules of a list where there is one.
+FilePlan plan_arrived(const postgres::DirectoryEntry& entry, const ParentFiles& parent, const IncrementalOptions& options);
 
 /// Every file has its turn once in so many days.
 inline constexpr std::int64_t kRefreshDays = 28;

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "backup/sent_files.h"
 #include "crypto/hash.h"
 #include "repository/pack.h"
 #include "repository/pack_account.h"
@@ -28,6 +31,8 @@ Status Incremental::choose(const postgres::ControlFile& control) {
 void Incremental::give_up(std::string reason) {
   parent_.reset();
   files_ = {};
+  has_files_ = false;
+  index_.reset();
   changes_ = {};
   pack_use_ = {};
   reason_ = std::move(reason);
@@ -38,9 +43,39 @@ void Incremental::give_up_damaged(const Error& error) {
   give_up(fmt::format("{} cannot be read: {}", parent_->name, error.describe()));
 }
 
-Status Incremental::look(const fs::path& data_directory, bool all_come, const postgres::ControlFile& control, const ServerStart& start,
-                         const CancelToken* cancel) {
+Status Incremental::read_parent() {
+  if (!active() || has_files_) return ok();
+  auto files = read_parent_files(cluster_, *parent_);
+  if (!files) {
+    if (!is_damage(files.failure())) return std::move(files).failure();
+    give_up_damaged(files.failure());
+    return ok();
+  }
+  files_ = std::move(*files);
+  if (auto account = read_account(); !account) {
+    if (!is_damage(account.failure())) return account;
+    give_up_damaged(account.failure());
+    return ok();
+  }
+  has_files_ = true;
+  return ok();
+}
+
+Status Incremental::write_manifest(const postgres::BackupManifestWriter::Put& put, const postgres::ControlFile& control, TimePoint started) const {
+  std::vector<std::string> damaged;
+  for (const auto& page : parent_->bad_pages) damaged.push_back(page.path);
+  std::ranges::sort(damaged);
+  const auto rules = options(control, started);
+  postgres::BackupManifestWriter manifest(control.system_identifier, put);
+  for (const auto& file : files_.entries)
+    if (may_come_in_part(file, rules, damaged)) TRY(manifest.file(file.path(), file.size));
+  return manifest.finish(postgres::TimelineId(parent_->timeline), postgres::Lsn(parent_->start_lsn), postgres::Lsn(parent_->stop_lsn));
+}
+
+Status Incremental::look(const fs::path& data_directory, const postgres::ControlFile& control, const ServerStart& start, const CancelToken* cancel,
+                         const Changes& sent) {
   if (!active()) return ok();
+  streamed_ = sent != nullptr;
   start_ = start.start_lsn;
   repository::WalArchive archive(cluster_, repository::current_identity(cluster_.state()));
   const ChangeSources sources{archive, data_directory, control};
@@ -54,22 +89,27 @@ Status Incremental::look(const fs::path& data_directory, bool all_come, const po
     give_up(std::move(*problem));
     return ok();
   }
-  if (all_come)
-    changes_.void_reason = "the server sends all of them";
-  else
-    changes_ = TRY(changes_between(sources, *history, postgres::Lsn(parent_->start_lsn), start.start_lsn, wal_damage_, cancel));
-  auto files = read_parent_files(cluster_, *parent_);
-  if (!files) {
-    if (!is_damage(files.failure())) return std::move(files).failure();
-    give_up_damaged(files.failure());
-    return ok();
-  }
-  files_ = std::move(*files);
-  if (auto account = read_account(); !account) {
-    if (!is_damage(account.failure())) return account;
-    give_up_damaged(account.failure());
-  }
-  return ok();
+  const postgres::Lsn from(parent_->start_lsn);
+  changes_ = TRY(streamed_ ? sent(*history, from, start.start_lsn) : changes_between(sources, *history, from, start.start_lsn, wal_damage_, cancel));
+  return read_parent();
+}
+
+void Incremental::begin_stream(const postgres::ControlFile& control, TimePoint started) {
+  stream_options_ = {};
+  index_.reset();
+  if (!active()) return;
+  stream_options_ = options(control, started);
+  if (scan_reason()) return;
+  index_.emplace(changes_, control.relation_segment_blocks);
+  stream_options_.changes = &*index_;
+}
+
+IncrementalOptions Incremental::options(const postgres::ControlFile& control, TimePoint started) const {
+  return {.block_size = control.block_size,
+          .extent_size = parent_->extent_size,
+          .blocks_per_segment = control.relation_segment_blocks,
+          .parent_day = day_of(parent_->started),
+          .day = day_of(started)};
 }
 
 Status Incremental::read_account() {
@@ -96,31 +136,25 @@ Result<repository::SegmentMap> Incremental::read_map(const repository::RecordLoc
 }
 
 FilePlan Incremental::plan_streamed(const postgres::DirectoryEntry& entry) const {
-  FilePlan plan;
-  if (!active() || !has_content(entry)) return plan;
-  const auto* before = files_.find(repository::FileArea::Data, entry.path);
-  if (before == nullptr || (before->kind != repository::FileKind::Bundled && before->kind != repository::FileKind::Mapped)) return plan;
-  plan.parent = before;
-  plan.reading = Reading::Compared;
-  return plan;
+  return active() ? plan_arrived(entry, files_, stream_options_) : FilePlan();
+}
+
+std::variant<FilePlan, std::string> Incremental::plan_part(const postgres::DirectoryEntry& entry, postgres::IncrementalFile sent) const {
+  return plan_sent(entry, std::move(sent), files_, stream_options_);
 }
 
 std::vector<FilePlan> Incremental::plan(const postgres::DirectoryScan& scan, const postgres::ControlFile& control,
                                         TimePoint started) const {
   const postgres::ChangeIndex index(changes_, control.relation_segment_blocks);
-  return plan_incremental(scan, files_,
-                          {.block_size = control.block_size,
-                           .extent_size = parent_->extent_size,
-                           .blocks_per_segment = control.relation_segment_blocks,
-                           .changes = scan_reason() ? nullptr : &index,
-                           .parent_day = day_of(parent_->started),
-                           .day = day_of(started)});
+  auto rules = options(control, started);
+  if (!scan_reason()) rules.changes = &index;
+  return plan_incremental(scan, files_, rules);
 }
 
 std::string Incremental::method() const {
-  if (scan_reason()) return fmt::format("all files read and compared: {}", *scan_reason());
-  return fmt::format("the blocks that the WAL from {} to {} names", postgres::format(postgres::Lsn(parent_->start_lsn)),
-                     postgres::format(start_));
+  if (scan_reason()) return fmt::format("all files {} and compared: {}", streamed_ ? "sent" : "read", *scan_reason());
+  return fmt::format("the blocks that the {} from {} to {} {}", streamed_ ? "server's WAL summaries" : "WAL",
+                     postgres::format(postgres::Lsn(parent_->start_lsn)), postgres::format(start_), streamed_ ? "name" : "names");
 }
 
 }  // namespace pgmint::backup

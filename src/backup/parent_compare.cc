@@ -12,6 +12,7 @@ namespace pgmint::backup {
 
 using postgres::Lsn;
 using repository::RecordLocation;
+using repository::SegmentMap;
 
 ParentCompare::ParentCompare(const CopyInput& input, PageFindings& findings)
     : in_(input), findings_(findings), opener_(input.packs.context, input.packs.keys), again_(input.check.block_size) {}
@@ -72,27 +73,50 @@ Status ParentCompare::guard(const postgres::DirectoryEntry& entry, const FilePla
   return ok();
 }
 
-Status ParentCompare::read_extent(const MappedFile& file, std::uint64_t i, MutableByteView out) {
-  const auto& map = *file.parent_map();
+Status ParentCompare::read_extent(const SegmentMap& map, std::uint64_t i, MutableByteView out) {
   const auto& extent = map.extents[i];
   if (extent.location) {
     const auto raw = TRY(read(*extent.location));
+    if (raw.size() != out.size()) return refute_damage(Error(Errc::Corruption, "an extent has another length than its map says"));
     std::ranges::copy(raw, out.begin());
   } else {
     std::ranges::fill(out, std::byte{0});
   }
   if (map.deltas.empty()) return ok();
   // Once for a stretch: neighbours share records.
-  if (deltas_of_ != &file || !deltas_.covers(i)) {
+  if (deltas_of_ != &map || !deltas_.covers(i)) {
     constexpr std::uint64_t kAhead = 64;
     auto deltas = repository::DeltaPages::load(in_.parent->store, in_.packs.context, opener_, map, i,
                                                std::min<std::uint64_t>(map.extent_count(), i + kAhead));
     if (!deltas && repository::is_damage(deltas.failure()))
       TRY(refute_damage(deltas.failure()));
     deltas_ = TRY(std::move(deltas));
-    deltas_of_ = &file;
+    deltas_of_ = &map;
   }
   deltas_.apply(map, i, out);
+  return ok();
+}
+
+Status ParentCompare::read_before(const FilePlan& plan, const SegmentMap* map, std::uint64_t at, MutableByteView out) {
+  std::ranges::fill(out, std::byte{0});
+  const auto own = std::uint64_t{plan.own_from} * in_.check.block_size;
+  if (own <= at) return ok();
+  const auto wanted = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), own - at)));
+  if (const auto member = plan.parent->content.member()) {
+    if (at >= plan.parent->size) return ok();
+    const auto bundle = TRY(read(member->bundle));
+    if (bundle.size() < member->offset + plan.parent->size) return refute_damage(Error(Errc::Corruption, "a bundle is shorter than its files"));
+    const auto part = ByteView(bundle).subspan(member->offset + at, static_cast<std::size_t>(std::min<std::uint64_t>(wanted.size(), plan.parent->size - at)));
+    std::ranges::copy(part, wanted.begin());
+    return ok();
+  }
+  if (map == nullptr || map->extent_size != in_.extent_size || map->page_size != in_.check.block_size)
+    return refute_damage(Error(Errc::Corruption, "a map is of another shape than its backup"));
+  const auto i = at / in_.extent_size;
+  if (i >= map->extent_count()) return ok();
+  before_.resize(map->extent_length(i));
+  TRY(read_extent(*map, i, before_));
+  std::ranges::copy(ByteView(before_).first(std::min(before_.size(), wanted.size())), wanted.begin());
   return ok();
 }
 
@@ -116,7 +140,7 @@ Result<std::optional<std::vector<std::uint32_t>>> ParentCompare::changed_pages(c
   if (younger * 3 * size > data.size()) return Blocks();
 
   before_.resize(data.size());
-  TRY(read_extent(file, i, before_));
+  TRY(read_extent(*file.parent_map(), i, before_));
   Blocks blocks(std::in_place);
   auto block = static_cast<std::uint32_t>(at / size);
   for (std::size_t p = 0; p < data.size(); p += size, ++block) {
@@ -134,6 +158,8 @@ Status ParentCompare::judge(const postgres::DirectoryEntry& entry, std::uint64_t
                             SourceRange& source) {
   if (postgres::page_header(page).lsn > in_.parent->start) return ok();  // guarded, or younger than this backup's start
   if (postgres::same_but_for_hints(before, page)) return ok();
+  // What cannot be read again, and has no checksum that would tell, may be torn.
+  if (!source.looks_again() && !in_.check.checksums_enabled) return ok();
   const auto got = TRY(source.read(again_, block * again_.size()));
   if (got < again_.size() || std::memcmp(again_.data(), page.data(), page.size()) != 0) return ok();
   const auto in_fork = std::uint64_t{entry.relation->segment} * in_.blocks_per_segment + block;

@@ -35,6 +35,9 @@ class ParentCompare {
   /// page that differs although the WAL does not say so is damage, and named. @param data  a whole extent that the parent has
   Result<std::optional<std::vector<std::uint32_t>>> changed_pages(const MappedFile& file, std::uint64_t at, ByteView data,
                                                                   SourceRange& source);
+  /// What of a file of which only some blocks came is the parent's: [at, at + out.size()), zeros where it has nothing and from own_from on.
+  /// @param map  the parent's, where it has one @param at  a multiple of the extent size
+  Status read_before(const FilePlan& plan, const repository::SegmentMap* map, std::uint64_t at, MutableByteView out);
   /// Whether a small file is as in the parent. Checks as check_unlisted() and changed_pages() do.
   Result<bool> is_same(const postgres::DirectoryEntry& entry, const FilePlan& plan, ByteView data, SourceRange& source);
   /// The stretch is done: frees what was read for it.
@@ -43,7 +46,7 @@ class ParentCompare {
  private:
   Status refute(std::string reason);
   Status guard(const postgres::DirectoryEntry& entry, const FilePlan& plan, std::uint64_t at, ByteView data);
-  Status read_extent(const MappedFile& file, std::uint64_t i, MutableByteView out);
+  Status read_extent(const repository::SegmentMap& map, std::uint64_t i, MutableByteView out);
   Status judge(const postgres::DirectoryEntry& entry, std::uint64_t block, ByteView before, ByteView page, SourceRange& source);
   Result<Bytes> read(const repository::RecordLocation& location);
 
@@ -52,7 +55,7 @@ class ParentCompare {
   repository::RecordOpener opener_;
   std::optional<std::string> refuted_;
   Bytes before_, again_;
-  const MappedFile* deltas_of_ = nullptr;
+  const repository::SegmentMap* deltas_of_ = nullptr;
   repository::DeltaPages deltas_;
 };
 

@@ -34,6 +34,20 @@ class RealRemoteServer final : public RemoteServer {
 
   void bring_wal(bool with_wal) override { with_wal_ = with_wal; }
 
+  Result<std::optional<std::string>> why_all_comes(postgres::TimelineId timeline, postgres::Lsn from) override {
+    std::lock_guard lock(mutex_);
+    return ask([&](Connection& connection) { return postgres::why_no_summaries(connection, timeline, from); });
+  }
+  Result<postgres::SummarizerState> summarizer() override {
+    std::lock_guard lock(mutex_);
+    return ask([](Connection& connection) { return postgres::summarizer_state(connection); });
+  }
+  void send_changes_since(std::function<Status(const Connection::Put&)> manifest) override { manifest_ = std::move(manifest); }
+  Result<postgres::ChangeSet> changes(const postgres::TimelineHistory& history, postgres::Lsn from, postgres::Lsn to) override {
+    std::lock_guard lock(mutex_);
+    return ask([&](Connection& connection) { return postgres::server_changes(connection, history, from, to); });
+  }
+
   Result<ServerStart> start(postgres::SystemIdentifier expected) override {
     const auto facts = TRY(inspect());
     if (with_wal_) keep_wal();
@@ -41,7 +55,8 @@ class RealRemoteServer final : public RemoteServer {
                                                            .label = options_.label,
                                                            .fast_checkpoint = options_.fast_checkpoint,
                                                            .with_wal = with_wal_,
-                                                           .max_rate = options_.max_rate},
+                                                           .max_rate = options_.max_rate,
+                                                           .parent_manifest = manifest_},
                                                           expected, cancel_, interrupted_.get())));
     const auto& begun = stream_->started();
     return ServerStart{begun.start_lsn, begun.timeline, facts.in_recovery};
@@ -108,6 +123,7 @@ class RealRemoteServer final : public RemoteServer {
   std::optional<Connection> connection_, slot_;
   std::optional<postgres::BaseBackupStream> stream_;
   bool with_wal_ = false;
+  std::function<Status(const Connection::Put&)> manifest_;
   postgres::BackupStop stopped_{};
 };
 

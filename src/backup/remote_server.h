@@ -4,6 +4,7 @@
 
 #include "backup/server.h"
 #include "postgres/base_backup_stream.h"
+#include "postgres/server_summaries.h"
 
 namespace pgmint::backup {
 
@@ -15,6 +16,14 @@ class RemoteServer : public Server {
   /// Before start(): WAL from start to stop comes at the end of the stream. The server keeps it for that long, if it has a replication
   /// slot to spare.
   virtual void bring_wal(bool with_wal) = 0;
+  /// Why it cannot send only what changed since a backup that began at `from`, as far as can be told before; nullopt: it may. @errors Postgres, Cancelled
+  virtual Result<std::optional<std::string>> why_all_comes(postgres::TimelineId timeline, postgres::Lsn from) = 0;
+  /// How much of its WAL it has summarised. @errors Postgres, Cancelled
+  virtual Result<postgres::SummarizerState> summarizer() = 0;
+  /// Before start(): of the files in this manifest only what changed is to come (postgres::BaseBackupOptions). Empty: whole files.
+  virtual void send_changes_since(std::function<Status(const postgres::Connection::Put&)> manifest) = 0;
+  /// After start(): by which list. @errors as postgres::server_changes
+  virtual Result<postgres::ChangeSet> changes(const postgres::TimelineHistory& history, postgres::Lsn from, postgres::Lsn to) = 0;
   /// After start().
   virtual const postgres::BaseBackupStart& begun() const = 0;
   /// All that the stream has. On one thread. @errors Postgres, Cancelled, the sink's

@@ -102,13 +102,27 @@ Result<StreamedCluster> copy_stream(const StreamInput& input, CopyCounters& coun
   const auto& copy = input.copy;
   const auto queued = std::min<std::size_t>(copy.workers, kQueuedMax);
   ArrivingFeed feed(queued);
-  StreamFront front(input.source, {.extent_size = copy.extent_size,
+  std::optional<std::string> refuted;
+  const auto plan_part = [&](const postgres::DirectoryEntry& entry, postgres::IncrementalFile sent) -> Result<FilePlan> {
+    auto plan = input.plan_part(entry, std::move(sent));
+    if (auto* planned = std::get_if<FilePlan>(&plan)) return std::move(*planned);
+    refuted = std::get<std::string>(std::move(plan));
+    return Error(Errc::Cancelled, "the incremental backup gives way to a full one");
+  };
+  StreamFrontOptions options{.extent_size = copy.extent_size,
                                    .stretch = stretch_of(copy.extent_size, queued + copy.workers + 1),
                                    .bundle_size = input.bundle_size,
                                    .block_size = copy.check.block_size,
+                                   .blocks_per_segment = copy.blocks_per_segment,
                                    .plan = input.plan,
+                                   .plan_part = {},
                                    .hand_on = [&](CopyWork work) { return feed.push(std::move(work)); },
-                                   .before = [&](std::uint64_t bytes) { return copy.rate != nullptr ? copy.rate->take(bytes) : ok(); }});
+                                   .before = [&](std::uint64_t bytes) -> Status {
+                                     counters.received.fetch_add(bytes, std::memory_order_relaxed);
+                                     return copy.rate != nullptr ? copy.rate->take(bytes) : ok();
+                                   }};
+  if (input.plan_part) options.plan_part = plan_part;
+  StreamFront front(input.source, std::move(options));
   StreamedCluster cluster;
   const CopyProducer producer{.run = [&]() -> Status {
                                 const Closing closing{feed};
@@ -122,8 +136,10 @@ Result<StreamedCluster> copy_stream(const StreamInput& input, CopyCounters& coun
                                   }};
   auto fed = copy;
   fed.rate = nullptr;  // taken where the bytes come in
-  TRY(copy_fed(fed, feed, &producer, cluster.copied, counters, findings, tick));
+  const auto copied = copy_fed(fed, feed, &producer, cluster.copied, counters, findings, tick);
+  if (refuted && (copy.cancel == nullptr || !copy.cancel->cancelled())) cluster.copied.refuted = std::move(refuted);
   if (cluster.copied.refuted) return cluster;
+  TRY(Status(copied));
 
   auto& entries = front.entries();
   add_tablespace_links(input.server.begun(), entries);

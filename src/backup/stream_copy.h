@@ -3,6 +3,8 @@
 //   stream -> front (tar archives into files, files into pieces) -> bounded queue -> workers -> bounded queue -> uploaders -> store
 #pragma once
 
+#include <variant>
+
 #include "backup/remote_server.h"
 #include "backup/stream_front.h"
 
@@ -30,6 +32,8 @@ struct StreamInput {
   const CopyInput& copy;
   std::uint64_t bundle_size = 0;
   std::function<FilePlan(const postgres::DirectoryEntry&)> plan;
+  /// Of a file of which only what changed comes: its plan, or why the list cannot be right. Empty: the server was not asked for such.
+  std::function<std::variant<FilePlan, std::string>(const postgres::DirectoryEntry&, postgres::IncrementalFile)> plan_part{};
 };
 
 /// As copy_files(). When the outcome is refuted nothing else counts, and the stream is over before its end.

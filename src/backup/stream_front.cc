@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "backup/copy_worker.h"
 #include "postgres/wal_name.h"
 
 namespace pgmint::backup {
@@ -81,7 +82,108 @@ Status StreamFront::entry(TarEntry tar) {
       return is_wal_file(name, tar.size) ? begin_wal(name, tar) : ok();
     }
   }
-  return begin_entry(below_ + tar.name, tar);
+  auto path = below_ + tar.name;
+  if (tar.kind == TarEntry::Kind::File)
+    if (auto plain = postgres::incremental_path(path)) return begin_part(std::move(*plain), tar);
+  return begin_entry(std::move(path), tar);
+}
+
+Status StreamFront::begin_part(std::string path, const TarEntry& tar) {
+  if (!options_.plan_part) return malformed(fmt::format("only a part of {}, which was not asked for", path));
+  if (postgres::classify_path(path) != EntryKind::RelationSegment) return malformed(fmt::format("only a part of {}, which is no file of a relation", path));
+  entries_.push_back({entry_of(std::move(path), tar)});
+  file_ = &entries_.back();
+  file_->entry.kind = EntryKind::RelationSegment;
+  file_->entry.relation = postgres::relation_of_path(file_->entry.path);
+  piece_ = {};
+  part_size_ = tar.size;
+  part_header_ = postgres::kIncrementalFront;
+  into_ = Into::PartHeader;
+  return ok();
+}
+
+/// @return what does not belong to the header
+Result<ByteView> StreamFront::take_part_header(ByteView bytes) {
+  const postgres::IncrementalShape shape{options_.block_size, options_.blocks_per_segment};
+  while (!bytes.empty() && piece_.size() < part_header_) {
+    const auto part = bytes.first(std::min<std::size_t>(bytes.size(), static_cast<std::size_t>(part_header_) - piece_.size()));
+    append(piece_, part);
+    bytes = bytes.subspan(part.size());
+    if (piece_.size() != postgres::kIncrementalFront) continue;
+    auto size = postgres::incremental_header_size(piece_, part_size_, shape);
+    if (!size) return malformed(fmt::format("{}: {}", file_->entry.path, size.failure().describe()));
+    part_header_ = *size;
+  }
+  if (piece_.size() == part_header_) TRY(begin_part_pages());
+  return bytes;
+}
+
+Status StreamFront::begin_part_pages() {
+  auto sent = postgres::parse_incremental_header(piece_, {options_.block_size, options_.blocks_per_segment});
+  if (!sent) return malformed(fmt::format("{}: {}", file_->entry.path, sent.failure().describe()));
+  piece_ = {};
+  auto& entry = file_->entry;
+  entry.size = std::uint64_t{sent->length()} * options_.block_size;
+  file_->plan = TRY(options_.plan_part(entry, std::move(*sent)));
+  into_ = Into::Part;
+  at_ = 0;
+  cuts_.clear();
+  if (file_->plan.reading == Reading::Kept) {
+    file_->copied = kept(*file_->plan.parent);
+    into_ = Into::Nowhere;
+    return ok();
+  }
+  const auto& blocks = file_->plan.blocks();
+  const auto bytes = std::uint64_t{blocks.size()} * options_.block_size;
+  arrived_ = TRY(source_.announce(entry.path, bytes));
+  if (entry.size < options_.extent_size) {
+    into_ = Into::Bundle;
+    piece_.reserve(static_cast<std::size_t>(bytes));
+    return ok();
+  }
+  cut_part(blocks);
+  mapped_ = std::make_shared<MappedFile>(entry, file_->plan, MappedFile::Shape{options_.extent_size, options_.block_size, static_cast<std::uint32_t>(cuts_.size())});
+  return take_part_pages({});
+}
+
+/// Stretches of the file together, as long as what came of them is not more than one.
+void StreamFront::cut_part(const std::vector<postgres::BlockNumber>& blocks) {
+  std::vector<Cut> cuts;
+  auto at = blocks.begin();
+  for (std::uint64_t first = 0; first < file_->entry.size; first += options_.stretch) {
+    const auto end = std::min(first + options_.stretch, file_->entry.size);
+    const auto begin = at;
+    while (at != blocks.end() && std::uint64_t{*at} * options_.block_size < end) ++at;
+    const auto bytes = static_cast<std::uint64_t>(at - begin) * options_.block_size;
+    if (!cuts.empty() && cuts.back().bytes + bytes <= options_.stretch) {
+      cuts.back().end = end;
+      cuts.back().bytes += bytes;
+    } else {
+      cuts.push_back({first, end, bytes});
+    }
+  }
+  cuts_.assign(cuts.rbegin(), cuts.rend());
+}
+
+Status StreamFront::take_part_pages(ByteView bytes) {
+  for (;;) {
+    if (cuts_.empty()) return ok();
+    const auto& cut = cuts_.back();
+    if (piece_.capacity() == 0) piece_.reserve(static_cast<std::size_t>(cut.bytes));
+    const auto part = bytes.first(std::min<std::size_t>(bytes.size(), static_cast<std::size_t>(cut.bytes) - piece_.size()));
+    append(piece_, part);
+    bytes = bytes.subspan(part.size());
+    if (piece_.size() < cut.bytes) return ok();
+    arrived_->put(cut.first, std::exchange(piece_, {}));
+    CopyWork work{.mapped = mapped_,
+                  .files = {{&file_->entry, &file_->plan, &file_->copied}},
+                  .first = cut.first,
+                  .end = cut.end,
+                  .bytes = cut.bytes,
+                  .last = cut.end == file_->entry.size};
+    cuts_.pop_back();
+    TRY(options_.hand_on(std::move(work)));
+  }
 }
 
 Status StreamFront::begin_kept(Into into, std::uint64_t size) {
@@ -157,6 +259,12 @@ Status StreamFront::content(ByteView bytes) {
     case Into::Bundle:
       append(piece_, bytes);
       return ok();
+    case Into::PartHeader: {
+      const auto pages = TRY(take_part_header(bytes));
+      return pages.empty() ? ok() : content(pages);
+    }
+    case Into::Part:
+      return take_part_pages(bytes);
     case Into::Stretches:
       break;
   }
@@ -200,6 +308,12 @@ Status StreamFront::entry_ends() {
       return ok();
     case Into::Bundle:
       return add_to_bundle();
+    case Into::PartHeader:
+      return malformed(fmt::format("{}: its header is cut off", file_->entry.path));
+    case Into::Part:
+      arrived_.reset();
+      mapped_.reset();
+      return ok();
     case Into::Stretches:
       break;
   }

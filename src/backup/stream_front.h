@@ -9,6 +9,7 @@
 #include "backup/copy_feed.h"
 #include "backup/stream_source.h"
 #include "postgres/base_backup_stream.h"
+#include "postgres/incremental_file.h"
 #include "postgres/tar_reader.h"
 
 namespace pgmint::backup {
@@ -26,8 +27,11 @@ struct StreamFrontOptions {
   std::uint64_t stretch = 0;      ///< a multiple of it: the largest piece that is held at once
   std::uint64_t bundle_size = 0;
   std::uint32_t block_size = 8192;
+  std::uint32_t blocks_per_segment = 0;
   /// How a file's bytes are to be taken: whole, or compared with the parent's.
   std::function<FilePlan(const postgres::DirectoryEntry&)> plan;
+  /// Of a relation's file of which only what changed comes. Empty: the server was not asked for such. Its failure ends the stream.
+  std::function<Result<FilePlan>(const postgres::DirectoryEntry&, postgres::IncrementalFile)> plan_part{};
   /// Blocks while the workers are busy. @errors Cancelled
   std::function<Status(CopyWork)> hand_on;
   /// Before bytes are taken; for the rate and for cancellation.
@@ -37,7 +41,8 @@ struct StreamFrontOptions {
 /// Not thread-safe: fed by one thread. Memory: a stretch and two bundles, and what is kept of each entry. Borrows the source.
 ///
 /// Of what the server sends, pg_control, backup_label and tablespace_map are kept aside, and files that are not part of a backup are
-/// passed over (postgres::classify_path). WAL is told apart from the data, and so are its last segments' bytes.
+/// passed over (postgres::classify_path). WAL is told apart from the data, and so are its last segments' bytes. Of a file of which only
+/// the changed pages come, a stretch holds these one behind the other, and may be any number of stretches of the file.
 class StreamFront final : public postgres::BaseBackupSink, private postgres::TarSink {
  public:
   StreamFront(StreamSource& source, StreamFrontOptions options);
@@ -64,7 +69,7 @@ class StreamFront final : public postgres::BaseBackupSink, private postgres::Tar
   const Segment& last_segment() const { return last_segment_; }
 
  private:
-  enum class Into { Nowhere, Control, Label, Map, Bundle, Stretches };
+  enum class Into { Nowhere, Control, Label, Map, Bundle, Stretches, PartHeader, Part };
   Status entry(postgres::TarEntry entry) override;
   Status content(ByteView bytes) override;
   Status entry_ends() override;
@@ -73,6 +78,11 @@ class StreamFront final : public postgres::BaseBackupSink, private postgres::Tar
   Status begin_wal(std::string name, const postgres::TarEntry& tar);
   Status begin_file(StreamedEntry& file);
   Status begin_kept(Into into, std::uint64_t size);
+  Status begin_part(std::string path, const postgres::TarEntry& tar);
+  Result<ByteView> take_part_header(ByteView bytes);
+  Status begin_part_pages();
+  Status take_part_pages(ByteView bytes);
+  void cut_part(const std::vector<postgres::BlockNumber>& blocks);
   Status hand_on_stretch();
   struct Bundle {
     std::vector<CopyWork::File> files;
@@ -93,6 +103,13 @@ class StreamFront final : public postgres::BaseBackupSink, private postgres::Tar
   std::uint64_t at_ = 0;  ///< of the file: where piece_ begins
   Bytes piece_;
   Bundle relations_, others_;
+  /// Of a file of which only pages come: the pieces of the file that are handed on, the last one first.
+  struct Cut {
+    std::uint64_t first, end, bytes;
+  };
+  std::vector<Cut> cuts_;
+  std::uint64_t part_size_ = 0;    ///< of header and pages, as announced
+  std::uint64_t part_header_ = 0;  ///< bytes of the header that have to come, as far as they are known
 
   std::deque<StreamedEntry> entries_, wal_;
   Bytes control_;

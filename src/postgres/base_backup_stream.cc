@@ -99,6 +99,7 @@ std::string base_backup_command(const BaseBackupOptions& options, const VersionE
   if (version.base_backup_option_list) {
     auto command = fmt::format("BASE_BACKUP (LABEL {}, PROGRESS true, CHECKPOINT '{}', WAL {}, WAIT false, TABLESPACE_MAP true, VERIFY_CHECKSUMS true",
                                label, options.fast_checkpoint ? "fast" : "spread", options.with_wal);
+    if (options.parent_manifest) command += ", INCREMENTAL true";
     if (rate) command += fmt::format(", MAX_RATE {}", *rate);
     return command + ")";
   }
@@ -168,6 +169,7 @@ struct BaseBackupStream::State {
 };
 
 Status BaseBackupStream::State::begin(const BaseBackupOptions& options) {
+  if (options.parent_manifest) TRY(connection.copy_in("UPLOAD_MANIFEST", options.parent_manifest));
   TRY(connection.command(base_backup_command(options, connection.version())));
   std::tie(started.start_lsn, started.timeline) = TRY(position_of(TRY(connection.answer()), "start"));
   return read_tablespaces(TRY(connection.answer()), started, order);

@@ -2,6 +2,7 @@
 // Source: src/backend/backup/basebackup.c, basebackup_copy.c (replication/basebackup.c before 15), replication/repl_gram.y.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +23,9 @@ struct BaseBackupOptions {
   bool with_wal = false;
   /// Bytes a second that the server sends at most, as near as it can (32 KiB to 1 GiB in steps of 1 KiB).
   std::optional<ByteCount> max_rate{};
+  /// 17 and later. Not empty: writes the manifest of a backup that the client has, and of the files in it only what changed since is sent
+  /// (incremental_file.h). Called for each session anew.
+  std::function<Status(const Connection::Put&)> parent_manifest{};
 };
 
 /// The command in the words of this major. Pure.
@@ -77,6 +81,7 @@ class BaseBackupSink {
 class BaseBackupStream {
  public:
   /// Waits for the server's checkpoint. @param cancel, also  borrowed, may be null: either ends every wait
+  /// With a parent's manifest it waits for the server's WAL summaries too, and the server may refuse it for what it lacks of them.
   /// @errors Postgres (each with the line that is missing in pg_hba.conf, the privilege, the setting), Precondition (a major outside the
   /// table, not the expected system), Cancelled
   static Result<BaseBackupStream> start(const BaseBackupOptions& options, SystemIdentifier expected, const CancelToken* cancel = nullptr,

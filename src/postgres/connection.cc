@@ -29,7 +29,7 @@ constexpr int kRowsMax = 10'000'000;
 #define PGMINT_LIBPQ_FUNCTIONS(X)                                                                                   \
   X(PQcancel) X(PQclear) X(PQconnectPoll) X(PQconnectStartParams) X(PQconninfo) X(PQconninfoFree) X(PQconninfoParse) \
   X(PQconsumeInput) X(PQerrorMessage) X(PQfinish) X(PQflush) X(PQfname) X(PQfreeCancel) X(PQfreemem) X(PQgetCancel) X(PQgetCopyData) X(PQhost) X(PQhostaddr) X(PQsslInUse) \
-  X(PQgetResult) X(PQgetisnull) X(PQgetlength) X(PQgetvalue) X(PQisBusy) X(PQnfields) X(PQntuples)                  \
+  X(PQgetResult) X(PQgetisnull) X(PQgetlength) X(PQgetvalue) X(PQisBusy) X(PQnfields) X(PQntuples) X(PQputCopyData) X(PQputCopyEnd)                  \
   X(PQresultErrorField) X(PQresultErrorMessage) X(PQresultStatus) X(PQsendQuery) X(PQsendQueryParams) X(PQserverVersion)           \
   X(PQsetErrorVerbosity) X(PQsetNoticeReceiver) X(PQsetnonblocking) X(PQsocket) X(PQstatus) X(PQtransactionStatus)
 
@@ -467,6 +467,44 @@ Result<std::optional<Connection::Answer>> Connection::answer() {
         return result_error(result.get());
     }
   }
+}
+
+Status Connection::copy_in(const std::string& text, const std::function<Status(const Put&)>& write) {
+  TRY(command(text));
+  const auto begun = TRY(state_->next_result());
+  if (!begun) return state_->lost();
+  if (libpq().PQresultStatus(begun.get()) != PGRES_COPY_IN) return result_error(begun.get());
+  bool refused = false;  // in the middle: the reason is the command's answer
+  const Put put = [&](ByteView piece) -> Status {
+    while (!refused) {
+      const int queued = libpq().PQputCopyData(state_->connection, reinterpret_cast<const char*>(piece.data()), static_cast<int>(piece.size()));
+      if (queued > 0) return state_->flush();
+      if (queued < 0) refused = true;
+      else TRY(state_->flush());
+    }
+    return ok();
+  };
+  TRY(write(put));
+  while (!refused) {
+    const int ended = libpq().PQputCopyEnd(state_->connection, nullptr);
+    if (ended > 0) break;
+    if (ended < 0) refused = true;
+    else TRY(state_->flush());
+  }
+  TRY(state_->flush());
+  return answer_of_copy();
+}
+
+Status Connection::answer_of_copy() {
+  std::optional<Error> failed;
+  for (;;) {
+    const auto result = TRY(state_->next_result());
+    if (!result) break;
+    if (libpq().PQresultStatus(result.get()) != PGRES_COMMAND_OK && !failed) failed = result_error(result.get());
+  }
+  if (failed) return *failed;
+  if (libpq().PQstatus(state_->connection) == CONNECTION_BAD) return state_->lost();
+  return ok();
 }
 
 Result<bool> Connection::copy_message(const std::function<Status(ByteView)>& take) {

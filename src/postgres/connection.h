@@ -82,6 +82,10 @@ class Connection {
   Result<std::optional<Answer>> answer();
   /// The next message of a copy; `take` borrows it for the call. False: the copy is over. @errors Postgres, Cancelled, take's
   Result<bool> copy_message(const std::function<Status(ByteView)>& take);
+  /// A command of a replication session that takes a copy: `write` gives its bytes piece by piece. What the server has to say against it
+  /// is the answer. @errors Postgres, Cancelled, write's
+  using Put = std::function<Status(ByteView)>;
+  Status copy_in(const std::string& text, const std::function<Status(const Put&)>& write);
   /// Waits end for this token too. Borrowed, may be null, outlives the connection.
   void also_watch(const CancelToken* cancel);
 
@@ -95,6 +99,7 @@ class Connection {
 
  private:
   struct State;
+  Status answer_of_copy();
   explicit Connection(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
