@@ -8,6 +8,7 @@
 
 #include "base/units.h"
 #include "postgres/lsn.h"
+#include "postgres/parse_number.h"
 
 namespace pgmint::cli {
 namespace {
@@ -21,6 +22,15 @@ int server_version(const repository::ManifestRoot& root) {
     if (number > 0) return number;
   }
   return static_cast<int>(root.pg_major) * 10'000;
+}
+
+/// null where the backup has no such setting, or not as a number.
+Json number_json(const repository::ManifestRoot* root, std::string_view wanted) {
+  if (root != nullptr)
+    for (const auto& [name, value] : root->settings)
+      if (name == wanted)
+        if (const auto number = postgres::parse_number<std::uint64_t>(value, 10)) return *number;
+  return nullptr;
 }
 
 /// null where the backup has no such setting.
@@ -146,6 +156,9 @@ Json to_json(const BackupFacts& backup) {
   json["server_version"] = root == nullptr ? Json(nullptr) : Json(server_version(*root));
   json["parent"] = setting_json(root, "parent");
   json["copied_from"] = setting_json(root, "copied_from");
+  json["incremental_by"] = setting_json(root, "incremental_by");
+  json["full_because"] = setting_json(root, "full_because");
+  json["received_bytes"] = number_json(root, "received_bytes");
   json["from_standby"] = root == nullptr ? Json(nullptr) : Json(root->from_standby);
   json["note"] = root == nullptr || root->note.empty() ? Json(nullptr) : Json(root->note);
   json["held"] = nullptr;

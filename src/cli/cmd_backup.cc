@@ -88,7 +88,7 @@ void describe(Output& out, const backup::BackupReport& report) {
   } else if (!report.method.empty()) {
     out.line(fmt::format("  a full backup: {}", report.method));
   }
-  if (report.remote) out.line("  read over the network: the server sent its files");
+  if (report.remote) out.line(fmt::format("  read over the network: the server sent {} of {}", human(ByteCount(report.received_bytes)), human(ByteCount(report.total_bytes))));
   if (report.checksums_enabled)
     out.line(
         fmt::format("  {} page checksums verified, {} pages read again", report.pages_checked, report.pages_reread));

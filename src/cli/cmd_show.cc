@@ -11,6 +11,7 @@
 #include "cli/proofs.h"
 #include "cli/recovery_facts.h"
 #include "logical/load.h"
+#include "postgres/parse_number.h"
 #include "repository/record.h"
 
 namespace pgmint::cli {
@@ -123,6 +124,7 @@ void print(Output& out, const BackupFacts& backup, const std::vector<std::string
     if (name == "copied_from") field("copied from", value);
     if (name == "incremental_by") field("read", value);
     if (name == "full_because") field("a full one", value);
+    if (name == "received_bytes") field("over the network", fmt::format("{} of {}", human(ByteCount(postgres::parse_number<std::uint64_t>(value, 10).value_or(0))), human(ByteCount(root.total_bytes))));
   }
   field("started", readable_time(root.started));
   field("finished", fmt::format("{} (took {})", readable_time(root.finished), human(root.finished - root.started)));

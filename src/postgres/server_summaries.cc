@@ -86,7 +86,7 @@ Status take_row(const Row& row, BlockCollector& blocks, LimitCollector& limits) 
 constexpr std::string_view kContents =
     "SELECT c.reltablespace::text, c.reldatabase::text, c.relfilenode::text, c.relforknumber::text, CASE WHEN c.is_limit_block THEN 't' ELSE 'f' END, "
     "pg_catalog.min(c.relblocknumber)::text, CASE WHEN c.is_limit_block THEN '' ELSE pg_catalog.string_agg(DISTINCT c.relblocknumber::text, ',') END "
-    "FROM pg_catalog.unnest($1::bigint[], $2::pg_catalog.pg_lsn[], $3::pg_catalog.pg_lsn[]) AS s(t, a, b), "
+    "FROM ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::pg_catalog.pg_lsn[]), pg_catalog.unnest($3::pg_catalog.pg_lsn[])) AS s(t, a, b), "
     "LATERAL pg_catalog.pg_wal_summary_contents(s.t, s.a, s.b) c WHERE c.relforknumber IN (0, 3) "
     "GROUP BY c.reltablespace, c.reldatabase, c.relfilenode, c.relforknumber, c.is_limit_block, c.relblocknumber / 16384";
 
