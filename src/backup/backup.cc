@@ -536,6 +536,11 @@ class Run {
       return Error(Errc::Postgres,
                    fmt::format("the server returned the label of another backup (start {}, expected {})",
                                postgres::format(label.start_lsn), postgres::format(started_.start_lsn)));
+    const auto since = sends_changes_ ? std::optional(postgres::Lsn(incremental_.parent().start_lsn)) : std::nullopt;
+    if (label.incremental_from_lsn != since)
+      return Error(Errc::Postgres, fmt::format("the server sent what changed since {}, not since {}", label.incremental_from_lsn ? postgres::format(*label.incremental_from_lsn) : "ever",
+                                               since ? postgres::format(*since) : "ever"));
+    stopped_.label_file = postgres::label_of_whole(stopped_.label_file);
     if (started_.on_standby) TRY(settle_standby());
     return ok();
   }

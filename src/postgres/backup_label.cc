@@ -86,6 +86,16 @@ Result<BackupLabel> parse_backup_label(std::string_view text) {
   return label;
 }
 
+std::string label_of_whole(std::string_view text) {
+  std::string whole;
+  while (!text.empty()) {
+    const auto line = text.substr(0, std::min(text.find('\n'), text.size() - 1) + 1);
+    text.remove_prefix(line.size());
+    if (!line.starts_with("INCREMENTAL FROM LSN: ") && !line.starts_with("INCREMENTAL FROM TLI: ")) whole += line;
+  }
+  return whole;
+}
+
 Result<std::vector<TablespaceMapEntry>> parse_tablespace_map(std::string_view text, const VersionEntry& version) {
   auto bad = [](std::string_view why) { return Error(Errc::Corruption, fmt::format("tablespace_map: {}", why)); };
   if (text.size() > kMapFileMax) return bad("larger than any map");

@@ -27,6 +27,9 @@ struct BackupLabel {
 };
 /// @errors Corruption: not a label, or a line that PostgreSQL itself would not read
 Result<BackupLabel> parse_backup_label(std::string_view text);
+/// The label of an incremental as that of the whole backup that it makes together with its parent: without the lines that keep a server
+/// from starting on it (pg_combinebackup leaves out the same). Other lines byte for byte. Pure.
+std::string label_of_whole(std::string_view text);
 
 struct TablespaceMapEntry {
   Oid oid;

@@ -36,6 +36,14 @@ TEST(BackupLabel, KnowsAnIncremental) {
   EXPECT_EQ(label.incremental_from_lsn, Lsn(0x16A0000028));
 }
 
+TEST(BackupLabel, OfAnIncrementalTheRestIsThatOfAWholeBackup) {
+  const auto whole = label_of_whole(fmt::format("{}{}", kLabel, "INCREMENTAL FROM LSN: 16/A0000028\nINCREMENTAL FROM TLI: 2\n"));
+  EXPECT_EQ(whole, kLabel);
+  EXPECT_EQ(label_of_whole(kLabel), kLabel);
+  EXPECT_EQ(label_of_whole("x\nINCREMENTAL FROM TLI: 2"), "x\n");
+  EXPECT_EQ(label_of_whole(""), "");
+}
+
 TEST(BackupLabel, EveryTruncationIsRefusedOrALabelThatPostgresReads) {
   for (std::size_t size = 0; size < kLabel.size(); ++size) {
     auto label = parse_backup_label(kLabel.substr(0, size));

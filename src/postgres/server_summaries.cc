@@ -131,6 +131,8 @@ Result<ChangeSet> server_changes(Connection& connection, const TimelineHistory& 
     const auto end = std::min(to, history.switch_point(timeline).value_or(to));
     if (begin >= end) continue;
     if (const auto missing = cover(summaries, timeline, begin, end, needed)) {
+      for (const auto& x : summaries) fmt::print(stderr, "DEBUG {} {} {}\n", x.timeline.value(), format(x.start), format(x.end));
+      fmt::print(stderr, "DEBUG want {} {}\n", format(begin), format(end));
       changes.void_reason = fmt::format("the server has no WAL summary of {} on timeline {}", format(*missing), timeline.value());
       return changes;
     }
