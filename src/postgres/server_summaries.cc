@@ -27,7 +27,7 @@ Error malformed() { return Error(Errc::Postgres, "PostgreSQL: what it says of it
 Result<std::vector<Summary>> available_summaries(Connection& connection, Lsn from, Lsn to) {
   const auto rows = TRY(connection.query(
       "SELECT tli::text, start_lsn::text, end_lsn::text FROM pg_catalog.pg_available_wal_summaries() WHERE end_lsn > $1::pg_catalog.pg_lsn AND start_lsn < "
-      "$2::pg_catalog.pg_lsn ORDER BY tli, start_lsn",
+      "$2::pg_catalog.pg_lsn",
       {format(from), format(to)}));
   if (rows.rows.size() > kSummariesMax) return Error(Errc::ResourceLimit, fmt::format("the server has {} WAL summaries", rows.rows.size()));
   std::vector<Summary> summaries;
@@ -37,6 +37,7 @@ Result<std::vector<Summary>> available_summaries(Connection& connection, Lsn fro
     if (!timeline || !start || !end) return malformed();
     summaries.push_back({*timeline, *start, *end});
   }
+  std::ranges::sort(summaries, {}, [](const Summary& summary) { return std::pair(summary.timeline, summary.start); });
   return summaries;
 }
 
@@ -131,8 +132,6 @@ Result<ChangeSet> server_changes(Connection& connection, const TimelineHistory& 
     const auto end = std::min(to, history.switch_point(timeline).value_or(to));
     if (begin >= end) continue;
     if (const auto missing = cover(summaries, timeline, begin, end, needed)) {
-      for (const auto& x : summaries) fmt::print(stderr, "DEBUG {} {} {}\n", x.timeline.value(), format(x.start), format(x.end));
-      fmt::print(stderr, "DEBUG want {} {}\n", format(begin), format(end));
       changes.void_reason = fmt::format("the server has no WAL summary of {} on timeline {}", format(*missing), timeline.value());
       return changes;
     }
