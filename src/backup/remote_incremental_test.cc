@@ -204,7 +204,8 @@ TEST_F(RemoteIncremental, AParentThatLostItsPagesMakesTheServerSendAllOnceMore) 
   go_on();
   // More than a third of an extent: it is written anew, and the rest of it is the parent's.
   for (BlockNumber block = 0; block < 20; ++block) write(kTable, block);
-  for (const auto& listed : storage::list_all(*memory, repository::packs_prefix(cluster->id())).value())
+  const auto packs = storage::list_all(*memory, repository::packs_prefix(cluster->id())).value();
+  for (const auto& listed : packs)
     if (listed.size > 1 << 19) {
       ASSERT_TRUE(memory->remove(listed.name));
     }

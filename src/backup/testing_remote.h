@@ -139,8 +139,9 @@ class StreamingServer final : public RemoteServer {
   Bytes member_of(const std::string& path, const Bytes& bytes) {
     const auto length = static_cast<BlockNumber>(bytes.size() / kBlock);
     const auto found = changed.find(path);
-    const auto limit = found != changed.end() ? found->second.limit : std::nullopt;
-    bool whole = !asked_for.contains(path) || bytes.empty() || bytes.size() % kBlock != 0 || limit == 0U;
+    constexpr BlockNumber kNone = std::numeric_limits<BlockNumber>::max();
+    const auto limit = found != changed.end() ? found->second.limit.value_or(kNone) : kNone;
+    bool whole = !asked_for.contains(path) || bytes.empty() || bytes.size() % kBlock != 0 || limit == 0;
     std::vector<BlockNumber> blocks;
     if (!whole && found != changed.end())
       for (const auto block : found->second.blocks) {
@@ -150,7 +151,7 @@ class StreamingServer final : public RemoteServer {
     whole = whole || blocks.size() * 10 > std::size_t{length} * 9;
     (whole ? wholes : parts).push_back(path);
     if (whole) return postgres::testing::tar_file(path, as_text(bytes));
-    auto member = part_member(blocks, limit ? std::max(length, *limit) : length, bytes);
+    auto member = part_member(blocks, limit != kNone ? std::max(length, limit) : length, bytes);
     if (meddle) member = meddle(path, std::move(member));
     const auto slash = path.rfind('/') + 1;
     return postgres::testing::tar_file(path.substr(0, slash) + "INCREMENTAL." + path.substr(slash), as_text(member));
