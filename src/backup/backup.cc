@@ -6,6 +6,7 @@
 #include <set>
 #include <thread>
 
+#include "backup/bad_pages.h"
 #include "backup/copy.h"
 #include "backup/copy_plan.h"
 #include "backup/describe.h"
@@ -15,6 +16,7 @@
 #include "backup/preflight.h"
 #include "backup/progress_reporter.h"
 #include "backup/run.h"
+#include "backup/stream_changes.h"
 #include "backup/stream_origin.h"
 #include "backup/wal_wait.h"
 #include "base/log.h"
@@ -39,9 +41,6 @@ constexpr std::size_t kPackMin = 4U << 20;
 /// Moved by one backup at most, so that none takes for ever; the next one goes on.
 constexpr std::uint64_t kForwardMax = 1ULL << 30;
 constexpr auto kAliveEvery = 1s;
-/// What the server's summarizer may be behind when the backup starts: a few seconds of its work.
-constexpr std::uint64_t kSummarizerLag = 256U << 20;
-constexpr std::chrono::seconds kSummarizerPatience = 60s;
 constexpr auto kDroppedDatabasePatience = 10s;
 
 unsigned worker_count(const BackupRequest& request) {
@@ -72,7 +71,9 @@ class Run {
         clock_(environment_.clock),
         progress_(request.progress, counters_, clock_),
         workers_(worker_count(request)),
-        incremental_(request.cluster) {}
+        incremental_(request.cluster) {
+    if (stream != nullptr) sent_.emplace(stream->server, incremental_, clock_);
+  }
 
   /// Nothing is changed yet.
   Status preflight() {
@@ -165,16 +166,14 @@ class Run {
   Status start() {
     // Before: whoever reads a catalog may prune its pages and set hints in them, and what is copied then has that already.
     TRY(note_contents());
-    TRY(choose_what_comes());
+    if (sent_) TRY(lasting([&] { return sent_->choose(control_, report_.started, [this](const std::string& detail) { return tick(detail); }); }));
     TRY(start_server());
     report_.from_standby = started_.on_standby;
-    log_debug("backup {} started at {} on timeline {}", report_.name, postgres::format(started_.start_lsn),
-              started_.timeline.value());
+    log_debug("backup {} started at {} on timeline {}", report_.name, postgres::format(started_.start_lsn), started_.timeline.value());
     TRY(look());
-    // It goes on as it would have without.
-    if (sends_changes_ && (!incremental_.active() || incremental_.scan_reason())) {
-      all_sent_ = incremental_.active() ? *incremental_.scan_reason() : incremental_.reason();
-      TRY(begin_again());
+    if (sent_ && sent_->come() && (!incremental_.active() || incremental_.scan_reason())) {
+      sent_->give_up(incremental_.active() ? *incremental_.scan_reason() : incremental_.reason());
+      TRY(start_server());
       TRY(look());
     }
     note_damage();
@@ -182,78 +181,23 @@ class Run {
   }
 
   Status look() {
-    const bool was = incremental_.active();
     Incremental::Changes sent;
-    if (stream_ != nullptr) sent = [this](const postgres::TimelineHistory& history, postgres::Lsn from, postgres::Lsn to) { return sent_changes(history, from, to); };
-    TRY(incremental_.look(request_.data_directory, control_, started_, request_.cancel, sent));
+    if (sent_) sent = [this](const postgres::TimelineHistory& history, postgres::Lsn from, postgres::Lsn to) { return sent_->changes(history, from, to); };
+    return lasting([&] { return incremental_.look(request_.data_directory, control_, started_, request_.cancel, sent); });
+  }
+
+  /// A step at which an incremental may turn out to be none.
+  Status lasting(const std::function<Status()>& step) {
+    const bool was = incremental_.active();
+    TRY(step());
     if (was && !incremental_.active()) become_full();
     return ok();
   }
 
-  /// The list by which a remote server sends.
-  Result<postgres::ChangeSet> sent_changes(const postgres::TimelineHistory& history, postgres::Lsn from, postgres::Lsn to) {
-    postgres::ChangeSet none;
-    none.void_reason = all_sent_;
-    if (!sends_changes_) return none;
-    auto changes = stream_->server.changes(history, from, to);
-    if (changes || changes.failure().code() == Errc::Cancelled) return changes;
-    none.void_reason = fmt::format("the server does not say what its WAL summaries name: {}", changes.failure().describe());
-    return none;
-  }
-
-  /// Whether a remote server is asked for only what changed since the parent, or why it is not.
-  Status choose_what_comes() {
-    if (stream_ == nullptr || !incremental_.active()) return ok();
-    const auto& parent = incremental_.parent();
-    auto why = stream_->server.why_all_comes(postgres::TimelineId(parent.timeline), postgres::Lsn(parent.start_lsn));
-    if (!why) {
-      if (why.failure().code() != Errc::Postgres) return std::move(why).failure();
-      why = std::optional(fmt::format("the server does not say which WAL summaries it has: {}", why.failure().describe()));
-    }
-    if (!*why) *why = TRY(wait_for_summarizer());
-    if (*why) {
-      all_sent_ = std::move(**why);
-      return ok();
-    }
-    TRY(incremental_.read_parent());
-    if (!incremental_.active()) {
-      become_full();
-      return ok();
-    }
-    sends_changes_ = true;
-    stream_->server.send_changes_since(
-        [this](const postgres::Connection::Put& put) { return incremental_.write_manifest(put, control_, report_.started); });
-    return ok();
-  }
-
-  /// The server itself waits for what is left, and gives up after a minute without progress, as this does. @return why it is of no use
-  Result<std::optional<std::string>> wait_for_summarizer() {
-    using Why = std::optional<std::string>;
-    std::optional<postgres::Lsn> until;
-    postgres::Lsn seen;
-    auto moved = clock_.now();
-    for (;;) {
-      const auto state = stream_->server.summarizer();
-      if (!state) {
-        if (state.failure().code() != Errc::Postgres) return state.failure();
-        return Why(fmt::format("the server does not say how far its WAL is summarised: {}", state.failure().describe()));
-      }
-      if (!until) until = state->written;
-      if (state->summarized.value() + kSummarizerLag >= until->value()) return Why();
-      if (std::exchange(seen, state->summarized) != state->summarized) moved = clock_.now();
-      if (clock_.now() - moved >= kSummarizerPatience)
-        return Why(fmt::format("the server's WAL summarizer has stood at {} for {} s, behind {}", postgres::format(state->summarized),
-                               kSummarizerPatience.count(), postgres::format(*until)));
-      TRY(tick(fmt::format("the server summarises its WAL: {} of it is left", human(ByteCount(*until - state->summarized)))));
-      clock_.sleep(200ms);
-    }
-  }
-
   Status start_server() {
     auto started = server_.start(control_.system_identifier);
-    if (!started && sends_changes_ && postgres::sqlstate_of(started.failure())) {
-      all_sent_ = fmt::format("the server takes no incremental base backup: {}", started.failure().describe());
-      send_whole_files();
+    if (!started && sent_ && sent_->come() && postgres::sqlstate_of(started.failure())) {
+      sent_->give_up(fmt::format("the server takes no incremental base backup: {}", started.failure().describe()));
       started = server_.start(control_.system_identifier);
     }
     started_ = TRY(std::move(started));
@@ -349,7 +293,7 @@ class Run {
     std::vector<FilePlan>().swap(files_);
     plan_ = {};
     TRY(judge_vanished());
-    report_bad_pages();
+    report_bad_pages(report_, findings_, copied_, origin_.bad_pages());
     return ok();
   }
 
@@ -358,15 +302,9 @@ class Run {
   /// What was read counts for nothing. A stream cannot be read again: the server starts another one.
   Status begin_again() {
     if (stream_ == nullptr) return make_plan(), ok();
-    send_whole_files();
+    sent_->give_up(incremental_.reason());
     stream_->source.clear();
     return start_server();
-  }
-
-  void send_whole_files() {
-    stream_->server.abandon();
-    stream_->server.send_changes_since({});
-    sends_changes_ = false;
   }
 
   Status copy_planned() {
@@ -385,7 +323,7 @@ class Run {
                        .copy = input,
                        .bundle_size = std::max<std::uint64_t>(extent_size_, kBundle),
                        .plan = [this](const postgres::DirectoryEntry& entry) { return incremental_.plan_streamed(entry); }};
-      if (sends_changes_)
+      if (sent_->come())
         what.plan_part = [this](const postgres::DirectoryEntry& entry, postgres::IncrementalFile part) { return incremental_.plan_part(entry, std::move(part)); };
       sent = TRY(copy_stream(what, counters_, findings_, [this] { return tick(); }));
       scan_ = std::move(sent.scan);
@@ -493,27 +431,6 @@ class Run {
     return ok();
   }
 
-  void report_bad_pages() {
-    report_.bad_pages = findings_.named();
-    report_.bad_page_count = findings_.bad + copied_.inherited_bad.size();
-    // Nobody has read these again: they are what they were.
-    for (const auto& page : copied_.inherited_bad)
-      if (report_.bad_pages.size() < kBadPagesNamed) report_.bad_pages.push_back(page);
-    std::set<std::pair<std::string, std::uint64_t>> known;
-    for (const auto& page : report_.bad_pages) known.emplace(page.path, page.block);
-    for (const auto& page : origin_.bad_pages()) {
-      if (report_.bad_pages.size() >= kBadPagesNamed || !known.emplace(page.path, page.block).second) continue;
-      report_.bad_pages.push_back(page);
-      ++report_.bad_page_count;
-    }
-    std::ranges::sort(report_.bad_pages, {}, [](const auto& page) { return std::pair(page.path, page.block); });
-    if (report_.bad_page_count == 0) return;
-    warn(fmt::format("{} damaged {} in the data directory, kept as they are", report_.bad_page_count,
-                     report_.bad_page_count == 1 ? "page" : "pages"));
-    if (report_.bad_page_count > report_.bad_pages.size())
-      warn(fmt::format("only the first {} damaged pages are named", report_.bad_pages.size()));
-  }
-
   /// Configuration, then pg_control as the last file that is read, then the end of the backup.
   Status stop() {
     progress_.enter(Phase::Stop);
@@ -530,16 +447,8 @@ class Run {
       stopped_.label_file = std::move(stream_->cluster.label);
       stopped_.tablespace_map = std::move(stream_->cluster.tablespace_map);
     }
-    const auto label =
-        TRY(postgres::parse_backup_label(stopped_.label_file).context("the label that the server returned"));
-    if (label.start_lsn != started_.start_lsn)
-      return Error(Errc::Postgres,
-                   fmt::format("the server returned the label of another backup (start {}, expected {})",
-                               postgres::format(label.start_lsn), postgres::format(started_.start_lsn)));
-    const auto since = sends_changes_ ? std::optional(postgres::Lsn(incremental_.parent().start_lsn)) : std::nullopt;
-    if (label.incremental_from_lsn != since)
-      return Error(Errc::Postgres, fmt::format("the server sent what changed since {}, not since {}", label.incremental_from_lsn ? postgres::format(*label.incremental_from_lsn) : "ever",
-                                               since ? postgres::format(*since) : "ever"));
+    const auto label = TRY(postgres::parse_backup_label(stopped_.label_file).context("the label that the server returned"));
+    TRY(check_label(label, started_, sent_ ? sent_->since() : std::nullopt));
     stopped_.label_file = postgres::label_of_whole(stopped_.label_file);
     if (started_.on_standby) TRY(settle_standby());
     return ok();
@@ -567,9 +476,7 @@ class Run {
     if (last)
       consistent_after_ = *last;
     else
-      warn(fmt::format(
-          "where this backup is consistent was not found ({}): restoring it with --immediate may need more WAL",
-          last.failure().describe()));
+      warn(fmt::format("where this backup is consistent was not found ({}): restoring it with --immediate may need more WAL", last.failure().describe()));
     if (stream_ != nullptr) return ok();
     auto switched = server_.switch_wal_on_primary(control_.system_identifier);
     if (switched && *switched) return ok();
@@ -714,6 +621,7 @@ class Run {
   ProgressReporter progress_;
   unsigned workers_;
   Incremental incremental_;
+  std::optional<StreamChanges> sent_;  ///< of a stream
   std::uint32_t extent_size_ = 0;
   BackupReport report_;
 
@@ -739,8 +647,6 @@ class Run {
   repository::FileEntry control_entry_;
   postgres::BackupStop stopped_;
   bool carry_ = false;
-  bool sends_changes_ = false;  ///< a remote server sends of the parent's files only what changed
-  std::string all_sent_;        ///< why it does not
   std::optional<postgres::Lsn> consistent_after_;  ///< of a standby's backup
   Described described_;
   TimePoint looked_{};

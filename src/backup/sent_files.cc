@@ -11,8 +11,8 @@ using repository::FileKind;
 
 /// The first block that changed and was not sent, as far as that can be told; nullopt: there is none.
 std::optional<postgres::BlockNumber> first_missing(const postgres::SegmentChanges& changes, const postgres::IncrementalFile& sent) {
-  // Not longer than a limit means that the file was shorter when it was sent: what lies between is cut off by replay.
-  const bool cut = changes.limit != postgres::SegmentChanges::kNoLimit && sent.truncation <= changes.limit;
+  // A server gives the file's length, or the limit where that is more: the file was shorter then, and what lies between is cut off by replay.
+  const bool cut = (changes.limit != postgres::SegmentChanges::kNoLimit && sent.truncation <= changes.limit) || changes.cut_behind;
   const auto end = cut ? (sent.blocks.empty() ? 0 : sent.blocks.back() + 1) : sent.truncation;
   for (const auto block : changes.blocks)
     if (block < end && !std::ranges::binary_search(sent.blocks, block)) return block;

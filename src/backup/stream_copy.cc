@@ -110,17 +110,22 @@ Result<StreamedCluster> copy_stream(const StreamInput& input, CopyCounters& coun
     return Error(Errc::Cancelled, "the incremental backup gives way to a full one");
   };
   StreamFrontOptions options{.extent_size = copy.extent_size,
-                                   .stretch = stretch_of(copy.extent_size, queued + copy.workers + 1),
-                                   .bundle_size = input.bundle_size,
-                                   .block_size = copy.check.block_size,
-                                   .blocks_per_segment = copy.blocks_per_segment,
-                                   .plan = input.plan,
-                                   .plan_part = {},
-                                   .hand_on = [&](CopyWork work) { return feed.push(std::move(work)); },
-                                   .before = [&](std::uint64_t bytes) -> Status {
-                                     counters.received.fetch_add(bytes, std::memory_order_relaxed);
-                                     return copy.rate != nullptr ? copy.rate->take(bytes) : ok();
-                                   }};
+                             .stretch = stretch_of(copy.extent_size, queued + copy.workers + 1),
+                             .bundle_size = input.bundle_size,
+                             .block_size = copy.check.block_size,
+                             .blocks_per_segment = copy.blocks_per_segment,
+                             .plan = input.plan,
+                             .plan_part = {},
+                             .kept =
+                                 [&](std::uint64_t bytes) {
+                                   counters.bytes_done.fetch_add(bytes, std::memory_order_relaxed);
+                                   counters.files_done.fetch_add(1, std::memory_order_relaxed);
+                                 },
+                             .hand_on = [&](CopyWork work) { return feed.push(std::move(work)); },
+                             .before = [&](std::uint64_t bytes) -> Status {
+                               counters.received.fetch_add(bytes, std::memory_order_relaxed);
+                               return copy.rate != nullptr ? copy.rate->take(bytes) : ok();
+                             }};
   if (input.plan_part) options.plan_part = plan_part;
   StreamFront front(input.source, std::move(options));
   StreamedCluster cluster;

@@ -11,7 +11,11 @@ SegmentChanges ChangeIndex::of(const RelationSegment& file) const {
   const std::uint64_t end = first + blocks_per_segment_;
   const RelationFork database{{file.locator.tablespace, file.locator.database, Oid(0)}, Fork::Main};
   for (const auto& limit : {limit_of(fork), limit_of(database)}) {
-    if (!limit || *limit >= end) continue;
+    if (!limit) continue;
+    if (*limit >= end) {
+      result.cut_behind = true;
+      continue;
+    }
     const std::uint64_t here = *limit > first ? *limit - first : 0;
     result.limit = std::min(result.limit, static_cast<BlockNumber>(here));
   }

@@ -14,6 +14,8 @@ struct SegmentChanges {
   /// Blocks of this file from here on are not what they were, whatever `blocks` says: its storage was created, truncated or
   /// dropped meanwhile (POSTGRES 11).
   BlockNumber limit = kNoLimit;
+  /// The relation was cut off behind this file's end: the file was a whole segment then, whatever it is now.
+  bool cut_behind = false;
 };
 
 /// Borrows the change set, which must not be void.

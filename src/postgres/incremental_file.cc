@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "codec/binary.h"
 #include "postgres/data_directory.h"
 
@@ -23,8 +25,8 @@ Result<Front> read_front(codec::BinaryReader& reader, const IncrementalShape& sh
   front.count = TRY(reader.u32());
   front.truncation = TRY(reader.u32());
   if (front.count > shape.blocks_per_segment) return reader.corrupt(fmt::format("counts {} blocks, a segment has {}", front.count, shape.blocks_per_segment));
-  if (front.truncation > shape.blocks_per_segment)
-    return reader.corrupt(fmt::format("is {} blocks long, a segment has {}", front.truncation, shape.blocks_per_segment));
+  // Servers without the fix of early 2026 count to where the whole relation was cut off, for segments that lie before.
+  front.truncation = std::min(front.truncation, shape.blocks_per_segment);
   return front;
 }
 

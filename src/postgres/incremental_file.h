@@ -13,7 +13,7 @@ namespace pgmint::postgres {
 struct IncrementalFile {
   /// Of the segment file, ascending: the pages that follow the header, in this order.
   std::vector<BlockNumber> blocks;
-  /// The file is at least so long. Blocks below that are not among `blocks` are the parent's, or zeros behind its end.
+  /// The file is at least so long, and at most a segment. Blocks below that are not among `blocks` are the parent's, or zeros behind its end.
   BlockNumber truncation = 0;
 
   /// In blocks: what stands behind `truncation` makes it longer.

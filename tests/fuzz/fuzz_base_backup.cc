@@ -1,6 +1,11 @@
-// The input is what a server sends of a base backup: messages, and a tar archive, whose checksums are made to fit.
+// The input is what a server sends of a base backup: messages, a tar archive, whose checksums are made to fit, and a file of
+// which only what changed comes.
+#include <algorithm>
+#include <functional>
+
 #include "fuzz_input.h"
 #include "postgres/base_backup_stream.h"
+#include "postgres/incremental_file.h"
 #include "postgres/tar_reader.h"
 
 namespace {
@@ -25,12 +30,28 @@ struct Counted final : pgmint::postgres::TarSink {
   }
 };
 
+/// A file of which only what changed comes: its header first, whatever the pages are.
+void read_part(pgmint::ByteView input) {
+  using namespace pgmint;
+  constexpr postgres::IncrementalShape kShape{512, 4096};
+  const auto front = input.first(std::min(input.size(), postgres::kIncrementalFront));
+  const auto size = postgres::incremental_header_size(front, input.size(), kShape);
+  if (parsed_or_corrupt(size)) PGMINT_ASSERT(*size <= input.size());
+  const auto file = postgres::parse_incremental_header(input, kShape);
+  if (!parsed_or_corrupt(file)) return;
+  PGMINT_ASSERT(file->length() <= kShape.blocks_per_segment);
+  PGMINT_ASSERT(std::ranges::adjacent_find(file->blocks, std::greater_equal()) == file->blocks.end());
+  if (size) PGMINT_ASSERT(*size + file->blocks.size() * kShape.block_size == input.size());
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace pgmint;
   const ByteView input = fuzz_input(data, size);
   (void)parsed_or_corrupt(postgres::parse_base_backup_message(input));
+  (void)postgres::incremental_path(as_text(input));
+  read_part(input);
   auto mended = to_bytes(input);
   for (std::size_t at = 0; at + postgres::kTarBlock <= mended.size(); at += postgres::kTarBlock) {
     auto* block = reinterpret_cast<unsigned char*>(mended.data()) + at;
