@@ -20,6 +20,7 @@
 #include "crypto/secret.h"
 #include "postgres/base_backup_stream.h"
 #include "postgres/server_facts.h"
+#include "postgres/server_summaries.h"
 #include "service/unix_surroundings.h"
 #include "storage/posix_store.h"
 
@@ -272,7 +273,10 @@ class Examination {
     examine_transport(name("transport"), settings.name, connection->transport());
     const auto facts = postgres::server_facts(*connection, settings.is_remote() ? postgres::Asked::FromAfar : postgres::Asked::OnItsHost);
     if (!facts) return fail(name("server"), facts.error());
-    if (settings.is_remote()) examine_replication(name("replication"), options);
+    if (settings.is_remote()) {
+      examine_replication(name("replication"), options);
+      examine_summaries(name("WAL summaries"), *connection);
+    }
     examine_facts(name, *connection, *facts, control ? std::optional(control->system_identifier) : std::nullopt, settings.is_remote());
   }
 
@@ -282,6 +286,16 @@ class Examination {
     auto session = postgres::Connection::open(options, &context_.cancel());
     if (!session) return fail(std::move(name), postgres::with_replication_hint(std::move(session).failure()));
     good(std::move(name), "the role is let in: the server would send its files");
+  }
+
+  /// By them a server of 17 and later knows what it need not send.
+  void examine_summaries(std::string name, postgres::Connection& connection) {
+    if (postgres::version_lacks_summaries(connection)) return;
+    const auto setting = connection.value("SELECT pg_catalog.current_setting('summarize_wal')");
+    if (!setting) return fail(std::move(name), setting.error());
+    if (*setting == "on") return good(std::move(name), "summarize_wal is on: an incremental backup receives what changed, not all files");
+    warn(std::move(name), "summarize_wal is off: the server sends all files for every backup, also for an incremental one; turned on, it saves network and the server's reads",
+         "on the server: ALTER SYSTEM SET summarize_wal = on; SELECT pg_reload_conf()");
   }
 
   /// With less than verify-full whoever sits in between may answer in the server's place, and is told the password.
