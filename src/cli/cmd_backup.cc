@@ -187,7 +187,8 @@ const CommandSpec& backup_command() {
                       "its end included: archive_command must work. When that WAL does not come, "
                       "the run fails after --wal-timeout and nothing is listed.",
                       "A cluster without data_directory in the configuration is a remote one: the server sends its files over connection (BASE_BACKUP of the "
-                      "replication protocol), all of them each time; an incremental backup then saves storage, not network. The role needs REPLICATION, "
+                      "replication protocol). Of PostgreSQL 17 and later with summarize_wal on an incremental backup receives only what changed; of others, all files each "
+                      "time: it then saves storage, not network. The output says which. The role needs REPLICATION, "
                       "pg_hba.conf a line for \"replication\". Where nothing shows that the server's WAL reaches this repository, and from a standby, "
                       "the backup carries the WAL that it needs itself. docs/manual/remote-clusters.md has the rest.",
                       "Where there is a backup to build on, only what has changed since is read and stored: the blocks that the WAL "
