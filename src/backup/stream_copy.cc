@@ -116,11 +116,6 @@ Result<StreamedCluster> copy_stream(const StreamInput& input, CopyCounters& coun
                              .blocks_per_segment = copy.blocks_per_segment,
                              .plan = input.plan,
                              .plan_part = {},
-                             .kept =
-                                 [&](std::uint64_t bytes) {
-                                   counters.bytes_done.fetch_add(bytes, std::memory_order_relaxed);
-                                   counters.files_done.fetch_add(1, std::memory_order_relaxed);
-                                 },
                              .hand_on = [&](CopyWork work) { return feed.push(std::move(work)); },
                              .before = [&](std::uint64_t bytes) -> Status {
                                counters.received.fetch_add(bytes, std::memory_order_relaxed);

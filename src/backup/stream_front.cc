@@ -130,7 +130,6 @@ Status StreamFront::begin_part_pages() {
   cuts_.clear();
   if (file_->plan.reading == Reading::Kept) {
     file_->copied = kept(*file_->plan.parent);
-    if (options_.kept) options_.kept(entry.size);
     into_ = Into::Nowhere;
     return ok();
   }
@@ -180,7 +179,7 @@ Status StreamFront::take_part_pages(ByteView bytes) {
                   .files = {{&file_->entry, &file_->plan, &file_->copied}},
                   .first = cut.first,
                   .end = cut.end,
-                  .bytes = cut.end - cut.first,  // what is done with them, of all that there is
+                  .bytes = cut.bytes,
                   .last = cut.end == file_->entry.size};
     cuts_.pop_back();
     TRY(options_.hand_on(std::move(work)));
@@ -327,9 +326,8 @@ Status StreamFront::entry_ends() {
 /// Relations by themselves, as in a plan (copy_plan.cc).
 Status StreamFront::add_to_bundle() {
   auto& bundle = file_->entry.relation ? relations_ : others_;
-  const std::uint64_t bytes = file_->plan.reading == Reading::Sent ? file_->entry.size : piece_.size();
-  if (bundle.bytes + bytes > options_.bundle_size) TRY(hand_on_bundle(bundle));
-  bundle.bytes += bytes;
+  if (bundle.bytes + piece_.size() > options_.bundle_size) TRY(hand_on_bundle(bundle));
+  bundle.bytes += piece_.size();
   bundle.files.push_back({&file_->entry, &file_->plan, &file_->copied});
   arrived_->put(0, std::exchange(piece_, {}));
   arrived_.reset();

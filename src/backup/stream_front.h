@@ -32,8 +32,6 @@ struct StreamFrontOptions {
   std::function<FilePlan(const postgres::DirectoryEntry&)> plan;
   /// Of a relation's file of which only what changed comes. Empty: the server was not asked for such. Its failure ends the stream.
   std::function<Result<FilePlan>(const postgres::DirectoryEntry&, postgres::IncrementalFile)> plan_part{};
-  /// Of such a file that is as in the parent: how long it is.
-  std::function<void(std::uint64_t bytes)> kept{};
   /// Blocks while the workers are busy. @errors Cancelled
   std::function<Status(CopyWork)> hand_on;
   /// Before bytes are taken; for the rate and for cancellation.

@@ -195,6 +195,74 @@ TEST_F(StreamFrontTest, AnArchiveThatIsCutOffOrDamagedIsToldAsTheServers) {
   }
 }
 
+TEST_F(StreamFrontTest, OfAPartWhatCameIsHandedOnInPiecesOfTheFile) {
+  const auto seed = test_seed();
+  SCOPED_TRACE(fmt::format("PGMINT_TEST_SEED={}", seed));
+  SeededRandom random(seed);
+  constexpr std::uint32_t kPage = 8192;
+  for (int round = 0; round < 30; ++round) {
+    source.clear();
+    const auto length = static_cast<postgres::BlockNumber>(kExtent / kPage + random.u64() % 200);
+    std::string member, pages;
+    std::vector<postgres::BlockNumber> blocks;
+    for (postgres::BlockNumber block = 0; block < length; ++block)
+      if (random.u64() % 100 < static_cast<std::uint64_t>(round) * 4) blocks.push_back(block);
+    const auto put = [&](std::uint32_t value) { member.append(reinterpret_cast<const char*>(&value), sizeof value); };
+    put(0xd3ae1f0d);
+    put(static_cast<std::uint32_t>(blocks.size()));
+    put(length);
+    for (const auto block : blocks) put(block);
+    if (!blocks.empty()) member.resize((member.size() + kPage - 1) / kPage * kPage);
+    pages = noise(blocks.size() * kPage, random);
+
+    std::string came;
+    std::uint64_t bytes = 0, reached = 0;
+    StreamFrontOptions options;
+    options.extent_size = kExtent;
+    options.stretch = kStretch;
+    options.bundle_size = kBundle;
+    options.blocks_per_segment = 131072;
+    options.plan = [](const postgres::DirectoryEntry&) { return FilePlan{}; };
+    options.plan_part = [](const postgres::DirectoryEntry&, postgres::IncrementalFile sent) -> Result<FilePlan> {
+      FilePlan plan;
+      plan.reading = Reading::Sent;
+      plan.listed = std::make_shared<const std::vector<postgres::BlockNumber>>(std::move(sent.blocks));
+      return plan;
+    };
+    options.before = [](std::uint64_t) { return ok(); };
+    std::unique_ptr<SourceFile> handle;
+    options.hand_on = [&](CopyWork work) -> Status {
+      if (!work.mapped) return ok();
+      if (!handle) handle = TRY(source.open(work.files[0].entry->path));
+      EXPECT_EQ(work.first, std::exchange(reached, work.end));
+      EXPECT_TRUE(work.last ? work.end == std::uint64_t{length} * kPage : work.end % kStretch == 0);
+      EXPECT_LE(work.bytes, kStretch) << "no more is held";
+      Bytes out(static_cast<std::size_t>(work.bytes) + 1);
+      EXPECT_EQ(TRY(handle->range(work.first, out.size())->read(out, work.first)), work.bytes);
+      came += as_text(out).substr(0, static_cast<std::size_t>(work.bytes));
+      bytes += work.bytes;
+      return ok();
+    };
+    front.emplace(source, std::move(options));
+    auto files = kSmallest;
+    files.emplace_back("base/5/INCREMENTAL.16384", member + pages);
+    const auto fed = feed(std::nullopt, archive_of(files), random);
+    ASSERT_TRUE(fed) << fed.failure().describe();
+    EXPECT_EQ(reached, std::uint64_t{length} * kPage);
+    EXPECT_EQ(bytes, pages.size()) << "progress is of what comes";
+    EXPECT_TRUE(came == pages);
+  }
+}
+
+TEST_F(StreamFrontTest, PartsThatWereNotAskedForEndTheStream) {
+  SeededRandom random(1);
+  auto files = kSmallest;
+  files.emplace_back("base/5/INCREMENTAL.16384", std::string("\x0d\x1f\xae\xd3\0\0\0\0\1\0\0\0", 12));
+  const auto fed = feed(std::nullopt, archive_of(files), random);
+  ASSERT_FALSE(fed);
+  EXPECT_EQ(fed.failure().code(), Errc::Postgres);
+}
+
 TEST_F(StreamFrontTest, WorkersThatStopEndTheStream) {
   SeededRandom random(1);
   StreamFrontOptions options;

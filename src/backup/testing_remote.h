@@ -77,7 +77,10 @@ class StreamingServer final : public RemoteServer {
     }
     started_ = plain_.started;
     begun_ = {started_.start_lsn, started_.timeline, {}, 0};
-    for (const auto& [path, bytes] : made_.contents()) begun_.bytes += bytes.size();
+    // As 17 estimates it: of what will come.
+    for (const auto& [path, bytes] : made_.contents()) begun_.bytes += member_of(path, bytes).size();
+    parts.clear();
+    wholes.clear();
     return started_;
   }
   const postgres::BaseBackupStart& begun() const override { return begun_; }
