@@ -317,6 +317,7 @@ TEST_F(RemoteIncremental, WhateverHappensInBetweenIsThereAfterwards) {
       switch (random.u64() % 8) {
         case 0:
           cut(path, static_cast<BlockNumber>(random.u64() % (length + 1)));
+          if (random.u64() % 2 == 0) extend(path, static_cast<BlockNumber>(random.u64() % 50));
           break;
         case 1:
           extend(path, static_cast<BlockNumber>(random.u64() % 50));
