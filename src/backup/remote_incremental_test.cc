@@ -38,8 +38,12 @@ TEST_F(RemoteIncremental, OnlyWhatChangedComes) {
 }
 
 TEST_F(RemoteIncremental, ProgressIsOfWhatComes) {
+  // Of small files one page comes, and the header is as long as that.
+  const auto name = [](int i) { return fmt::format("base/5/{}", 17000 + i); };
+  for (int i = 0; i < 20; ++i) made.file(name(i), testing::make_pages(random, 10));
   first();
   go_on();
+  for (int i = 0; i < 20; ++i) write(name(i), 3);
   for (BlockNumber block = 0; block < 60; ++block) write(kTable, block * 2);
   std::uint64_t done = 0, total = 0;
   told.clear();

@@ -116,6 +116,11 @@ Result<StreamedCluster> copy_stream(const StreamInput& input, CopyCounters& coun
                              .blocks_per_segment = copy.blocks_per_segment,
                              .plan = input.plan,
                              .plan_part = {},
+                             .passed =
+                                 [&](std::uint64_t bytes, std::uint64_t files) {
+                                   counters.bytes_done.fetch_add(bytes, std::memory_order_relaxed);
+                                   counters.files_done.fetch_add(files, std::memory_order_relaxed);
+                                 },
                              .hand_on = [&](CopyWork work) { return feed.push(std::move(work)); },
                              .before = [&](std::uint64_t bytes) -> Status {
                                counters.received.fetch_add(bytes, std::memory_order_relaxed);

@@ -125,6 +125,7 @@ Status StreamFront::begin_part_pages() {
   auto& entry = file_->entry;
   entry.size = std::uint64_t{sent->length()} * options_.block_size;
   file_->plan = TRY(options_.plan_part(entry, std::move(*sent)));
+  if (options_.passed) options_.passed(part_header_, file_->plan.reading == Reading::Kept ? 1 : 0);
   into_ = Into::Part;
   at_ = 0;
   cuts_.clear();

@@ -32,6 +32,8 @@ struct StreamFrontOptions {
   std::function<FilePlan(const postgres::DirectoryEntry&)> plan;
   /// Of a relation's file of which only what changed comes. Empty: the server was not asked for such. Its failure ends the stream.
   std::function<Result<FilePlan>(const postgres::DirectoryEntry&, postgres::IncrementalFile)> plan_part{};
+  /// What no worker gets: bytes (of headers, which are as much as the pages where little changed), and files that are as in the parent.
+  std::function<void(std::uint64_t bytes, std::uint64_t files)> passed{};
   /// Blocks while the workers are busy. @errors Cancelled
   std::function<Status(CopyWork)> hand_on;
   /// Before bytes are taken; for the rate and for cancellation.
