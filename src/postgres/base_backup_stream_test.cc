@@ -33,6 +33,10 @@ TEST(BaseBackupCommand, IsInTheWordsOfItsMajor) {
   EXPECT_EQ(base_backup_command(options, *find_version(14)), "BASE_BACKUP LABEL 'it''s me' PROGRESS FAST WAL NOWAIT MAX_RATE 5120 TABLESPACE_MAP");
   EXPECT_EQ(base_backup_command(options, *find_version(15)),
             "BASE_BACKUP (LABEL 'it''s me', PROGRESS true, CHECKPOINT 'fast', WAL true, WAIT false, TABLESPACE_MAP true, VERIFY_CHECKSUMS true, MAX_RATE 5120)");
+  options.parent_manifest = [](const Connection::Put&) { return ok(); };
+  EXPECT_NE(base_backup_command(options, *find_version(17)).find("INCREMENTAL true"), std::string::npos);
+  options.parent_manifest = {};
+  EXPECT_EQ(base_backup_command(options, *find_version(17)).find("INCREMENTAL"), std::string::npos);
   options.max_rate = ByteCount(1000);  // less than a server takes: our own throttle alone
   EXPECT_EQ(base_backup_command(options, *find_version(18)).find("MAX_RATE"), std::string::npos);
   options.max_rate = ByteCount(1ULL << 40);

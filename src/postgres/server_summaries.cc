@@ -12,7 +12,6 @@
 namespace pgmint::postgres {
 namespace {
 
-constexpr int kFirstMajor = 17;
 /// Summaries are made at checkpoints, and kept for ten days.
 constexpr std::size_t kSummariesMax = 1'000'000;
 
@@ -94,8 +93,9 @@ constexpr std::string_view kContents =
 }  // namespace
 
 std::optional<std::string> version_lacks_summaries(const Connection& connection) {
-  if (connection.version().major >= kFirstMajor) return std::nullopt;
-  return fmt::format("PostgreSQL {} has no incremental base backups ({} and later have)", connection.version().major, kFirstMajor);
+  if (connection.version().has_wal_summaries) return std::nullopt;
+  const auto first = std::ranges::find(all_versions(), true, &VersionEntry::has_wal_summaries);
+  return fmt::format("PostgreSQL {} has no incremental base backups ({} and later have)", connection.version().major, first->major);
 }
 
 Result<std::optional<std::string>> why_no_summaries(Connection& connection, TimelineId timeline, Lsn from) {

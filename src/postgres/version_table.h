@@ -62,6 +62,8 @@ struct VersionEntry {
   bool map_escapes_backslash;
   /// BASE_BACKUP takes a list of options in parentheses and sends one copy of typed messages (repl_gram.y, basebackup_copy.c).
   bool base_backup_option_list;
+  /// summarize_wal, UPLOAD_MANIFEST and BASE_BACKUP's INCREMENTAL (walsummarizer.c, basebackup_incremental.c).
+  bool has_wal_summaries;
 };
 
 /// 13 to 18, rising.
