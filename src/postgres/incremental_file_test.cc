@@ -84,7 +84,8 @@ TEST(IncrementalFile, RefusesWhatCannotBe) {
   refused(header_of({3, 3}, 5), 2);
   refused(header_of({131072}, 5), 1);
   refused(header_of({0xffffffff}, 5), 1);
-  for (std::size_t size = 0; size < kIncrementalFront; ++size) refused(Bytes(header_of({}, 5).begin(), header_of({}, 5).begin() + static_cast<std::ptrdiff_t>(size)), 0);
+  const auto whole = header_of({}, 5);
+  for (std::size_t size = 0; size < kIncrementalFront; ++size) refused(to_bytes(ByteView(whole).first(size)), 0);
 }
 
 TEST(IncrementalFile, AnyBytesAreAFileOrCorrupt) {
