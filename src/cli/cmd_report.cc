@@ -76,6 +76,7 @@ Section state_section(const ClusterHealth& health) {
 Section proofs_section(const ClusterReport& report) {
   Section section{"Proofs", {}};
   section.blocks.emplace_back(Paragraph{fmt::format("Read back and found sound: {}.", proofs_text(report.health.proofs)), report.health.proofs.packs == 0});
+  section.blocks.emplace_back(Paragraph{fmt::format("WAL read back and found sound: {}.", proofs_text(report.health.wal_proofs))});
   Table table{{"When", "By", "What", "Outcome"}, {}};
   for (const auto& restore : report.restores) table.rows.push_back({readable_time(restore.time), restore.actor, restore.what, restore.outcome});
   if (table.rows.empty())
@@ -144,6 +145,7 @@ Json json_of(const RepositoryReport& report) {
                         {"recovery_window", window ? window_json(*window) : Json(nullptr)},
                         {"gaps", gaps_json(cluster.health.recovery)},
                         {"verified", proofs_json(cluster.health.proofs)},
+                        {"wal_verified", proofs_json(cluster.health.wal_proofs)},
                         {"restores", std::move(restores)},
                         {"problems", std::move(problems)},
                         {"log", {{"entries", cluster.log_entries}, {"void", cluster.void_entries}, {"head", cluster.log_head}}},

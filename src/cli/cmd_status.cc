@@ -39,6 +39,7 @@ Json to_json(const ClusterHealth& health) {
           {"recovery_window", newest ? window_json(*newest) : Json(nullptr)},
           {"wal", health.unreadable ? Json(nullptr) : wal_json(health.recovery)},
           {"verified", health.unreadable ? Json(nullptr) : proofs_json(health.proofs)},
+          {"wal_verified", proofs_json(health.wal_proofs)},
           {"problems", problems_json(health.problems)}};
 }
 
@@ -57,6 +58,7 @@ void print(Output& out, const ClusterHealth& health) {
   if (const auto takes = health.restore.total())
     out.line(fmt::format("  a restore would take: {} {} (objective: {})", health.restore.is_partial() ? "at least" : "about", human(*takes), human(health.objectives.rto)));
   if (!health.backups.empty()) out.line(fmt::format("  read and found sound: {}", proofs_text(health.proofs)));
+  if (!health.unreadable) out.line(fmt::format("  WAL read and found sound: {}", proofs_text(health.wal_proofs)));
   if (!health.backups.empty()) out.line(fmt::format("  last proven restore: {}", proof_text(health.proof)));
   for (const auto& problem : health.problems) {
     out.line(fmt::format("  {}: {}", problem.breach ? "PROBLEM" : "warning", problem.message));

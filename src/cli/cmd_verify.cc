@@ -29,6 +29,8 @@ struct Total {
   std::uint64_t backups = 0, packs = 0, wal = 0, bytes = 0;
   std::uint64_t packs_read = 0, packs_opened = 0, packs_only_hashed = 0;
   repository::EarlierProofs left;  ///< packs that were not read
+  std::uint64_t wal_read = 0;
+  repository::EarlierWal wal_left;  ///< WAL that was not read
   bool wal_unread = false;  ///< of some cluster, whose WAL this key cannot open
 };
 
@@ -98,13 +100,18 @@ Status verify_cluster(Context& context, repository::Cluster& cluster, const std:
   WalVerifyOptions wal;
   wal.only = only;
   wal.depth = options.depth;
+  wal.choice = options.choice;
+  wal.remember = true;
   wal.workers = options.workers;
   wal.cancel = options.cancel;
   wal.progress = [&](std::uint64_t done, std::uint64_t all) { display.update({"wal", done, all, std::nullopt, ""}); };
   const auto checked = TRY(verify_wal(cluster, backups, wal));
   for (const auto& finding : checked.findings)
     total.findings.push_back({finding.kind, finding.object, finding.message, finding.backups});
+  total.warnings.insert(total.warnings.end(), checked.warnings.begin(), checked.warnings.end());
   total.wal += checked.files;
+  total.wal_read += checked.files_read;
+  total.wal_left.add(checked.left);
   total.bytes += checked.bytes_read;
   return ok();
 }
@@ -134,28 +141,44 @@ bool all_opened(const Total& total) { return total.packs_only_hashed == 0 && !to
 
 /// The least that was shown of everything that was checked, now or (oldest_proof) before, for programs.
 std::string_view proven(const Total& total, VerifyDepth depth) {
-  if (depth == VerifyDepth::Presence || total.left.unproven_packs > 0) return "present";
+  if (depth == VerifyDepth::Presence || total.left.unproven_packs + total.wal_left.unproven_segments > 0) return "present";
   if (!all_opened(total)) return "committed";
   return depth == VerifyDepth::Open ? "opened" : "decompressed";
 }
 
 /// The same for people: no more than was done.
 std::string what_was_done(const Total& total, VerifyDepth depth) {
-  const bool partly = total.left.packs + total.left.unproven_packs > 0;
-  const auto opened = fmt::format("every record {}{}", partly ? fmt::format("of {} and of all WAL ", counted(total.packs_read, "pack")) : "",
-                                  depth == VerifyDepth::Open ? "opened, none decompressed" : "opened and decompressed");
+  const bool packs_partly = total.left.packs + total.left.unproven_packs > 0;
+  const bool wal_partly = total.wal_left.segments + total.wal_left.unproven_segments > 0;
+  const auto of = packs_partly || wal_partly ? fmt::format("of {} and of {} ", packs_partly ? counted(total.packs_read, "pack") : "all packs", wal_partly ? counted(total.wal_read, "WAL file") : "all WAL") : "";
+  const auto opened = fmt::format("every record {}{}", of, depth == VerifyDepth::Open ? "opened, none decompressed" : "opened and decompressed");
   if (all_opened(total)) return opened;
   const auto hashed = fmt::format("{} compared by SHA-256 alone, which this key cannot open", counted(total.packs_only_hashed, "pack"));
   return total.packs_opened == 0 ? hashed : fmt::format("{}, otherwise {}", hashed, opened);
 }
 
+/// "4 packs and 18 WAL files (18.7 MiB)"
+std::string amount(std::uint64_t packs, std::uint64_t wal, std::uint64_t bytes) {
+  std::vector<std::string> parts;
+  if (packs > 0) parts.push_back(counted(packs, "pack"));
+  if (wal > 0) parts.push_back(counted(wal, "WAL file"));
+  return fmt::format("{} ({})", fmt::join(parts, " and "), human(ByteCount(bytes)));
+}
+
+std::optional<TimePoint> oldest_proof(const Total& total) {
+  if (!total.left.oldest || !total.wal_left.oldest) return total.left.oldest ? total.left.oldest : total.wal_left.oldest;
+  return std::min(*total.left.oldest, *total.wal_left.oldest);
+}
+
 /// And what was not done now.
-std::string what_was_left(const repository::EarlierProofs& left) {
+std::string what_was_left(const Total& total) {
+  const auto& packs = total.left;
+  const auto& wal = total.wal_left;
   std::string text;
-  if (left.packs > 0)
-    text += fmt::format("; not read now, found sound before: {} ({}), the oldest {}", counted(left.packs, "pack"), human(ByteCount(left.bytes)), ago(*left.oldest));
-  if (left.unproven_packs > 0)
-    text += fmt::format("; not read now, and without a proof of this depth: {} ({})", counted(left.unproven_packs, "pack"), human(ByteCount(left.unproven_bytes)));
+  if (packs.packs + wal.segments > 0)
+    text += fmt::format("; not read now, found sound before: {}, the oldest {}", amount(packs.packs, wal.segments, packs.bytes + wal.bytes), ago(*oldest_proof(total)));
+  if (packs.unproven_packs + wal.unproven_segments > 0)
+    text += fmt::format("; not read now, and without a proof of this depth: {}", amount(packs.unproven_packs, wal.unproven_segments, packs.unproven_bytes + wal.unproven_bytes));
   return text;
 }
 
@@ -184,8 +207,12 @@ void answer(Context& context, const Total& total) {
                 {"packs_read", total.packs_read},
                 {"packs_skipped_as_proven", total.left.packs},
                 {"bytes_skipped_as_proven", total.left.bytes},
-                {"oldest_proof", proof_time_json(total.left.oldest)},
+                {"oldest_proof", proof_time_json(oldest_proof(total))},
                 {"packs_unproven", depth == VerifyDepth::Presence ? total.packs : total.left.unproven_packs},
+                {"wal_read", total.wal_read},
+                {"wal_skipped_as_proven", total.wal_left.segments},
+                {"wal_bytes_skipped_as_proven", total.wal_left.bytes},
+                {"wal_unproven", depth == VerifyDepth::Presence ? total.wal : total.wal_left.unproven_segments},
                 {"findings", std::move(findings)},
                 {"warnings", total.warnings}});
   out.line(fmt::format("{}: {}, {}, {} checked{}",
@@ -194,7 +221,7 @@ void answer(Context& context, const Total& total) {
                        depth == VerifyDepth::Presence
                            ? "; --read-data also reads their contents"
                            : fmt::format(", {} read: {}{}{}", human(ByteCount(total.bytes)),
-                                         good ? "" : "but for these ", what_was_done(total, depth), what_was_left(total.left))));
+                                         good ? "" : "but for these ", what_was_done(total, depth), what_was_left(total))));
 }
 
 Result<int> run(Context& context) {
@@ -234,14 +261,16 @@ const CommandSpec& verify_command() {
                       "that maps and WAL files carry (which also shows that the records of one WAL file belong together), "
                       "and each pack with the SHA-256 that the log holds. It takes several times as long. That "
                       "PostgreSQL starts from a backup is shown by a restore, and by nothing else.",
-                      "Which packs were found sound, how far they were looked into, and when, is remembered in the log (audit list), "
-                      "as far as it came also when it is interrupted; a pack that was found damaged loses all such proofs, and is read "
-                      "by every later run until it is sound.",
-                      "--older-than 30d reads packs whose last proof of the asked depth is older than that, or "
-                      "that have none. --sample 5% reads that share of each cluster's bytes: what was never read first, then what was "
+                      "Which packs and which WAL segments were found sound, how far they were looked into, and when, is remembered in the log "
+                      "(audit list), as far as it came also when it is interrupted; what was found damaged loses all such proofs, and is read "
+                      "by every later run until it is sound. A proof of WAL is one of the object that was read: one that was written again under its "
+                      "name, or touched, by the time that the store gives it, is read again.",
+                      "--older-than 30d reads packs and WAL whose last proof of the asked depth is older than that, or "
+                      "that have none. --sample 5% reads that share of the bytes of each cluster's packs, and of its WAL: what was never read first, then what was "
                       "read longest ago, so that twenty such runs read everything. With both, that share of all, out of what is due. What is "
                       "not read is not vouched for anew: the last line says how much that is, and how old its proofs are. Log, manifests, "
-                      "maps, and that every object is there with its size are always checked in full; so is WAL. A proof counts as none when "
+                      "maps, that every object is there with its size, and header, index and summary of every WAL file, are always checked in full; timeline "
+                      "history and backup label files are always read. A proof counts as none when "
                       "clocks contradict its date.",
                       "A maintenance key opens no records: with it --read-data and --decompress compare packs with their "
                       "SHA-256, and WAL is not checked. The last line says which of these was done. A key that may not write into the log "
@@ -251,7 +280,7 @@ const CommandSpec& verify_command() {
       .options = {{.name = "--backup", .value = "NAME", .text = "This backup alone, and the WAL that it needs."},
                   {.name = "--read-data", .value = "", .text = "Read and open everything, not only names and sizes."},
                   {.name = "--decompress", .value = "", .text = "Also decompress everything. Implies --read-data."},
-                  {.name = "--older-than", .value = "PERIOD", .text = "Read only packs that were not proven within this: 30d, 12w, 6mo (of 30 days), 1y."},
+                  {.name = "--older-than", .value = "PERIOD", .text = "Read only what was not proven within this: 30d, 12w, 6mo (of 30 days), 1y."},
                   {.name = "--sample", .value = "SHARE", .text = "Read this share of the bytes, the longest unproven: 5%, 0.5%."},
                   {.name = "--jobs", .value = "N", .text = "Threads. Default: the configured jobs, else the cores."}},
       .exits = {{1, "There is no such backup."}, {8, "Damage or missing WAL was found."}},

@@ -52,6 +52,14 @@ std::optional<seconds> exposure_of(const RecoveryFacts& facts, const AskedServer
   return lost;
 }
 
+/// "1 pack and 2 WAL segments"; empty: nothing.
+std::string damage_text(const ClusterHealth& health) {
+  const auto packs = health.proofs.damaged_packs, wal = health.wal_proofs ? health.wal_proofs->damaged_segments : 0;
+  if (packs > 0 && wal > 0) return fmt::format("{} and {}", counted(packs, "pack"), counted(wal, "WAL segment"));
+  if (packs + wal == 0) return "";
+  return packs > 0 ? counted(packs, "pack") : counted(wal, "WAL segment");
+}
+
 void judge_backups(ClusterHealth& health) {
   // Dumps alone bring nothing back to a moment.
   const bool has_physical = std::ranges::any_of(health.backups, [](const BackupFacts& backup) { return needs_wal(backup); });
@@ -66,8 +74,8 @@ void judge_backups(ClusterHealth& health) {
     if (!backup.problem.empty())
       health.problems.push_back(
           {"manifest-damaged", fmt::format("{}: {}", backup.snap.name, backup.problem), "pgmint verify --read-data", true, backup.snap.name});
-  if (health.proofs.damaged_packs > 0)
-    health.problems.push_back({"damage-found", fmt::format("verify found {} damaged", counted(health.proofs.damaged_packs, "pack")),
+  if (const auto damage = damage_text(health); !damage.empty())
+    health.problems.push_back({"damage-found", fmt::format("verify found {} damaged", damage),
                                fmt::format("pgmint verify {} --read-data --older-than 30d names the backups, and looks again", health.name)});
   if (has_physical && !health.recovery.newest())
     health.problems.push_back(
@@ -144,15 +152,18 @@ void judge_space(ClusterHealth& health, const SpaceLimit& limit) {
 }
 
 void judge_proofs(ClusterHealth& health, std::chrono::hours limit) {
-  const auto& proofs = health.proofs;
-  if (proofs.packs + proofs.unproven_packs == 0 || health.backups.empty()) return;
+  if (health.backups.empty()) return;
   const std::string hint = fmt::format("pgmint verify {} --read-data --older-than 30d", health.name);
-  if (proofs.oldest && age(*proofs.oldest) > limit)
-    health.problems.push_back({"verify-old", fmt::format("some of what backups refer to was last read {}", ago(*proofs.oldest)), hint, false});
-  else if (proofs.unproven_since && age(*proofs.unproven_since) > limit)
-    // However recently something else was read.
-    health.problems.push_back({"verify-old", proofs.newest ? fmt::format("{} of what backups refer to was never read, for {}", human(ByteCount(proofs.unproven_bytes)), human(age(*proofs.unproven_since)))
-                                                           : "no backup was ever verified", hint, false});
+  const auto judge = [&](const auto& proofs, std::string_view what, std::string_view none) {
+    if (proofs.oldest && age(*proofs.oldest) > limit)
+      health.problems.push_back({"verify-old", fmt::format("some of {} was last read {}", what, ago(*proofs.oldest)), hint, false});
+    else if (proofs.unproven_since && age(*proofs.unproven_since) > limit)
+      // However recently something else was read.
+      health.problems.push_back({"verify-old", proofs.newest ? fmt::format("{} of {} was never read, for {}", human(ByteCount(proofs.unproven_bytes)), what, human(age(*proofs.unproven_since)))
+                                                             : std::string(none), hint, false});
+  };
+  judge(health.proofs, "what backups refer to", "no backup was ever verified");
+  if (health.wal_proofs) judge(*health.wal_proofs, "the WAL", "no WAL was ever read back");
 }
 
 void judge_kind(ClusterHealth& health, repository::BackupType type, std::string_view code, const std::optional<std::chrono::hours>& limit) {
@@ -246,7 +257,9 @@ Result<ClusterHealth> health_of(Context& context, const std::string& name, repos
   TRY(context.cancel().check());
   if (cluster != nullptr) {
     health.backups = TRY(backups_of(*cluster));
-    health.recovery = TRY(recovery_facts(*cluster, health.backups));
+    std::vector<repository::WalArchive::Listed> wal;
+    health.recovery = TRY(recovery_facts(*cluster, health.backups, &wal));
+    if (!cluster->keys().map_key.is_zero()) health.wal_proofs = TRY(wal_proofs_of(*cluster, health.recovery.inventory.segment_size(), wal));
     health.exposure = exposure_of(health.recovery, server);
     health.proofs = proofs_of(*cluster);
     health.restore = estimate_of(health, cluster->state());

@@ -29,6 +29,7 @@ struct ClusterHealth {
   std::vector<BackupFacts> backups;
   RecoveryFacts recovery;
   repository::EarlierProofs proofs;  ///< of what its backups refer to
+  std::optional<repository::EarlierWal> wal_proofs;  ///< of all its WAL; nullopt: not known
   policy::Objectives objectives;
   /// How much would be lost if the host went now: at most the changes of this time. nullopt: nothing can be recovered, or a clock
   /// is wrong, and nobody knows.

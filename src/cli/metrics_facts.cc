@@ -105,6 +105,22 @@ void tell_proofs(MetricsText& metrics, const std::vector<ClusterHealth>& all) {
   for (const auto& health : all) metrics.sample({{"cluster", health.name}}, static_cast<double>(health.proofs.damaged_packs));
 }
 
+/// Absent where this key cannot open WAL.
+void tell_wal_proofs(MetricsText& metrics, const std::vector<ClusterHealth>& all) {
+  const auto tell = [&](std::string_view name, std::string_view text, const auto& value_of) {
+    metrics.family(name, text);
+    for (const auto& health : all)
+      if (const auto value = health.wal_proofs ? value_of(*health.wal_proofs) : std::nullopt) metrics.sample({{"cluster", health.name}}, *value);
+  };
+  using repository::EarlierWal;
+  tell("pgmint_wal_verified_oldest_timestamp_seconds", "When that WAL was read and found sound which was so the longest ago.", [](const EarlierWal& wal) { return wal.oldest; });
+  tell("pgmint_wal_verified_newest_timestamp_seconds", "When any WAL was last read and found sound.", [](const EarlierWal& wal) { return wal.newest; });
+  tell("pgmint_wal_verified_bytes", "WAL that was read and found sound.", [](const EarlierWal& wal) { return std::optional(static_cast<double>(wal.bytes)); });
+  tell("pgmint_wal_unverified_bytes", "WAL that was not, since it was stored.", [](const EarlierWal& wal) { return std::optional(static_cast<double>(wal.unproven_bytes)); });
+  tell("pgmint_wal_unverified_since_timestamp_seconds", "Since when there is WAL that was never read. Absent where there is none.", [](const EarlierWal& wal) { return wal.unproven_since; });
+  tell("pgmint_damaged_wal_segments", "What verify found damaged of WAL, and not sound since.", [](const EarlierWal& wal) { return std::optional(static_cast<double>(wal.damaged_segments)); });
+}
+
 void tell_problems(MetricsText& metrics, const std::vector<ClusterHealth>& all, const std::vector<Problem>& warnings) {
   std::map<std::tuple<std::string, std::string, std::string>, unsigned> count;
   for (const auto& health : all)
@@ -161,6 +177,7 @@ Status tell_repository(MetricsText& metrics, Context& context, std::optional<Err
   tell_backups(metrics, all);
   tell_recovery(metrics, all);
   tell_proofs(metrics, all);
+  tell_wal_proofs(metrics, all);
   TRY(tell_space(metrics, context, all));
   return tell_keys(metrics, *repository);
 }

@@ -54,12 +54,13 @@ Result<RecoveryFacts> facts_from_names(repository::WalArchive& archive) {
 
 }  // namespace
 
-Result<RecoveryFacts> recovery_facts(repository::Cluster& cluster, const std::vector<BackupFacts>& backups) {
+Result<RecoveryFacts> recovery_facts(repository::Cluster& cluster, const std::vector<BackupFacts>& backups,
+                                     std::vector<repository::WalArchive::Listed>* listed) {
   const auto identity = repository::current_identity(cluster.state());
   repository::WalArchive archive(cluster, identity);
   if (cluster.keys().map_key.is_zero()) return facts_from_names(archive);
   RecoveryFacts facts;
-  facts.inventory = TRY(repository::load_wal_inventory(archive));
+  facts.inventory = TRY(repository::load_wal_inventory(archive, std::nullopt, listed));
   facts.gaps = facts.inventory.gaps(repository::floors_of(cluster.state(), identity));
   for (const auto& range : facts.inventory.ranges()) {
     const auto size = facts.inventory.segment_size();

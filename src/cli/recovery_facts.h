@@ -24,8 +24,9 @@ struct RecoveryFacts {
   std::optional<Window> newest() const { return windows.empty() ? std::nullopt : std::optional(windows.back()); }
 };
 
-/// Of the cluster's present identity. @errors Storage, Key, Corruption
-Result<RecoveryFacts> recovery_facts(repository::Cluster& cluster, const std::vector<BackupFacts>& backups);
+/// Of the cluster's present identity. @param listed  gets the listing of its WAL. @errors Storage, Key, Corruption
+Result<RecoveryFacts> recovery_facts(repository::Cluster& cluster, const std::vector<BackupFacts>& backups,
+                                     std::vector<repository::WalArchive::Listed>* listed = nullptr);
 
 /// GAP and WAL of tests/integration/README.md.
 Json gaps_json(const RecoveryFacts& facts);

@@ -83,7 +83,7 @@ void take_health(ClusterFacts& cluster, const ClusterHealth& health) {
   if (health.proof) cluster.proven = ProvenRestore{health.proof->proof.restored.value_or(health.proof->time), proof_text(health.proof)};
   cluster.exposure = health.exposure;
   cluster.windows = health.recovery.windows;
-  cluster.proofs = proofs_text(health.proofs);
+  cluster.proofs = fmt::format("{}; WAL: {}", proofs_text(health.proofs), proofs_text(health.wal_proofs));
   cluster.problems = health.problems;
   for (const auto& backup : health.backups) {  // oldest first: the last of its kind stays
     if (needs_wal(backup)) {

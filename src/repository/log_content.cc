@@ -18,6 +18,7 @@ constexpr std::uint64_t kCommandTag = 4;
 constexpr std::uint64_t kWindowFloorTag = 6;  ///< of FLOOR and GENESIS
 constexpr std::uint64_t kPacksReadTag = 6;    ///< of AUDIT
 constexpr std::uint64_t kCommandRunTag = 8;   ///< of AUDIT
+constexpr std::uint64_t kWalReadTag = 10;     ///< of AUDIT
 
 // --- writing
 
@@ -159,6 +160,14 @@ void add_fields(Fields& fields, const AuditEntry& e) {
       out.text(shortened(e.run->origin));
       out.u32(e.run->exit_code);
       out.u64(static_cast<std::uint64_t>(e.run->began.time_since_epoch().count()));
+    });
+  for (const auto& wal : e.wal)
+    fields.with(kWalReadTag, [&](auto& out) {
+      out.u8(static_cast<std::uint8_t>(wal.depth));
+      out.u8(wal.damaged ? 1 : 0);
+      out.u64(static_cast<std::uint64_t>(wal.read.time_since_epoch().count()));
+      out.u64(wal.seen);
+      write_wal_runs(out, wal.runs);
     });
 }
 
@@ -387,6 +396,22 @@ Result<std::optional<PacksRead>> read_packs_read(ByteView value) {
   return std::optional(std::move(packs));
 }
 
+/// nullopt: a depth or an outcome that a later version knows.
+Result<std::optional<WalRead>> read_wal_read(ByteView value) {
+  codec::BinaryReader in(value, "WAL read of a log entry");
+  const auto depth = TRY(in.u8());
+  const auto outcome = TRY(in.u8());
+  if (depth < 1 || depth > kProofDepths || outcome > 1) return std::optional<WalRead>();
+  WalRead wal;
+  wal.depth = static_cast<ProofDepth>(depth);
+  wal.damaged = outcome == 1;
+  wal.read = time_of(TRY(in.u64()));
+  wal.seen = TRY(in.u64());
+  wal.runs = TRY(read_wal_runs(in));
+  TRY(in.expect_end());
+  return std::optional(std::move(wal));
+}
+
 Result<CommandRun> read_command_run(ByteView value) {
   codec::BinaryReader in(value, "command run of a log entry");
   CommandRun run;
@@ -399,13 +424,15 @@ Result<CommandRun> read_command_run(ByteView value) {
 }
 
 Result<AuditEntry> read_audit(ByteView list) {
-  const auto fields = TRY(fields_of(list, EntryKind::Audit, {1, 3, kPacksReadTag, kCommandRunTag}));
+  const auto fields = TRY(fields_of(list, EntryKind::Audit, {1, 3, kPacksReadTag, kCommandRunTag, kWalReadTag}));
   AuditEntry e;  // member by member: a TRY that returns out of a braced list leaks what the list had made so far
   e.event = TRY(fields.text(1));
   e.detail = TRY(fields.text(3));
   for (auto value : fields.all(kPacksReadTag))
     if (auto packs = TRY(read_packs_read(value))) e.packs.push_back(std::move(*packs));
   if (const auto runs = fields.all(kCommandRunTag); !runs.empty()) e.run = TRY(read_command_run(runs.back()));
+  for (auto value : fields.all(kWalReadTag))
+    if (auto wal = TRY(read_wal_read(value))) e.wal.push_back(std::move(*wal));
   return e;
 }
 

@@ -14,6 +14,7 @@
 #include "repository/pack.h"
 #include "repository/pack_proofs.h"
 #include "repository/record.h"
+#include "repository/wal_proofs.h"
 
 namespace pgmint::repository {
 
@@ -78,6 +79,7 @@ struct AuditEntry {
   std::string event, detail;
   std::vector<PacksRead> packs = {};  ///< that a verification read
   std::optional<CommandRun> run = {};
+  std::vector<WalRead> wal = {};  ///< that a verification read
 };
 struct GenesisEntry {
   std::string cluster_name;

@@ -41,7 +41,7 @@ void raise(std::vector<FloorLine>& lines, const FloorLine& to) {
 
 /// The work of `expire`, `collect` and `verify`, and notes that a command ran: what says nothing about the time to `expire`.
 bool is_upkeep(const EntryContent& content) {
-  if (const auto* audit = std::get_if<AuditEntry>(&content)) return !audit->packs.empty() || audit->run;
+  if (const auto* audit = std::get_if<AuditEntry>(&content)) return !audit->packs.empty() || !audit->wal.empty() || audit->run;
   const auto kind = kind_of(content);
   return kind == EntryKind::Forget || kind == EntryKind::Floor || kind == EntryKind::Purge || kind == EntryKind::Abort;
 }
@@ -330,12 +330,22 @@ struct LogState::Effect {
   void operator()(const FloorEntry& e) const {
     for (const auto& line : e.lines) raise(state.floors_, line);
     for (const auto& line : e.window_lines) raise(state.window_floors_, line);
+    for (const auto& line : e.lines) state.wal_proofs_.forget_before({line.system_id, line.incarnation}, line.timeline, line.lsn);
+    for (const auto& line : e.window_lines) forget_below_window(line);
+  }
+  /// Of what live snapshots need to become consistent the proofs stay, whatever its timeline.
+  void forget_below_window(const FloorLine& line) const {
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> needed;
+    for (const auto& [id, one] : state.snapshots_)
+      if (one.snap.system_id == line.system_id && one.snap.incarnation == line.incarnation) needed.emplace_back(one.snap.start_lsn, one.snap.stop_lsn);
+    state.wal_proofs_.forget_before({line.system_id, line.incarnation}, line.timeline, line.lsn, needed);
   }
 
   void operator()(const AuditEntry& e) const {
     if (e.event == kKeySlotAdded || e.event == kKeySlotRemoved || e.event == kKeyRingMade) note_keys(e);
     note(e);
     for (const auto& packs : e.packs) state.proofs_.note(packs, entry.seq, entry.time);
+    for (const auto& wal : e.wal) state.wal_proofs_.note(wal, entry.seq, entry.time);
   }
 
   void note_keys(const AuditEntry& e) const {
@@ -370,6 +380,7 @@ Status LogState::apply(const LogEntry& entry) {
   std::visit(Effect{*this, entry}, entry.content);
   time_ = std::max(time_, entry.time);
   proofs_.note_time(entry.time);
+  wal_proofs_.note_time(entry.time);
   if (!is_upkeep(entry.content)) last_activity_ = entry.time;
   return ok();
 }

@@ -136,6 +136,8 @@ class LogState {
   bool says_removed(std::string_view slot) const { return removed_slots_.size() > kRemovedSlotsMax || removed_slots_.contains(slot); }
   /// What verifications have said of packs.
   const PackProofs& pack_proofs() const { return proofs_; }
+  /// And of WAL.
+  const WalProofs& wal_proofs() const { return wal_proofs_; }
   /// The newest AUDIT entries of that event, oldest first: at most kAuditNotesMax, and none after `repair --rebuild-log`.
   std::vector<AuditNote> recent_audits(std::string_view event) const;
 
@@ -163,6 +165,7 @@ class LogState {
   std::shared_ptr<PackTable> packs_ = std::make_shared<PackTable>();
   std::set<PackId> purged_;
   PackProofs proofs_;
+  WalProofs wal_proofs_;
   std::map<std::string, std::vector<AuditNote>, std::less<>> audits_;
   std::vector<VoidEntry> void_;
   std::map<crypto::PublicKey, EnrolEntry> actors_;

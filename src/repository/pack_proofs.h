@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "repository/pack_runs.h"
+#include "repository/run_pieces.h"
 
 namespace pgmint::repository {
 
@@ -63,15 +64,7 @@ class PackProofs {
   const PackHistory& of(const PackId& pack) const;
 
  private:
-  struct Piece {
-    std::uint32_t last = 0;
-    PackHistory history;
-  };
-  using Pieces = std::map<std::uint32_t, Piece>;  ///< by first number; they do not overlap
-
-  static void split_before(Pieces& pieces, std::uint64_t number);
-  template <class F>
-  static void change(Pieces& pieces, const PackRun& run, F change_history);
+  using Pieces = RunPieces<std::uint32_t, PackHistory>;
 
   std::map<SessionId, Pieces> pieces_;
   TimePoint latest_{};  ///< no proof bears a later time

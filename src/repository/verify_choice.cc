@@ -5,17 +5,15 @@
 #include "repository/clocks.h"
 
 namespace pgmint::repository {
+
 namespace {
-
 constexpr std::uint64_t kWhole = 1'000'000;
+}  // namespace
 
-/// That share of the bytes, rounded up.
 std::uint64_t share_of(std::uint64_t bytes, std::uint64_t share) {
   // Without overflow: the whole millionths, then the rest.
   return bytes / kWhole * share + (bytes % kWhole * share + kWhole - 1) / kWhole;
 }
-
-}  // namespace
 
 ProofClock ProofClock::of(TimePoint local, std::optional<TimePoint> store, const LogState& state) {
   const auto other = store.value_or(local);

@@ -22,6 +22,9 @@ struct VerifyChoice {
   bool everything() const { return !older_than && !share; }
 };
 
+/// So many millionths of the bytes, rounded up.
+std::uint64_t share_of(std::uint64_t bytes, std::uint64_t share);
+
 /// What is known of packs without reading them.
 struct EarlierProofs {
   std::uint64_t packs = 0, bytes = 0;              ///< with a proof

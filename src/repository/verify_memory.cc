@@ -50,20 +50,9 @@ Status VerifyMemory::write(TimePoint read) {
 }
 
 Status VerifyMemory::append(std::vector<PacksRead> packs) {
-  auto& repository = cluster_.repository();
-  if (repository.is_mirror()) return ok();  // nothing can be written there
-  TRY(check_features(repository.format(), Operation::Write));
-  if (!writer_) {
-    writer_ = TRY(repository.open_cluster(cluster_.id()));
-    TRY(writer_->log().refresh());
-  }
-  // What was seen of an earlier generation is nothing of this one.
-  if (writer_->state().generation() != cluster_.state().generation())
-    for (auto& part : packs) part.seen = 0;
   std::vector<std::string> details;
   for (const auto& part : packs) details.push_back(detail_of(part));
-  TRY(writer_->log().append(writer_->actor(), AuditEntry{std::string(kEvent), fmt::format("{}", fmt::join(details, "; ")), std::move(packs)}));
-  return ok();
+  return log_.append(AuditEntry{std::string(kEvent), fmt::format("{}", fmt::join(details, "; ")), std::move(packs)});
 }
 
 }  // namespace pgmint::repository

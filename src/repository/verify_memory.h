@@ -2,11 +2,10 @@
 #pragma once
 
 #include <map>
-#include <memory>
 #include <set>
 #include <vector>
 
-#include "repository/repository.h"
+#include "repository/verify_log.h"
 
 namespace pgmint::repository {
 
@@ -14,7 +13,7 @@ class VerifyMemory {
  public:
   /// Borrows the cluster, whose own log stays as it was read: a verification goes by one state from beginning to end.
   /// @param runs_max  of packs in one entry
-  explicit VerifyMemory(Cluster& cluster, std::size_t runs_max = kPackRunsMax) : cluster_(cluster), runs_max_(runs_max) {}
+  explicit VerifyMemory(Cluster& cluster, std::size_t runs_max = kPackRunsMax) : cluster_(cluster), runs_max_(runs_max), log_(cluster) {}
 
   void sound(const PackId& pack, ProofDepth depth) { sound_[pack] = depth; }
   /// Not sound after all. Nothing is noted where it is known already.
@@ -31,7 +30,7 @@ class VerifyMemory {
 
   Cluster& cluster_;
   const std::size_t runs_max_;
-  std::unique_ptr<Cluster> writer_;
+  VerifyLog log_;
   std::map<PackId, ProofDepth> sound_, damaged_;  ///< since the last write()
   std::set<PackId> all_damaged_;
 };

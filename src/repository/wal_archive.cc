@@ -533,7 +533,7 @@ Result<std::vector<WalArchive::Listed>> WalArchive::list(std::uint32_t timeline,
   TRY(s.store().list(directory, after.empty() ? "" : directory + after, [&](const storage::BlobInfo& blob) {
     auto file_name = blob.name.substr(directory.size());
     // "<file name>.p/<offset>" are pieces of a segment that is still being written, which is not archived yet.
-    if (file_name.find('/') == std::string::npos) files.push_back({std::move(file_name), blob.size});
+    if (file_name.find('/') == std::string::npos) files.push_back({std::move(file_name), blob.size, blob.written});
     return ok();
   }));
   return files;
@@ -549,7 +549,7 @@ Result<std::vector<WalArchive::Listed>> WalArchive::list_all() {
     const auto slash = part.find('/');
     // Beside pieces of a segment that is still being written, as in list(): what others put there.
     if (slash == kTimelinePart - 1 && part.find('/', slash + 1) == std::string_view::npos && parse_timeline(part.substr(0, slash)))
-      files.push_back({std::string(part.substr(slash + 1)), blob.size});
+      files.push_back({std::string(part.substr(slash + 1)), blob.size, blob.written});
     return ok();
   }));
   return files;

@@ -11,6 +11,7 @@
 #include "codec/compression.h"
 #include "repository/repository.h"
 #include "repository/verify_depth.h"
+#include "repository/wal_identity.h"
 
 namespace pgmint::repository {
 
@@ -18,11 +19,6 @@ enum class WalContent : std::uint8_t { Segment = 1, Partial = 2, History = 3, Ba
 
 /// What a file's name says it is; nullopt: not a name that PostgreSQL archives.
 std::optional<WalContent> wal_content_of(std::string_view file_name);
-
-struct WalIdentity {
-  std::uint64_t system_id = 0;
-  Incarnation incarnation{};
-};
 
 /// The clear, fixed part of a WAL object.
 struct WalObjectInfo {
@@ -91,7 +87,11 @@ class WalArchive {
   /// The authenticated header; absence as a value. @errors Corruption, Storage, Key
   Result<std::optional<WalObjectInfo>> info(const std::string& file_name);
 
-  struct Listed { std::string file_name; std::uint64_t stored = 0; };
+  struct Listed {
+    std::string file_name;
+    std::uint64_t stored = 0;
+    std::optional<TimePoint> written = {};  ///< as storage::BlobInfo has it
+  };
   /// Files of one timeline in name order, from `after` (a file name) on.
   Result<std::vector<Listed>> list(std::uint32_t timeline, const std::string& after = "");
   /// Files of all timelines, by timeline and name.

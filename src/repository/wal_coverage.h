@@ -98,7 +98,9 @@ std::vector<WalRange> needed_segments(const postgres::TimelineHistory& history, 
 /// Lists the archive, reads every history file. The segment size is read from a stored segment unless `size` is given; with
 /// no segment stored and no size it is PostgreSQL's default. Damaged history files are marked, not an error.
 /// @errors Storage, Key, Corruption (a segment's header that was needed for the size)
-Result<WalInventory> load_wal_inventory(WalArchive& archive, std::optional<postgres::WalSegmentSize> size = std::nullopt);
+/// @param listed  gets the listing, in its order
+Result<WalInventory> load_wal_inventory(WalArchive& archive, std::optional<postgres::WalSegmentSize> size = std::nullopt,
+                                        std::vector<WalArchive::Listed>* listed = nullptr);
 
 /// Segments of one timeline from `from` to before `to` that the archive lacks, by listing only that stretch. @errors Storage, Key
 Result<std::vector<WalRange>> missing_segments(WalArchive& archive, postgres::TimelineId timeline, postgres::Lsn from,

@@ -14,8 +14,8 @@ using postgres::TimelineHistory;
 using postgres::TimelineId;
 using postgres::WalSegmentSize;
 
-Result<WalInventory> load_wal_inventory(WalArchive& archive, std::optional<WalSegmentSize> size) {
-  const auto files = TRY(archive.list_all());
+Result<WalInventory> load_wal_inventory(WalArchive& archive, std::optional<WalSegmentSize> size, std::vector<WalArchive::Listed>* listed) {
+  auto files = TRY(archive.list_all());
   if (!size) {
     // The newest segment: an older one may have gone in the meantime.
     for (auto at = files.rbegin(); at != files.rend() && !size; ++at) {
@@ -26,6 +26,7 @@ Result<WalInventory> load_wal_inventory(WalArchive& archive, std::optional<WalSe
   }
   WalInventory inventory(size.value_or(WalSegmentSize::default_size()));
   for (const auto& file : files) inventory.add(file.file_name, file.stored);
+  if (listed != nullptr) *listed = std::move(files);
   std::vector<TimelineId> with_history;
   for (const auto& [timeline, contents] : inventory.timelines()) {
     if (contents.has_history_file) with_history.push_back(timeline);

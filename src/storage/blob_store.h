@@ -21,6 +21,9 @@ struct BlobInfo {
   std::string name;
   std::uint64_t size = 0;
   std::string etag{};  ///< what a listing calls this content, as the store sees it; empty: it does not say
+  /// When a listing says that these bytes came to stand under the name, by the store's clock and no earlier than they did: the same name
+  /// with another time was written anew, or touched. nullopt: it does not say.
+  std::optional<TimePoint> written{};
 };
 
 /// How an object begins.

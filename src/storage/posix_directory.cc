@@ -17,6 +17,14 @@
 namespace pgmint::storage {
 namespace {
 
+/// The change time too: a copy that was put back with the modification time of the original is another object.
+TimePoint written_at(const struct stat& st) {
+  const auto time = [](const struct timespec& at) {
+    return TimePoint(std::chrono::seconds(at.tv_sec) + std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::nanoseconds(at.tv_nsec)));
+  };
+  return std::max(time(st.st_mtim), time(st.st_ctim));
+}
+
 constexpr std::size_t kPathMax = 512;  // names are no longer; also ends a cycle of symbolic links
 
 struct Entry {
@@ -141,7 +149,7 @@ Status list_objects(const DirectoryTree& tree, const std::string& directory, con
       if (errno == ENOENT) continue;  // removed meanwhile
       return posix_error(errno, fmt::format("stat {}", shown(tree, path)));
     }
-    TRY(visit({path, static_cast<std::uint64_t>(st.st_size)}));
+    TRY(visit({path, static_cast<std::uint64_t>(st.st_size), {}, written_at(st)}));
   }
   return ok();
 }

@@ -80,6 +80,7 @@ Result<S3Page> parse_s3_page(ByteView xml) {
     std::string_view etag = node.child_value("ETag");
     if (etag.size() >= 2 && etag.starts_with('"') && etag.ends_with('"')) etag = etag.substr(1, etag.size() - 2);
     info.etag = etag.substr(0, kEtagMax);
+    info.written = parse_s3_time(node.child_value("LastModified"));
     page.objects.push_back(std::move(info));
   }
   for (const auto node : root->children("CommonPrefixes")) page.prefixes.emplace_back(node.child_value("Prefix"));
@@ -88,6 +89,14 @@ Result<S3Page> parse_s3_page(ByteView xml) {
     if (page.next.empty()) return not_understood("listing that can be continued");
   }
   return page;
+}
+
+std::optional<TimePoint> parse_s3_time(std::string_view text) {
+  constexpr std::size_t kDigits = 6;
+  const auto dot = text.find('.');
+  const bool fine = dot != std::string_view::npos && text.ends_with('Z') && text.size() - dot > kDigits + 2;
+  const auto parsed = parse_time(fine ? fmt::format("{}Z", text.substr(0, dot + 1 + kDigits)) : std::string(text));
+  return parsed ? std::optional(*parsed) : std::nullopt;
 }
 
 Result<std::vector<std::string>> parse_s3_deletions(ByteView xml) {

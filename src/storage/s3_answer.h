@@ -21,6 +21,9 @@ struct S3Page {
 /// @errors Storage (no such document: cut short, or something between us and the store answered)
 Result<S3Page> parse_s3_page(ByteView xml);
 
+/// A time as S3 writes it: three, or nine, digits behind the second, or none. What is finer than a microsecond is cut off.
+std::optional<TimePoint> parse_s3_time(std::string_view text);
+
 /// The keys that DeleteObjects could not remove, as "key: Code".
 Result<std::vector<std::string>> parse_s3_deletions(ByteView xml);
 

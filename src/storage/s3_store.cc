@@ -282,7 +282,7 @@ Status Bucket::list(const std::string& prefix, const std::string& after, const s
     for (auto& object : found.objects) {
       const auto& own = address_.prefix();
       if (!object.name.starts_with(own)) return Error(Errc::Storage, fmt::format("list {}: the store lists what was not asked for", prefix));
-      BlobInfo info{object.name.substr(own.size()), object.size, std::move(object.etag)};
+      BlobInfo info{object.name.substr(own.size()), object.size, std::move(object.etag), object.written};
       if (!valid_blob_name(info.name)) continue;  // somebody else's, such as the "folders" of a console
       // A listing that goes back would be read for ever, and one out of order would leave names out.
       if (info.name <= last) return Error(Errc::Io, fmt::format("list {}: the store does not list in byte order", prefix), Hint{"this store cannot hold a repository"});

@@ -24,16 +24,6 @@ constexpr std::size_t kVersionIdMax = 1024;
 
 Error not_understood(std::string_view what) { return Error(Errc::Storage, fmt::format("the store's answer is no {}: was it the store that answered?", what)); }
 
-/// Times of S3 have three, or nine, digits behind the second, or none.
-std::optional<TimePoint> time_of(std::string_view text) {
-  if (const auto dot = text.find('.'); dot != std::string_view::npos) {
-    const auto parsed = parse_time(fmt::format("{}Z", text.substr(0, dot)));
-    return parsed ? std::optional(*parsed) : std::nullopt;
-  }
-  const auto parsed = parse_time(text);
-  return parsed ? std::optional(*parsed) : std::nullopt;
-}
-
 std::string_view without_quotes(std::string_view text) {
   return text.size() >= 2 && text.starts_with('"') && text.ends_with('"') ? text.substr(1, text.size() - 2) : text;
 }
@@ -79,7 +69,7 @@ Result<S3VersionsPage> parse_s3_versions(ByteView xml) {
     version.id = node.child_value("VersionId");
     version.marker = kind == "DeleteMarker";
     version.latest = std::string_view(node.child_value("IsLatest")) == "true";
-    const auto modified = time_of(node.child_value("LastModified"));
+    const auto modified = parse_s3_time(node.child_value("LastModified"));
     if (version.name.empty() || !valid_id(version.id) || !modified) return not_understood("listing of versions");
     version.modified = *modified;
     if (!version.marker) {
@@ -101,7 +91,7 @@ Result<S3VersionsPage> parse_s3_versions(ByteView xml) {
 std::optional<ObjectLock> parse_s3_retention(ByteView xml) {
   const auto mode = s3_element(xml, "Retention", "Mode");
   const auto until = s3_element(xml, "Retention", "RetainUntilDate");
-  const auto time = until ? time_of(*until) : std::nullopt;
+  const auto time = until ? parse_s3_time(*until) : std::nullopt;
   if (!mode || !time || (*mode != "GOVERNANCE" && *mode != "COMPLIANCE")) return std::nullopt;
   return ObjectLock{*mode == "COMPLIANCE" ? LockMode::Compliance : LockMode::Governance, *time};
 }

@@ -41,7 +41,7 @@ TEST(S3Versions, AListingTellsVersionsAndMarkersApart) {
     EXPECT_TRUE(page->versions[0].marker && page->versions[0].latest);
     EXPECT_FALSE(page->versions[1].marker);
     EXPECT_EQ(page->versions[1].etag, "e-1");
-    EXPECT_EQ(page->versions[1].modified, *parse_time("2026-11-27T08:28:13Z"));
+    EXPECT_EQ(page->versions[1].modified, *parse_time("2026-11-27T08:28:13.066Z"));
     EXPECT_EQ(page->next_key, "a");
     EXPECT_EQ(page->next_id, "1");
   }
