@@ -267,6 +267,43 @@ TEST(Golden, LogEntriesStillRead) {
   EXPECT_EQ(packs[1].packs[2].last, UINT32_MAX);
 }
 
+TEST(Golden, WalVerifiedStillReads) {
+  const auto body = read_file(kLogFolder / "wal-verified", 1 << 20);
+  ASSERT_TRUE(body);
+  repository::LogEntry entry;
+  const auto parsed = repository::parse_body(*body, entry);
+  ASSERT_TRUE(parsed) << parsed.failure().describe();
+  EXPECT_EQ(repository::encode_body(entry), *body);
+  const auto& audit = std::get<repository::AuditEntry>(entry.content);
+  ASSERT_EQ(audit.packs.size(), 1u);
+  EXPECT_TRUE(audit.packs[0].packs.empty()) << "for readers that do not know of WAL";
+  const auto& wal = audit.wal;
+  ASSERT_EQ(wal.size(), 3u);
+  EXPECT_EQ(wal[0].depth, repository::ProofDepth::Opened);
+  EXPECT_FALSE(wal[0].damaged);
+  EXPECT_EQ(wal[0].seen, 41u);
+  EXPECT_EQ(wal[1].depth, repository::ProofDepth::Hashed);
+  EXPECT_EQ(wal[2].depth, repository::ProofDepth::Decompressed);
+  EXPECT_TRUE(wal[1].damaged && wal[2].damaged);
+  ASSERT_EQ(wal[0].runs.size(), 4u);
+  EXPECT_EQ(wal[0].runs[0].first, 3u);
+  EXPECT_EQ(wal[0].runs[0].last, 10'002u);
+  EXPECT_EQ(wal[0].runs[0].newest, entry.time - std::chrono::microseconds(129));
+  EXPECT_EQ(wal[0].runs[1].first, 10'004u);
+  EXPECT_TRUE(wal[0].runs[2].place.partial);
+  EXPECT_EQ(wal[0].runs[3].place.segment_size, 64u << 20);
+  EXPECT_EQ(wal[0].runs[3].last, UINT64_MAX / (64u << 20));
+  EXPECT_EQ(wal[0].runs[3].newest, TimePoint::max());
+  // A depth or an outcome of a later version is passed over; the last value has 52 bytes.
+  for (const std::size_t at : {body->size() - 52, body->size() - 51}) {
+    auto changed = *body;
+    changed[at] = std::byte{4};
+    repository::LogEntry later;
+    ASSERT_TRUE(repository::parse_body(changed, later));
+    EXPECT_EQ(std::get<repository::AuditEntry>(later.content).wal.size(), 2u);
+  }
+}
+
 TEST(Golden, ACommandRunStillReads) {
   const auto body = read_file(kLogFolder / "command-run", 1 << 20);
   ASSERT_TRUE(body);
