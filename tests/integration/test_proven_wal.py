@@ -41,12 +41,12 @@ def archive(make_shared):
     cluster, tool = make_shared.pair(rows=200, wal_segsize=1)
     tool.backup()
     for i in range(20):
-        cluster.sql(f"select pg_logical_emit_message(false, 'test', repeat(md5('{i}'), {500 + 900 * (i % 3)}))")
+        cluster.sql(f"select pg_logical_emit_message(false, 'test', string_agg(md5(i::text), '')) from generate_series({i}, {i + 20000 + 4000 * (i % 3)}) i")
         last = cluster.archive_now()
-    shutil.copy(cluster.data / "pg_wal" / last, cluster.data / "pg_wal" / f"{last}.partial")
-    run("chown", "--reference", cluster.data / "pg_wal" / last, cluster.data / "pg_wal" / f"{last}.partial")
-    tool.push(cluster.data / "pg_wal" / f"{last}.partial")
-    (cluster.data / "pg_wal" / f"{last}.partial").unlink()
+    partial = cluster.data / "pg_wal" / f"{last}.partial"  # as a promotion would leave it
+    run("cp", cluster.data / "pg_wal" / last, partial)
+    tool.push(partial)
+    partial.unlink()
     return SimpleNamespace(cluster=cluster, tool=tool, last=last)
 
 
