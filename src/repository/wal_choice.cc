@@ -6,6 +6,15 @@
 #include "repository/clocks.h"
 
 namespace pgmint::repository {
+namespace {
+
+/// What a share takes first has the lowest of all three.
+struct Ranked {
+  std::uint64_t newest, newest_of_any;  ///< proof of this object, of any of its name; 0: none
+  const ListedSegment* listed;
+};
+
+}  // namespace
 
 void EarlierWal::add(const ListedSegment& segment, std::optional<TimePoint> read, bool damaged) {
   if (damaged || !read) {
@@ -62,19 +71,23 @@ ChosenWal choose_wal(std::vector<ListedSegment> wal, const WalProofs& proofs, Pr
     chosen.read.insert(chosen.read.end(), wal.begin(), wal.end());
     return chosen;
   }
-  std::ranges::sort(wal, {}, [&](const ListedSegment& one) {
+  // The order is worked out once a segment: of a million there are twenty million comparisons.
+  std::vector<Ranked> ranked;
+  ranked.reserve(wal.size());
+  for (const auto& one : wal) {
     const auto& history = proofs.of(one.segment.id);
-    return std::tuple(history.newest(at_least, one.segment.written), history.newest_of_any(at_least), one.segment.id);
-  });
+    ranked.push_back({history.newest(at_least, one.segment.written), history.newest_of_any(at_least), &one});
+  }
+  std::ranges::sort(ranked, {}, [](const Ranked& one) { return std::tie(one.newest, one.newest_of_any, one.listed->segment.id); });
   const auto wanted = share_of(bytes, *choice.share);
   std::uint64_t taken = 0;
-  for (const auto& one : wal) {
+  for (const auto& one : ranked) {
     if (taken >= wanted) {
-      leave(one);
+      leave(*one.listed);
       continue;
     }
-    taken += one.bytes;
-    chosen.read.push_back(one);
+    taken += one.listed->bytes;
+    chosen.read.push_back(*one.listed);
   }
   return chosen;
 }
