@@ -176,7 +176,7 @@ def test_new_wal_is_read_and_what_collect_took_is_not_counted(make):
     cluster.archive_now()
     added = verify(tool, "--read-data", "--older-than", "30d")
     assert 0 < added["wal_segments_checked"] - before <= added["wal_read"] < before
-    tool.backup("--type", "full")
+    tool.backup()
     tool.run("expire")
     tool.run("collect")
     left = [path.name for path in segments_of(tool)]
