@@ -25,20 +25,20 @@ class WalMemoryTest : public testing::Test, public RepositoryFixture {
 
 TEST_F(WalMemoryTest, NothingIsWrittenOfNothing) {
   const auto before = log().next_seq();
-  WalMemory memory(*cluster);
-  ASSERT_TRUE(memory.write(now()));
-  memory.sound(stored(3, std::nullopt), Opened);
-  ASSERT_TRUE(memory.write(now()));
+  WalMemory wal(*cluster);
+  ASSERT_TRUE(wal.write(now()));
+  wal.sound(stored(3, std::nullopt), Opened);
+  ASSERT_TRUE(wal.write(now()));
   EXPECT_EQ(log().next_seq(), before) << "nothing would hold the proof to an object without a time";
 }
 
 TEST_F(WalMemoryTest, OneEntryProvesWhatWasReadAndSaysNothingAboutTheTimeToAnybody) {
   const auto activity = log().last_activity();
-  WalMemory memory(*cluster);
-  for (const std::uint64_t number : {5, 3, 4, 9}) memory.sound(stored(number, kWritten), Opened);
-  memory.damaged(stored(6, kWritten), Decompressed);
+  WalMemory wal(*cluster);
+  for (const std::uint64_t number : {5, 3, 4, 9}) wal.sound(stored(number, kWritten), Opened);
+  wal.damaged(stored(6, kWritten), Decompressed);
   const auto before = log().next_seq();
-  ASSERT_TRUE(memory.write(now()));
+  ASSERT_TRUE(wal.write(now()));
   EXPECT_EQ(log().next_seq(), before + 1);
   for (const std::uint64_t number : {3, 4, 5, 9}) EXPECT_EQ(newest(number), before) << number;
   EXPECT_EQ(log().wal_proofs().of({wal_place(), 6}).damaged, (PackHistory::Damage{Decompressed, before}));
@@ -68,10 +68,10 @@ TEST_F(WalMemoryTest, DamageThatIsKnownIsNotWrittenAgain) {
 }
 
 TEST_F(WalMemoryTest, MoreRunsThanAnEntryHoldsAreSeveralEntries) {
-  WalMemory memory(*cluster, 3);
-  for (std::uint64_t number = 0; number < 20; number += 2) memory.sound(stored(number, kWritten), Opened);
+  WalMemory wal(*cluster, 3);
+  for (std::uint64_t number = 0; number < 20; number += 2) wal.sound(stored(number, kWritten), Opened);
   const auto before = log().next_seq();
-  ASSERT_TRUE(memory.write(now()));
+  ASSERT_TRUE(wal.write(now()));
   EXPECT_EQ(log().next_seq(), before + 4);
   for (std::uint64_t number = 0; number < 20; ++number) EXPECT_EQ(newest(number) != 0, number % 2 == 0) << number;
 }
