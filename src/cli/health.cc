@@ -154,16 +154,16 @@ void judge_space(ClusterHealth& health, const SpaceLimit& limit) {
 void judge_proofs(ClusterHealth& health, std::chrono::hours limit) {
   if (health.backups.empty()) return;
   const std::string hint = fmt::format("pgmint verify {} --read-data --older-than 30d", health.name);
-  const auto judge = [&](const auto& proofs, std::string_view what, std::string_view none) {
+  const auto judge = [&](const auto& proofs, std::string_view what, std::string_view none, const std::string& subject) {
     if (proofs.oldest && age(*proofs.oldest) > limit)
-      health.problems.push_back({"verify-old", fmt::format("some of {} was last read {}", what, ago(*proofs.oldest)), hint, false});
+      health.problems.push_back({"verify-old", fmt::format("some of {} was last read {}", what, ago(*proofs.oldest)), hint, false, subject});
     else if (proofs.unproven_since && age(*proofs.unproven_since) > limit)
       // However recently something else was read.
       health.problems.push_back({"verify-old", proofs.newest ? fmt::format("{} of {} was never read, for {}", human(ByteCount(proofs.unproven_bytes)), what, human(age(*proofs.unproven_since)))
-                                                             : std::string(none), hint, false});
+                                                             : std::string(none), hint, false, subject});
   };
-  judge(health.proofs, "what backups refer to", "no backup was ever verified");
-  if (health.wal_proofs) judge(*health.wal_proofs, "the WAL", "no WAL was ever read back");
+  judge(health.proofs, "what backups refer to", "no backup was ever verified", "");
+  if (health.wal_proofs) judge(*health.wal_proofs, "the WAL", "no WAL was ever read back", "WAL");
 }
 
 void judge_kind(ClusterHealth& health, repository::BackupType type, std::string_view code, const std::optional<std::chrono::hours>& limit) {

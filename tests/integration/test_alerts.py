@@ -171,6 +171,7 @@ def test_a_nearly_full_disk_and_an_old_key_are_told(healthy):
     assert found["repository-space"]["severity"] == found["data-space"]["severity"] == "problem"
     assert re.search(r"of .* are free \(.* %\)", found["repository-space"]["message"])
     assert found["key-old"]["severity"] == "warning" and found["verify-old"]["severity"] == "warning"
+    assert {p["subject"] for m in messages() for p in m["problems"] if p["code"] == "verify-old"} == {None, "WAL"}, "of packs, and of WAL"
 
 
 VERIFICATION = re.search(r"```python\n(.*?)```", (TREE / "docs/manual/alerts.md").read_text() if (TREE / "docs/manual/alerts.md").exists() else "", re.DOTALL)
