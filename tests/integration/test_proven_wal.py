@@ -161,6 +161,7 @@ def test_what_was_lost_and_pushed_again_is_read_again(tool, archive):
     victim.unlink()
     tool.push(archive.cluster.data / "pg_wal" / archive.last)
     assert victim.exists()
+    assert tool.run("status", "--json", code=(0, 10)).json["clusters"][0]["wal_verified"]["unproven_segments"] == 1
     assert verify(tool, "--read-data", "--sample", "0.01%")["wal_read"] == always + 1
     again = verify(tool, "--read-data", "--older-than", "30d")
     assert again["wal_read"] == always and again["wal_unproven"] == 0, "the share took what has no proof first"
