@@ -136,6 +136,28 @@ def test_expire_and_collect_remove_what_nothing_needs(make, in_bucket, objects):
     assert all("/log/" in key or "/wal/" in key for key in new), new
 
 
+def test_wal_counts_as_read_for_as_long_as_the_bucket_has_the_object_that_was_read(make, objects):
+    """By LastModified, which the listing tells (docs/adr/0019)."""
+    bucket = objects.bucket("read-wal")
+    cluster, tool = make.pair(pgmint=make.pgmint(repository=f"s3://{bucket}/r", extra=objects.table()))
+    tool.backup()
+    for _ in range(3):
+        last = cluster.archive_now()
+
+    def verified():
+        told = tool.run("verify", "--read-data", "--older-than", "30d", "--json").json
+        return told["wal_read"], told["wal_skipped_as_proven"]
+
+    read, skipped = verified()
+    again, spared = verified()
+    assert read >= 5 and skipped == 0 and spared >= 4 and again + spared == read, (read, again, spared)
+    key = next(key for key in objects.keys(bucket) if key.endswith(f"/{last}"))
+    content = objects.ask("GET", f"/{bucket}/{key}")
+    objects.ask("PUT", f"/{bucket}/{key}", body=content)
+    assert verified() == (again + 1, spared - 1), "the same bytes, and another object"
+    assert verified() == (again, spared)
+
+
 def test_refusals_name_what_is_wrong_and_change_nothing(make, in_bucket, objects):
     tool = in_bucket("there-is-no-such-bucket")
     tool.refuses("init", code=4, naming=("NoSuchBucket", "create the bucket first"))
