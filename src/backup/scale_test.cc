@@ -87,7 +87,9 @@ struct Scale : ::testing::Test {
       EXPECT_EQ(report->changed_pages, *changed);
       return *report;
     };
-    cost.nothing_stored = take(0).stored_bytes;
+    // Each backup has a pack of its own, which by its random name falls into one of the account's pieces, and these are of any length.
+    cost.nothing_stored = ~std::uint64_t{0};
+    for (int i = 0; i < 4; ++i) cost.nothing_stored = std::min(cost.nothing_stored, take(0).stored_bytes);
     const auto some = take(0.0005);
     cost.uniform_maps = some.stored_bytes - some.changed_pages * testing::kBlock;
     expect_whole_account(*opened.cluster, some);
