@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bench.sh [--size MB] [--rounds N] [--pgbench SCALE] [--modes balanced,fast,...] [--only backup,restore,verify,wal,bound,codec] [--segments N] [--json FILE]
+# bench.sh [--size MB] [--rounds N] [--pgbench SCALE] [--modes balanced,fast,...] [--only backup,restore,verify,wal,bound,codec,incremental,logical,s3,summary,month,scale] [--segments N] [--json FILE]
 # pgmint, Debian's pgbackrest and pg_basebackup on the same cluster in the same run; prints ratios (bench/README.md).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"

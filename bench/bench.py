@@ -15,12 +15,13 @@ from pathlib import Path
 
 import logical
 import object_store
+import simulated
 
 TREE = Path(__file__).resolve().parents[1]
 BIN = Path("/usr/lib/postgresql/15/bin")
 ROOT = os.getuid() == 0
 OWNER = pwd.getpwnam("postgres") if ROOT else pwd.getpwuid(os.getuid())
-MEASURES = ("bound", "backup", "restore", "verify", "wal", "codec", "incremental", "logical", "s3")
+MEASURES = ("bound", "backup", "restore", "verify", "wal", "codec", "incremental", "logical", "s3", *simulated.TARGETS)
 # How pgmint's turns are called, and what they are configured with.
 MODES = {"pgmint": "balanced", "pgmint fast": "fast", "pgmint zstd": "zstd:1", "pgmint small": "small"}
 
@@ -576,12 +577,12 @@ def measure_incremental(work, size_mb, results, rounds):
             shutil.rmtree(tool.repository, ignore_errors=True)
 
 
-def report(results):
+def report(results, options):
     print("\n  medians")
     for measure, tools in results.samples.items():
         scale, unit = {"stored": (1e6, "MB"), "memory": (1e6, "MB"), "single push beyond compression": (1, "ms"),
                        "codec speed by zstd 1's": (1, "x"), "4000 rows: changed pages": (1, ""), "4000 rows: stored": (1e6, "MB"), "nothing: stored": (1e3, "kB"),
-                       "4000 rows: read": (1e6, "MB"), "dump: stored": (1e6, "MB"), "dump after 1 %: stored": (1e6, "MB"), "dump, nothing changed: stored": (1e3, "kB"), "nothing: read": (1e6, "MB"), "S3 full: requests per 32 MB": (1, ""), "S3 incremental, nothing changed: requests": (1, ""), "S3 list: requests": (1, ""), "codec size by zstd 1's": (1, "x")}.get(measure, (1, "s"))
+                       "4000 rows: read": (1e6, "MB"), "dump: stored": (1e6, "MB"), "dump after 1 %: stored": (1e6, "MB"), "dump, nothing changed: stored": (1e3, "kB"), "nothing: read": (1e6, "MB"), "S3 full: requests per 32 MB": (1, ""), "S3 incremental, nothing changed: requests": (1, ""), "S3 list: requests": (1, ""), "codec size by zstd 1's": (1, "x"), **simulated.UNITS}.get(measure, (1, "s"))
         figures = [f"{tool} {(max(values) if measure == 'memory' else statistics.median(values)) / scale:.2f}" for tool, values in tools.items()]
         print(f"    {measure:<32}{',  '.join(figures)} {unit}")
 
@@ -610,11 +611,15 @@ def report(results):
         results.require("nothing changed: stored", results.median("nothing: stored", "pgmint") / 1024, 64, at_least=False, unit="KiB")
     logical.require(results)
     object_store.require(results)
+    simulated.require(results)
     results.require("WAL: rate against synchronous archive-push", ratio("wal", "pgbackrest"), 5.0)
     results.require("WAL: rate against asynchronous archive-push", ratio("wal", "pgbackrest async"), 1.0)
     results.require("wal push: CPU beyond compression", results.median("single push beyond compression", "pgmint"), 30, at_least=False, unit="ms")
     peak = [value for tool, values in results.samples.get("memory", {}).items() if tool in MODES for value in values]
     results.require("peak memory", max(peak) / 1e6 if peak else None, 400, at_least=False, unit="MB")
+    if options.json:
+        Path(options.json).write_text(json.dumps({"size_mb": options.size, "samples": results.samples,
+                                                  "verdicts": [dict(zip(("what", "value", "bound", "met"), v)) for v in results.verdicts]}, indent=1))
 
 
 def main():
@@ -637,8 +642,11 @@ def main():
         work = Path("/var/tmp/pgmint-bench")
         work.mkdir(exist_ok=True)
     owner_folder(work).chmod(0o755)
-    server = Server(work, options.size, options.pgbench)
     results = Results()
+    simulated.measure(sys.modules[__name__], work, results, wanted)
+    if wanted <= set(simulated.TARGETS):
+        return report(results, options)
+    server = Server(work, options.size, options.pgbench)
     print(f"  {options.size} MB sample database{f', pgbench at scale {options.pgbench}' if options.pgbench else ''}, {options.rounds} rounds, {os.cpu_count()} cores, pgbackrest {quiet('pgbackrest', 'version').split()[-1]}", flush=True)
     try:
         server.make()
@@ -668,15 +676,12 @@ def main():
         if "codec" in wanted:
             server.stop()
             measure_codec(server, results)
-        report(results)
+        report(results, options)
     finally:
         server.stop()
         shutil.rmtree(server.sockets, ignore_errors=True)
         for name in ("pgbackrest/repository", "pgbackrest/spool", *(f"{mode.replace(' ', '-')}/repository" for mode in MODES)):
             shutil.rmtree(work / name, ignore_errors=True)
-    if options.json:
-        Path(options.json).write_text(json.dumps({"size_mb": options.size, "samples": results.samples,
-                                                  "verdicts": [dict(zip(("what", "value", "bound", "met"), v)) for v in results.verdicts]}, indent=1))
 
 
 if __name__ == "__main__":
