@@ -450,11 +450,11 @@ def ready_segments(server, count):
 def push_all(server, command, names):
     """As the archiver does: one process a segment, oldest first, .ready becomes .done after exit 0."""
     status = server.data / "pg_wal/archive_status"
-    started, cpu = time.monotonic(), 0.0
+    started, cpu, peak = time.monotonic(), 0.0, 0
     for name in names:
         for _ in range(100):
             spent = timed(*command, f"pg_wal/{name}", cwd=server.data, may_fail=True, log=server.log)
-            cpu += spent.cpu
+            cpu, peak = cpu + spent.cpu, max(peak, spent.peak)
             if spent.code == 0:
                 break
         else:
@@ -463,7 +463,7 @@ def push_all(server, command, names):
     seconds = time.monotonic() - started
     for name in names:
         (status / f"{name}.done").rename(status / f"{name}.ready")
-    return seconds, cpu
+    return seconds, cpu, peak
 
 
 def measure_wal(server, pgmint, pgbackrest, results, rounds, count):
@@ -477,7 +477,8 @@ def measure_wal(server, pgmint, pgbackrest, results, rounds, count):
                 server.stop()
             else:
                 tool.create()
-            seconds, cpu = push_all(server, tool.push(asynchronous), names)
+            seconds, cpu, peak = push_all(server, tool.push(asynchronous), names)
+            results.add("memory", tool.name, peak)
             results.add("wal", label, seconds)
             print(f"    wal {number + 1}: {label:<18}{len(names)} segments in {seconds:6.2f} s  {len(names) / seconds:6.1f}/s  {cpu:6.1f} s CPU in the pushes", flush=True)
     # One segment alone: nothing else is ready, so nothing is taken ahead.
