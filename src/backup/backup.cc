@@ -495,6 +495,7 @@ class Run {
                  .size = control_.wal_segment_size,
                  .far = request_.cluster.reads_at_once() > 1,
                  .patience = request_.archive_timeout,
+                 .send_on = request_.send_on,
                  .carry = {},
                  .tick = [this](const std::string& detail) { return tick(detail); }};
     if (carry_ && stream_ == nullptr) wait.carry = [this](const std::string& segment) { return carry(segment); };

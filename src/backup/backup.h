@@ -47,6 +47,10 @@ struct Progress {
 /// Called from run()'s own thread, at each change of phase and else at most five times a second.
 using ProgressCallback = std::function<void(const Progress&)>;
 
+/// Sends into the repository what `wal push` has kept on this host while that was away, and says in words what is left of it:
+/// what PostgreSQL has archived may be among that. nullopt: nothing waits.
+using SendOn = std::function<std::optional<std::string>()>;
+
 struct BackupRequest {
   /// Its log was refreshed; its identity must be the system identifier of the data directory. Used by run() alone
   /// meanwhile.
@@ -77,6 +81,8 @@ struct BackupRequest {
   std::optional<ByteCount> max_rate{};
   /// How long the wait for WAL goes on without any segment arriving.
   std::chrono::seconds archive_timeout{300};
+  /// Called about once a second while WAL is waited for. Empty: none is ever kept on this host.
+  SendOn send_on{};
   /// Of the snapshot; epoch: none.
   TimePoint retain_until{};
   /// Tables whose rows are counted and recorded (postgres::read_contents).

@@ -167,6 +167,32 @@ TEST_F(BackupTest, WalArchivedToSomewhereElseIsNotWaitedForLong) {
   expect_nothing_left();
 }
 
+TEST_F(BackupTest, WalThatWaitsOnThisHostIsSentOnAndNotTakenForArchivedElsewhere) {
+  server.on_stop = [&] {
+    server.archiver_status = {5, 0, "000000010000000000000005", "", "now", "", false};
+    return ok();
+  };
+  std::optional<TimePoint> first;
+  send_on = [&]() -> std::optional<std::string> {
+    if (!first) first = clock.now();
+    if (clock.now() < *first + 2min) return "WAL waits on this host: the store is away";
+    archive("000000010000000000000005");
+    return std::nullopt;
+  };
+  EXPECT_EQ(run_well().last_wal, "000000010000000000000005");
+  EXPECT_TRUE(std::ranges::any_of(told, [](const Progress& progress) { return progress.detail.find("the store is away") != std::string::npos; }));
+
+  // Its patience is that of the wait; and it ends by saying why.
+  server.stopped.stop_lsn = postgres::Lsn(0x5000000 + 2 * std::uint64_t{kWalSize});
+  server.archiver_status.last_archived_wal = "000000010000000000000006";
+  server.on_stop = [] { return ok(); };
+  const auto before = clock.now();
+  send_on = [] { return std::string("WAL waits on this host: the store is away"); };
+  const auto error = run_badly();
+  EXPECT_NE(error.describe().find("the store is away"), std::string::npos) << error.describe();
+  EXPECT_GE(clock.now() - before, 300s);
+}
+
 TEST_F(BackupTest, TheWaitGoesOnAsLongAsSegmentsArrive) {
   server.stopped.stop_lsn = postgres::Lsn(0x5000000 + 10 * std::uint64_t{kWalSize});
   server.on_stop = [] { return ok(); };

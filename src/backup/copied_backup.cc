@@ -8,6 +8,7 @@
 #include "backup/describe_root.h"
 #include "backup/run.h"
 #include "backup/stored_source.h"
+#include "backup/wal_wait.h"
 #include "base/log.h"
 #include "postgres/backup_label.h"
 #include "repository/pack.h"
@@ -249,17 +250,20 @@ class StoredServer final : public Server {
   Server* archiver_;
 };
 
-/// A repository that was made after that backup began never gets the WAL that it starts from.
+/// A repository that was made after that backup began never gets the WAL that it starts from. What waits on this host for it may be that.
 Result<bool> has_first_segment(const BackupRequest& request, const repository::ManifestRoot& root) {
   auto& clock = request.cluster.repository().environment().clock;
   const auto size = TRY(postgres::WalSegmentSize::of(root.wal_segment_size));
   const auto name = postgres::segment_file_name(postgres::TimelineId(root.timeline), postgres::segment_of(postgres::Lsn(root.start_lsn), size), size);
   if (std::ranges::find(root.settings, std::pair<std::string, std::string>("carried_wal", name)) != root.settings.end()) return true;
   repository::WalArchive archive(request.cluster, repository::current_identity(request.cluster.state()));
-  for (const auto until = clock.now() + kFirstSegmentPatience;;) {
+  HostWatch host(request.send_on, clock);
+  for (const auto began = clock.now();;) {
+    host.look();
     const auto start = postgres::Lsn(root.start_lsn);
     if (TRY(repository::missing_segments(archive, postgres::TimelineId(root.timeline), start, start + 1, size)).empty()) return true;
-    if (clock.now() >= until) return false;
+    const auto patience = host.left() ? request.archive_timeout : kFirstSegmentPatience;
+    if (clock.now() >= began + patience) return false;
     if (request.cancel != nullptr) TRY(request.cancel->check());
     clock.sleep(kPoll);
   }

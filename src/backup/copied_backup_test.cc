@@ -26,6 +26,7 @@ struct CopiedBackupTest : testing::IncrementalTest {
   };
   Side far;
   codec::CodecChoice far_codec;
+  std::chrono::seconds archive_timeout{5};
 
   CopiedBackupTest() {
     auto inner = storage::make_memory_store();
@@ -83,7 +84,8 @@ struct CopiedBackupTest : testing::IncrementalTest {
     request.incremental = incremental;
     request.codec = far_codec;
     request.workers = workers;
-    request.archive_timeout = 5s;
+    request.archive_timeout = archive_timeout;
+    request.send_on = send_on;
     request.cancel = &cancel;
     return copy_backup(request, {*cluster, report.session, report.name + " of repository near"}, nullptr);
   }
@@ -242,6 +244,24 @@ TEST_F(CopiedBackupTest, WithoutTheWalThatItStartsFromItIsNoUse) {
   ASSERT_TRUE(copied) << copied.failure().describe();
   EXPECT_FALSE(*copied);
   expect_nothing_in_far();
+}
+
+TEST_F(CopiedBackupTest, TheWalThatItStartsFromMayWaitOnThisHost) {
+  server.on_stop = [this] {
+    archive_summary(start_segment, {});
+    return ok();
+  };
+  incremental = false;
+  const auto near = run_well();
+  archive_timeout = 300s;
+  std::optional<TimePoint> first;
+  send_on = [&]() -> std::optional<std::string> {
+    if (!first) first = clock.now();
+    if (clock.now() < *first + 1min) return "WAL waits on this host";
+    if (clock.now() < *first + 2min) in_far([&] { archive_summary(start_segment, {}); });
+    return std::nullopt;
+  };
+  copy_well(near);
 }
 
 TEST_F(CopiedBackupTest, DamagedPagesStayNamed) {

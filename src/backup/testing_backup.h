@@ -46,6 +46,7 @@ struct BackupTest : ::testing::Test {
   fs::path data = made.path();
   bool incremental = false;
   unsigned workers = 2;
+  SendOn send_on;
 
   BackupTest() {
     auto inner = storage::make_memory_store();
@@ -110,6 +111,7 @@ struct BackupTest : ::testing::Test {
     request.note = "a note";
     request.incremental = incremental;
     request.workers = workers;
+    request.send_on = send_on;
     request.cancel = &cancel;
     request.progress = [this](const Progress& progress) { told.push_back(progress); };
     return run_against(request, server, source);

@@ -20,6 +20,7 @@ constexpr auto kAskArchiverFar = 100ms;
 constexpr auto kListFarAfter = 2s;  ///< whatever the server says: another one may archive for it
 /// After PostgreSQL says that it archived a segment, a store may take this long to show it.
 constexpr auto kElsewhereAfter = 15s;
+constexpr auto kSendOnEvery = 1s;
 
 /// What pg_stat_archiver says, asked seldom: an answer costs PostgreSQL more than it tells.
 class ArchiverWatch {
@@ -51,20 +52,21 @@ class ArchiverWatch {
 class Wait {
  public:
   Wait(repository::WalArchive& archive, Server& server, const WalWait& wait, Clock& clock)
-      : archive_(archive), wait_(wait), clock_(clock), archiver_(server, wait.far ? std::chrono::microseconds(kAskArchiverFar) : std::chrono::microseconds(kAskArchiverEvery), clock) {}
+      : archive_(archive), wait_(wait), clock_(clock), archiver_(server, wait.far ? std::chrono::microseconds(kAskArchiverFar) : std::chrono::microseconds(kAskArchiverEvery), clock), host_(wait.send_on, clock) {}
 
   Status run() {
     progressed_ = clock_.now();
     std::chrono::microseconds poll = kPollFirst;
     for (std::optional<std::uint64_t> before;;) {
       if (wait_.far) TRY(wait_for_archiver());
+      host_.look();
       const auto missing = TRY(still_missing());
       if (missing.empty()) return ok();
       const auto count = count_of(missing);
       if (!before || count < *before) progressed_ = clock_.now();
       before = count;
       TRY(wait_.tick(
-          fmt::format("waiting for {}{}", repository::describe(missing.front(), wait_.size), archiver_.complaint())));
+          fmt::format("waiting for {}{}", repository::describe(missing.front(), wait_.size), complaint())));
       TRY(give_up_when_hopeless(missing));
       clock_.sleep(poll);
       poll = std::min<std::chrono::microseconds>(poll * 2, kPollMax);
@@ -103,7 +105,7 @@ class Wait {
   Status wait_for_archiver() {
     const auto last = last_segment(wait_);
     for (const auto until = clock_.now() + kListFarAfter; !says_archived(archiver_.look(), last) && clock_.now() < until;) {
-      TRY(wait_.tick(fmt::format("waiting for {}{}", last, archiver_.complaint())));
+      TRY(wait_.tick(fmt::format("waiting for {}{}", last, complaint())));
       clock_.sleep(kAskArchiverFar);
     }
     return ok();
@@ -119,7 +121,7 @@ class Wait {
     const auto first = name_of(missing.front().first);
     const auto now = clock_.now();
     const auto& status = archiver_.look();
-    const bool claimed = says_archived(status, first);
+    const bool claimed = says_archived(status, first) && !host_.left();
     if (!claimed) claimed_since_.reset();
     if (claimed && !claimed_since_) claimed_since_ = now;
     if (claimed && now - *claimed_since_ > kElsewhereAfter)
@@ -131,10 +133,12 @@ class Wait {
     return Error(Errc::Postgres,
                  fmt::format("no WAL arrived for {}: {} is not in the repository{}",
                              human(std::chrono::microseconds(wait_.patience)),
-                             repository::describe(missing.front(), wait_.size), archiver_.complaint()),
+                             repository::describe(missing.front(), wait_.size), complaint()),
                  Hint{status.failing ? "PostgreSQL's log has archive_command's message"
                                      : "check archive_command, and pg_stat_archiver on the server; pgmint wal status"});
   }
+
+  std::string complaint() { return archiver_.complaint() + (host_.left() ? "; " + *host_.left() : ""); }
 
   std::string name_of(SegmentNumber segment) const {
     return postgres::segment_file_name(wait_.timeline, segment, wait_.size);
@@ -144,6 +148,7 @@ class Wait {
   const WalWait& wait_;
   Clock& clock_;
   ArchiverWatch archiver_;
+  HostWatch host_;
   postgres::Lsn from_ = wait_.start;
   std::set<SegmentNumber> carried_;
   TimePoint progressed_{};
@@ -151,6 +156,12 @@ class Wait {
 };
 
 }  // namespace
+
+void HostWatch::look() {
+  if (!send_on_ || (asked_ && clock_.now() < *asked_ + kSendOnEvery)) return;
+  left_ = send_on_();
+  asked_ = clock_.now();
+}
 
 std::string first_segment(const WalWait& wait) {
   return postgres::segment_file_name(wait.timeline, postgres::segment_of(wait.start, wait.size), wait.size);

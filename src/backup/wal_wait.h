@@ -5,11 +5,29 @@
 #include <string>
 #include <vector>
 
+#include "backup/backup.h"
 #include "backup/server.h"
 #include "base/clock.h"
 #include "repository/wal_coverage.h"
 
 namespace pgmint::backup {
+
+/// Has what waits on this host sent on, about once a second: what wal push started for that may be at rest between two attempts.
+class HostWatch {
+ public:
+  /// Both are borrowed.
+  HostWatch(const SendOn& send_on, Clock& clock) : send_on_(send_on), clock_(clock) {}
+  /// Before the repository is asked what it lacks.
+  void look();
+  /// What was left then, in words; nullopt: nothing.
+  const std::optional<std::string>& left() const { return left_; }
+
+ private:
+  const SendOn& send_on_;
+  Clock& clock_;
+  std::optional<TimePoint> asked_;
+  std::optional<std::string> left_;
+};
 
 struct WalWait {
   postgres::TimelineId timeline;
@@ -19,6 +37,7 @@ struct WalWait {
   bool far = false;
   /// How long it goes on without any segment arriving.
   std::chrono::seconds patience{300};
+  SendOn send_on{};  ///< BackupRequest::send_on
   /// Takes a missing segment into the backup instead, if it can: true when taken. Empty: nothing is carried.
   std::function<Result<bool>(const std::string& segment)> carry;
   /// About five times a second, with what is being waited for in words. Its failure ends the wait.

@@ -143,6 +143,7 @@ Result<int> run(Context& context) {
   request.codec = TRY(configured_codec(context));
   request.workers = TRY(context.jobs());
   request.archive_timeout = wal_timeout;
+  request.send_on = [&context] { return send_on(context); };
   request.count_tables = settings->validation.count;
   request.cancel = &context.cancel();
   auto phase = backup::Phase::Preflight;

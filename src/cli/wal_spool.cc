@@ -96,6 +96,14 @@ Status drain_spool_first(Context& context) {
   return ok();
 }
 
+std::optional<std::string> send_on(Context& context) {
+  const auto waits = wal_waits(context);
+  if (waits && !*waits) return std::nullopt;
+  const auto drained = drain_spool(context);
+  if (drained && *drained) return std::nullopt;
+  return fmt::format("WAL waits on this host: {}", drained ? std::string("another pgmint is sending it on") : drained.error().describe());
+}
+
 std::optional<Problem> waiting_wal(Context& context) {
   const auto spool = context.spool();
   if (!spool) return std::nullopt;  // told where the repository is looked at

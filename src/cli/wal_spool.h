@@ -21,6 +21,9 @@ Result<std::optional<wal::Spool::Drained>> drain_spool(Context& context);
 /// Before something that needs all WAL in the repository, and would wait for it in vain: as drain_spool(), when something waits. @errors as drain_spool()
 Status drain_spool_first(Context& context);
 
+/// While a backup waits for WAL (backup::SendOn): as drain_spool(), and what waits still, and why.
+std::optional<std::string> send_on(Context& context);
+
 /// What waits, as status and doctor tell it: "wal-waiting". nullopt: nothing does.
 std::optional<Problem> waiting_wal(Context& context);
 

@@ -1,7 +1,10 @@
 """Several repositories at once: everything goes into each, one that is away holds none of the others back and catches up, and what is looked for is found in the first that has it."""
+import concurrent.futures
+import fcntl
 import json
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -143,6 +146,48 @@ def test_one_read_of_the_database_feeds_all(make, watched):
     clone = clone_of(make, tool).start().wait_promoted()
     assert clone.digest() == expected
     clone.stop()
+
+
+def test_a_backup_has_what_waits_on_the_host_sent_on(watched):
+    """WAL that was pushed while a repository was away waits for whoever is to send it on, and he may be at rest, or somebody slow: the backup does not take it for lost."""
+    cluster, tool = watched
+    reads_of_the_database(cluster, tool)
+    tool.away("far")
+    cluster.add_rows("t", 50)
+    cluster.archive_now()
+    tool.back("far")
+    (place,) = (tool.home / "state" / "spool").iterdir()
+    wait_until((place / ".send").exists, "somebody was to send on")
+    with open(place / ".send", "r+") as lock:
+        wait_until(lambda: got_lock(lock), "nobody sends on")
+        with concurrent.futures.ThreadPoolExecutor(1) as beside:
+            made = beside.submit(reads_of_the_database, cluster, tool)
+            # Longer than a copy waits for WAL, and a backup for what PostgreSQL has archived, where nothing waits.
+            time.sleep(17)
+            assert not made.done()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            reads, answers = made.result()
+    assert reads == 1 and answers["far"]["answer"]["copied_from"] == f"{answers['near']['answer']['name']} of repository near"
+    # And where it is the repository that is read for.
+    with open(place / ".send", "r+") as lock:
+        tool.away("far")
+        cluster.archive_now()
+        tool.back("far")
+        wait_until(lambda: got_lock(lock), "nobody sends on")
+        with concurrent.futures.ThreadPoolExecutor(1) as beside:
+            made = beside.submit(tool.run, "backup", "--repository", "far", "--reuse", "0")
+            time.sleep(17)
+            assert not made.done()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            made.result()
+
+
+def got_lock(file):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def test_a_copy_that_cannot_be_made_is_a_read_of_the_database(watched):
