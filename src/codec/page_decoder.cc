@@ -8,27 +8,16 @@
 namespace pgmint::codec {
 namespace {
 
-/// Whether exactly n bytes are the same; 0 if so.
-PGMINT_INLINE std::uint64_t differs(PagePointer a, PagePointer b, std::uint32_t n) {
-  if (n >= 16) {
-    using Lanes [[gnu::vector_size(16)]] = std::uint64_t;
-    Lanes x, y, seen;
-    std::memcpy(&x, a + n - 16, sizeof x);
-    std::memcpy(&y, b + n - 16, sizeof y);
-    seen = x ^ y;
-    for (std::uint32_t i = 0; i + 16 < n; i += 16) {
-      std::memcpy(&x, a + i, sizeof x);
-      std::memcpy(&y, b + i, sizeof y);
-      seen |= x ^ y;
-    }
-    return seen[0] | seen[1];
-  }
-  if (n >= 8) return (load64(a) ^ load64(b)) | (load64(a + n - 8) ^ load64(b + n - 8));
-  if (n >= 4) return (load32(a) ^ load32(b)) | (load32(a + n - 4) ^ load32(b + n - 4));
-  std::uint32_t seen = 0;
-  for (std::uint32_t i = 0; i < n; ++i) seen |= static_cast<std::uint32_t>(a[i] ^ b[i]);
-  return seen;
-}
+/// 32 bytes at once.
+using Lanes [[gnu::vector_size(32)]] = std::uint64_t;
+constexpr std::uint32_t kLanes = sizeof(Lanes);
+
+/// From kLanes - n on: n bytes of ones, then zeros.
+constexpr auto kFirstBytes = [] {
+  std::array<unsigned char, std::size_t{2} * kLanes> mask{};
+  for (std::size_t i = 0; i < kLanes; ++i) mask[i] = 0xFF;
+  return mask;
+}();
 
 /// Where the bytes of pages go: written ... Loops have a target of their own, which stays in a register.
 struct Writing {
@@ -48,15 +37,41 @@ struct Writing {
 struct Comparing {
   static constexpr bool kCompares = true;
   using Page = PagePointer;
+  PagePointer group_end = nullptr, remainder_end = nullptr;
   std::uint64_t differing = 0;
+  Lanes differing_lanes{};
   PGMINT_INLINE void put16(Page at, std::uint32_t v) { differing |= load16(at) ^ (v & 0xFFFF); }
   PGMINT_INLINE void put32(Page at, std::uint32_t v) { differing |= load32(at) ^ v; }
   PGMINT_INLINE void put64(Page at, std::uint64_t v) { differing |= load64(at) ^ v; }
   PGMINT_INLINE void put_block(Page at, std::uint32_t block) { differing |= load_block(at) ^ block; }
-  PGMINT_INLINE void copy(Page to, PagePointer from, std::uint32_t n) { differing |= differs(to, from, n); }
+  PGMINT_INLINE void compare_lanes(PagePointer a, PagePointer b) {
+    Lanes x, y;
+    std::memcpy(&x, a, sizeof x);
+    std::memcpy(&y, b, sizeof y);
+    differing_lanes |= x ^ y;
+  }
+  /// n of the kLanes bytes that are there.
+  PGMINT_INLINE void compare_first(PagePointer a, PagePointer b, std::uint32_t n) {
+    Lanes x, y, mask;
+    std::memcpy(&x, a, sizeof x);
+    std::memcpy(&y, b, sizeof y);
+    std::memcpy(&mask, kFirstBytes.data() + kLanes - n, sizeof mask);
+    differing_lanes |= (x ^ y) & mask;
+  }
+  /// Most are short, of any length: 32 bytes at once, where there are so many, need no branch that guesses it.
+  PGMINT_INLINE void copy(Page to, PagePointer from, std::uint32_t n) {
+    if (n > kLanes) {
+      for (std::uint32_t i = 0; i + kLanes < n; i += kLanes) compare_lanes(to + i, from + i);
+      compare_lanes(to + n - kLanes, from + n - kLanes);
+    } else if (group_end - to >= kLanes && remainder_end - from >= kLanes) {
+      compare_first(to, from, n);
+    } else {
+      for (std::uint32_t i = 0; i < n; ++i) differing |= static_cast<std::uint64_t>(to[i] ^ from[i]);
+    }
+  }
   PGMINT_INLINE void zero(Page at, std::uint32_t n) { differing |= all_zero(at, n) ? 0 : 1; }
-  bool same() const { return differing == 0; }
-  void add(const Comparing& other) { differing |= other.differing; }
+  bool same() const { return (differing | differing_lanes[0] | differing_lanes[1] | differing_lanes[2] | differing_lanes[3]) == 0; }
+  void add(const Comparing& other) { differing |= other.differing, differing_lanes |= other.differing_lanes; }
 };
 
 /// Shrinking fronts of the streams while a group is put together.
@@ -68,13 +83,14 @@ struct Comparing {
 template <class Target>
 struct Source {
   using Page = typename Target::Page;
-  Columns& columns;
+  const Columns& columns;
   PagePointer flags, flags_end;
   PagePointer remainder, remainder_end;
   std::uint32_t prefix = 0, suffix = 0;
   std::uint32_t words = 0;
   std::uint64_t h0 = 0, h1 = 0, h2 = 0;
   std::array<std::uint32_t, kColumnCount> at{};
+  Target start{};  ///< for the loop over a page
   Target total{};  ///< of the pages so far
 
   PGMINT_INLINE std::uint32_t pull(std::size_t column) { return columns.words(column)[at[column]++]; }
@@ -198,7 +214,7 @@ PGMINT_INLINE bool put_heap(Source<Target>& source, typename Target::Page page, 
   const std::uint32_t block = source.pull(Column::Block);
   const std::uint64_t own = std::uint64_t{block >> 16} << 32 | std::uint64_t{block & 0xFFFF} << 48;
   Items<Target> items{page, layout, layout.special};
-  Target target;
+  Target target = source.start;
   std::uint64_t h0 = source.h0, h1 = source.h1, h2 = source.h2;
   const auto replace = [](std::uint64_t& in, std::uint64_t mask, std::uint64_t value) { in = (in & ~mask) | value; };
   for (std::uint32_t i = 0; i < layout.items(); ++i) {
@@ -262,7 +278,7 @@ template <class Target>
 PGMINT_INLINE bool put_index(Source<Target>& source, typename Target::Page page, const Layout& layout) {
   constexpr auto kTids = index_of(Column::TidBlock), kItems = index_of(Column::TidItem);
   Items<Target> items{page, layout, layout.special};
-  Target target;
+  Target target = source.start;
   for (std::uint32_t i = 0; i < layout.items(); ++i) {
     typename Items<Target>::Item item;
     if (!items.next(source, target, i, kIndexHeaderSize, item)) return false;
@@ -325,20 +341,22 @@ PGMINT_TARGET_AVX2 bool put_all_avx2(Source<Target>& source, PagePointer kinds, 
 #endif
 
 /// One group from its streams to `pages`, whose size is `size`. False: not the same.
-template <class Target>
-Result<bool> put_group(Columns& columns, CpuPath path, ByteView control, ByteView raw, ByteView remainder, typename Target::Page to,
-                       std::size_t size) {
+/// @param fill  the columns from their planes: merge_columns(), or columns_match()
+template <class Target, class Fill>
+Result<bool> put_group(const Columns& columns, const Fill& fill, [[maybe_unused]] CpuPath path, ByteView control, ByteView raw, ByteView remainder,
+                       typename Target::Page to, std::size_t size) {
   const auto pages = static_cast<std::uint32_t>(size / kPageSize);
   BinaryReader in(control, "page record");
   const auto choice = TRY(in.u8());
   const auto kinds = TRY(in.raw(pages));
   if (choice >> 4 > kPrefixWordsMax || (choice & 15) > kSuffixWordsMax) return in.corrupt("impossible word counts");
   PlaneSource planes{control.subspan(in.position()), raw};
-  TRY(merge_columns(planes, columns, path));
+  if (!TRY(fill(planes))) return false;
   if (!planes.raw.empty()) return in.corrupt("raw planes are left over");
 
   Source<Target> source{columns, as_u8(planes.packed), as_u8(planes.packed) + planes.packed.size(), as_u8(remainder),
                         as_u8(remainder) + remainder.size()};
+  if constexpr (Target::kCompares) source.start = source.total = {to + size, source.remainder_end};
   source.prefix = choice >> 4;
   source.suffix = choice & 15;
 #if PGMINT_HAS_AVX2_BUILD
@@ -365,13 +383,19 @@ PageDecoder::~PageDecoder() = default;
 
 Status PageDecoder::decode(ByteView control, ByteView raw, ByteView remainder, MutableByteView out) {
   PGMINT_ASSERT(!out.empty() && out.size() <= kGroupSize);
-  TRY(put_group<Writing>(state_->columns, state_->path, control, raw, remainder, as_u8(out), out.size()));
+  auto& columns = state_->columns;
+  const auto fill = [&](PlaneSource& planes) -> Result<bool> {
+    TRY(merge_columns(planes, columns, state_->path));
+    return true;
+  };
+  TRY(put_group<Writing>(columns, fill, state_->path, control, raw, remainder, as_u8(out), out.size()));
   return ok();
 }
 
-bool PageDecoder::reproduces(ByteView control, ByteView raw, ByteView remainder, ByteView group) {
+bool reproduces(ByteView control, ByteView raw, ByteView remainder, const Columns& columns, ByteView group, CpuPath path) {
   PGMINT_ASSERT(!group.empty() && group.size() <= kGroupSize);
-  const auto same = put_group<Comparing>(state_->columns, state_->path, control, raw, remainder, as_u8(group), group.size());
+  const auto fill = [&](PlaneSource& planes) { return columns_match(planes, columns, path); };
+  const auto same = put_group<Comparing>(columns, fill, path, control, raw, remainder, as_u8(group), group.size());
   return same && *same;
 }
 

@@ -16,13 +16,15 @@ class PageDecoder {
   /// The streams of PageEncoder::encode(). @param out  one group, 1 to kGroupSize bytes; undefined after an error
   /// @errors Corruption
   Status decode(ByteView control, ByteView raw, ByteView remainder, MutableByteView out);
-  /// Whether decode() would yield exactly `group`, by the same code with comparisons in the place of stores. Stricter than decode() where that
-  /// leaves a byte of the output as it was: then false.
-  bool reproduces(ByteView control, ByteView raw, ByteView remainder, ByteView group);
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// Whether PageDecoder::decode() would yield exactly `group`, by the same code with comparisons in the place of stores: the planes are held against
+/// `columns`, which they were made of, and these against the pages. Stricter than decode() where that leaves a byte of the output as it was, or
+/// passes over bits of a word: then false.
+bool reproduces(ByteView control, ByteView raw, ByteView remainder, const Columns& columns, ByteView group, CpuPath path = best_cpu_path());
 
 }  // namespace pgmint::codec

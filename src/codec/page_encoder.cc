@@ -250,10 +250,48 @@ PGMINT_INLINE std::uint32_t take_two_word_run(Sink& sink, PagePointer page, cons
   return i;
 }
 
+/// The tuples from the first on that most pages have alone, without posting lists and with room for the words: the ends of the few columns that they
+/// need stay in registers meanwhile. Returns how many it took.
+PGMINT_INLINE std::uint32_t take_plain_run(Sink& sink, PagePointer page, const PageShape& shape, std::uint32_t& all_flags) {
+  auto& sizes = sink.columns.sizes;
+  const auto end_of = [&](Column c) { return sink.columns.words(c) + sizes[index_of(c)]; };
+  std::uint32_t *lengths = end_of(Column::Length), *infos = end_of(Column::IndexInfo);
+  std::uint32_t *blocks = end_of(Column::TidBlock), *tid_items = end_of(Column::TidItem);
+  Sink here = sink;
+  std::uint32_t i = 0;
+  for (const std::uint32_t items = shape.items(); i < items; ++i) {
+    const LinePointer pointer = line_pointer(page, i);
+    const std::uint32_t length = pointer.length();
+    if (length == 0) break;
+    const PagePointer tuple = page + pointer.offset();
+    const std::uint32_t block = load_block(tuple), item = load16(tuple + 4), info = load16(tuple + 6);
+    if (posting_count(block, item, info, length) != 0) break;
+    const bool plain = info == length;
+    lengths[i] = length;
+    *infos = info - length;
+    infos += plain ? 0 : 1;
+    blocks[i] = block;
+    tid_items[i] = item;
+    here.flags[i] = plain ? 0 : kFlagInfo;
+    all_flags |= here.flags[i];
+    here.split(tuple + kIndexHeaderSize, length - kIndexHeaderSize);
+  }
+  sizes[index_of(Column::Length)] += shape.fixed_length ? 0 : i;
+  sizes[index_of(Column::IndexInfo)] = static_cast<std::uint32_t>(infos - sink.columns.words(Column::IndexInfo));
+  sizes[index_of(Column::TidBlock)] += i;
+  sizes[index_of(Column::TidItem)] += i;
+  sink.words = here.words;
+  sink.remainder = here.remainder;
+  sink.flags += i;
+  return i;
+}
+
 PGMINT_INLINE std::uint32_t take_index(Sink& sink, PagePointer page, const PageShape& shape) {
   std::uint32_t all_flags = 0, i = 0;
   if (shape.fixed_length && line_pointer(page, 0).length() == 16 && sink.choice.prefix == 2 && sink.choice.suffix == 0)
     i = take_two_word_run(sink, page, shape, all_flags);
+  else if (shape.canonical)
+    i = take_plain_run(sink, page, shape, all_flags);
   Items items{page, shape, shape.special};
   for (; i < shape.items(); ++i) {
     auto [pointer, flags] = items.next(sink, i);
@@ -278,8 +316,7 @@ PGMINT_INLINE std::uint32_t take_index(Sink& sink, PagePointer page, const PageS
 }
 
 /// One page; returns its kind.
-PGMINT_INLINE std::uint32_t take_page(Sink& sink, ShapeInspector& inspector, PagePointer page) {
-  const PageShape shape = inspector.inspect(page);
+PGMINT_INLINE std::uint32_t take_page(Sink& sink, const PageShape& shape, PagePointer page) {
   auto kind = static_cast<std::uint32_t>(shape.model);
   if (shape.model == PageModel::Zero) return kind;
   if (shape.model == PageModel::Raw) {
@@ -298,21 +335,22 @@ PGMINT_INLINE std::uint32_t take_page(Sink& sink, ShapeInspector& inspector, Pag
          bit(shape.fixed_length, kKindFixedLength) | bit(shape.high_key_first, kKindHighKeyFirst);
 }
 
-/// Returns how many pages fit a model with columns.
-PGMINT_INLINE std::uint32_t take_all(Sink& sink, ShapeInspector& inspector, PagePointer pages, std::uint32_t count, unsigned char* kinds) {
-  std::uint32_t modelled = 0;
+/// False when no page fits a model with columns: nothing was taken.
+PGMINT_INLINE bool take_all(Sink& sink, ShapeInspector& inspector, PagePointer pages, std::uint32_t count, unsigned char* kinds) {
+  std::array<PageShape, kGroupPagesMax> shapes;
+  bool modelled = false;
   for (std::uint32_t g = 0; g < count; ++g) {
-    const std::uint32_t kind = take_page(sink, inspector, pages + std::size_t{g} * kPageSize);
-    kinds[g] = static_cast<unsigned char>(kind);
-    if ((kind & kKindModel) > static_cast<std::uint32_t>(PageModel::Zero)) ++modelled;
+    shapes[g] = inspector.inspect(pages + std::size_t{g} * kPageSize);
+    modelled |= shapes[g].model > PageModel::Zero;
   }
+  if (!modelled) return false;
+  for (std::uint32_t g = 0; g < count; ++g) kinds[g] = static_cast<unsigned char>(take_page(sink, shapes[g], pages + std::size_t{g} * kPageSize));
   for (std::uint32_t w = 0; w < sink.choice.prefix + sink.choice.suffix; ++w) sink.columns.sizes[index_of(Column::Word, w)] = sink.words;
-  return modelled;
+  return true;
 }
 
 #if PGMINT_HAS_AVX2_BUILD
-PGMINT_TARGET_AVX2 std::uint32_t take_all_avx2(Sink& sink, ShapeInspector& inspector, PagePointer pages, std::uint32_t count,
-                                               unsigned char* kinds) {
+PGMINT_TARGET_AVX2 bool take_all_avx2(Sink& sink, ShapeInspector& inspector, PagePointer pages, std::uint32_t count, unsigned char* kinds) {
   return take_all(sink, inspector, pages, count, kinds);
 }
 #endif
@@ -345,12 +383,12 @@ std::optional<PageStreams> PageEncoder::encode(ByteView group) {
   std::size_t size = 0;
   control[size++] = static_cast<unsigned char>(sink.choice.prefix << 4 | sink.choice.suffix);
 #if PGMINT_HAS_AVX2_BUILD
-  const std::uint32_t modelled = s.path == CpuPath::Avx2 ? take_all_avx2(sink, s.inspector, as_u8(group), pages, control.data() + size)
-                                                         : take_all(sink, s.inspector, as_u8(group), pages, control.data() + size);
+  const bool modelled = s.path == CpuPath::Avx2 ? take_all_avx2(sink, s.inspector, as_u8(group), pages, control.data() + size)
+                                                : take_all(sink, s.inspector, as_u8(group), pages, control.data() + size);
 #else
-  const std::uint32_t modelled = take_all(sink, s.inspector, as_u8(group), pages, control.data() + size);
+  const bool modelled = take_all(sink, s.inspector, as_u8(group), pages, control.data() + size);
 #endif
-  if (modelled == 0) return std::nullopt;
+  if (!modelled) return std::nullopt;
   size += pages;
   if (rest != 0) sink.keep(as_u8(group) + group.size() - rest, rest);
 
@@ -363,7 +401,7 @@ std::optional<PageStreams> PageEncoder::encode(ByteView group) {
   std::memcpy(start, control.data(), size);
   const auto view = [](const unsigned char* from, std::size_t n) { return std::as_bytes(std::span(from, n)); };
   return PageStreams{view(start, size + planes.plane_bytes + flags), view(s.raw.get(), planes.raw_bytes),
-                     view(s.remainder.get(), static_cast<std::size_t>(sink.remainder - s.remainder.get()))};
+                     view(s.remainder.get(), static_cast<std::size_t>(sink.remainder - s.remainder.get())), &s.columns};
 }
 
 }  // namespace pgmint::codec

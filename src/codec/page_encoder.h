@@ -13,6 +13,7 @@ struct PageStreams {
   ByteView control;    ///< page kinds, column descriptors, planes and flags: what compresses well
   ByteView raw;        ///< planes that look random
   ByteView remainder;  ///< rest of the tuples, holes, pages that fit no model
+  const Columns* columns = nullptr;  ///< what the planes were made of, for who checks them
 };
 
 /// Any bytes go in, most usefully 8 KiB pages of one relation in block order. Never reads outside of them, whatever they hold.

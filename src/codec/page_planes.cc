@@ -22,7 +22,13 @@ PGMINT_INLINE std::uint32_t zigzag(std::uint32_t difference) {
   return difference << 1 ^ (0U - (difference >> 31));
 }
 PGMINT_INLINE std::uint32_t unzigzag(std::uint32_t v) { return v >> 1 ^ (0U - (v & 1)); }
-PGMINT_INLINE std::uint32_t bits_of(std::uint32_t v) { return 32U - static_cast<std::uint32_t>(std::countl_zero(v)); }
+/// How many bits v has up to its highest one. By the exponent of a float, which the compiler turns into vector code: of two bits in a row the lower one
+/// is taken out, so that nothing is rounded up to the next power of two; and the lowest is counted apart, since floats are made of signed numbers.
+PGMINT_INLINE std::uint32_t bits_of(std::uint32_t v) {
+  const std::uint32_t upper = v >> 1, single = upper & ~(upper >> 1);
+  const auto exponent = std::bit_cast<std::uint32_t>(static_cast<float>(static_cast<std::int32_t>(single))) >> 23;
+  return (v != 0 ? 1U : 0U) + (upper != 0 ? exponent - 126U : 0U);
+}
 
 /// Fields whose neighbours are equal or unrelated, never near: a difference would only spoil equal runs.
 bool may_be_delta(std::size_t column) {
@@ -63,14 +69,16 @@ PGMINT_INLINE std::uint32_t twin_of(const Columns& columns, std::size_t column) 
   if (column <= index_of(Column::Word) || count < kSample) return kNoTwin;
   const std::uint32_t* words = columns.words(column);
   const std::uint32_t step = count / kSample;
+  std::uint32_t changes = 0;
+  for (std::uint32_t i = 1, at = step; i < kSample; ++i, at += step) changes += words[at] != words[at - step] ? 1 : 0;
+  if (changes * 4 < kSample) return kNoTwin;
+  constexpr std::uint32_t kAtOnce = 16, kOthersMax = kSample / 4;
   for (std::size_t c = index_of(Column::Word); c < column; ++c) {
     const std::uint32_t* other = columns.words(c);
-    std::uint32_t equal = 0, changes = 0;
-    for (std::uint32_t i = 0, at = 0; i < kSample; ++i, at += step) {
-      equal += words[at] == other[at] ? 1 : 0;
-      changes += i != 0 && words[at] != words[at - step] ? 1 : 0;
-    }
-    if (equal * 4 >= kSample * 3 && changes * 4 >= kSample) return static_cast<std::uint32_t>(c);
+    std::uint32_t others = 0;
+    for (std::uint32_t i = 0, at = 0; i < kSample && others <= kOthersMax; i += kAtOnce)
+      for (std::uint32_t k = 0; k < kAtOnce; ++k, at += step) others += words[at] != other[at] ? 1 : 0;
+    if (others <= kOthersMax) return static_cast<std::uint32_t>(c);
   }
   return kNoTwin;
 }
@@ -159,7 +167,9 @@ struct Merge {
   std::array<std::uint32_t, 4> shift{};
 };
 
-PGMINT_INLINE void merge_column(const Merge& m, std::uint32_t* __restrict words) {
+/// Puts a column's planes together: use(i, word), before deltas and twins.
+template <class Use>
+PGMINT_INLINE void for_each_merged(const Merge& m, std::uint32_t from, const Use& use) {
   const unsigned char* __restrict a = m.from[0];
   const unsigned char* __restrict b = m.from[1];
   const unsigned char* __restrict c = m.from[2];
@@ -167,22 +177,25 @@ PGMINT_INLINE void merge_column(const Merge& m, std::uint32_t* __restrict words)
   const auto [s, t, u, v] = m.shift;
   switch (m.planes) {
     case 0:
-      for (std::uint32_t i = 0; i < m.count; ++i) words[i] = m.constants;
+      for (std::uint32_t i = from; i < m.count; ++i) use(i, m.constants);
       break;
     case 1:
-      for (std::uint32_t i = 0; i < m.count; ++i) words[i] = m.constants | std::uint32_t{a[i]} << s;
+      for (std::uint32_t i = from; i < m.count; ++i) use(i, m.constants | std::uint32_t{a[i]} << s);
       break;
     case 2:
-      for (std::uint32_t i = 0; i < m.count; ++i) words[i] = m.constants | std::uint32_t{a[i]} << s | std::uint32_t{b[i]} << t;
+      for (std::uint32_t i = from; i < m.count; ++i) use(i, m.constants | std::uint32_t{a[i]} << s | std::uint32_t{b[i]} << t);
       break;
     case 3:
-      for (std::uint32_t i = 0; i < m.count; ++i)
-        words[i] = m.constants | std::uint32_t{a[i]} << s | std::uint32_t{b[i]} << t | std::uint32_t{c[i]} << u;
+      for (std::uint32_t i = from; i < m.count; ++i) use(i, m.constants | std::uint32_t{a[i]} << s | std::uint32_t{b[i]} << t | std::uint32_t{c[i]} << u);
       break;
     default:
-      for (std::uint32_t i = 0; i < m.count; ++i)
-        words[i] = std::uint32_t{a[i]} << s | std::uint32_t{b[i]} << t | std::uint32_t{c[i]} << u | std::uint32_t{d[i]} << v;
+      for (std::uint32_t i = from; i < m.count; ++i)
+        use(i, std::uint32_t{a[i]} << s | std::uint32_t{b[i]} << t | std::uint32_t{c[i]} << u | std::uint32_t{d[i]} << v);
   }
+}
+
+PGMINT_INLINE void merge_column(const Merge& m, std::uint32_t* __restrict words) {
+  for_each_merged(m, 0, [&](std::uint32_t i, std::uint32_t word) { words[i] = word; });
   if (m.delta) {
     std::uint32_t word = words[0] = m.first;
     for (std::uint32_t i = 1; i < m.count; ++i) words[i] = word += unzigzag(words[i]);
@@ -190,6 +203,26 @@ PGMINT_INLINE void merge_column(const Merge& m, std::uint32_t* __restrict words)
   if (m.twin == nullptr) return;
   const std::uint32_t* __restrict twin = m.twin;
   for (std::uint32_t i = 0; i < m.count; ++i) words[i] ^= twin[i];
+}
+
+/// Whether what get(i) says is what the planes say. A delta is held against the difference of two words, which is the same where all before it
+/// agree.
+template <class Get>
+PGMINT_INLINE bool matches(const Merge& m, const Get& get) {
+  std::uint32_t differing = 0;
+  if (m.delta) {
+    differing = get(0) ^ m.first;
+    for_each_merged(m, 1, [&](std::uint32_t i, std::uint32_t word) { differing |= (get(i) - get(i - 1)) ^ unzigzag(word); });
+  } else {
+    for_each_merged(m, 0, [&](std::uint32_t i, std::uint32_t word) { differing |= get(i) ^ word; });
+  }
+  return differing == 0;
+}
+
+/// Whether merge_column() would yield `words`, without writing them.
+PGMINT_INLINE bool matches_column(const Merge& m, const std::uint32_t* __restrict words) {
+  if (m.twin == nullptr) return matches(m, [words](std::uint32_t i) { return words[i]; });
+  return matches(m, [words, twin = m.twin](std::uint32_t i) { return words[i] ^ twin[i]; });
 }
 
 PGMINT_INLINE void split_list(std::span<const WordColumn> columns, std::uint32_t* scratch, PlaneSink& sink) {
@@ -204,6 +237,7 @@ PGMINT_TARGET_AVX2 bool split_all_avx2(const Columns& columns, std::uint32_t* sc
   return split_all(columns, scratch, sink);
 }
 PGMINT_TARGET_AVX2 void merge_column_avx2(const Merge& m, std::uint32_t* words) { merge_column(m, words); }
+PGMINT_TARGET_AVX2 bool matches_column_avx2(const Merge& m, const std::uint32_t* words) { return matches_column(m, words); }
 #endif
 
 Result<ByteView> take_plane(ByteView& from, std::size_t n) {
@@ -238,22 +272,64 @@ Result<Descriptor> parse_counted_descriptor(BinaryReader& in) {
   return parse_descriptor(in, static_cast<std::uint32_t>(count));
 }
 
-/// Fills the words of a column whose twin, if it has one, is known.
-Status merge_planes(Descriptor& d, ByteView& raw, ByteView& planes, std::uint32_t* words, [[maybe_unused]] CpuPath path) {
+/// Finds the planes of a column.
+Status take_planes(Descriptor& d, ByteView& raw, ByteView& planes) {
   for (std::uint32_t k = 0; k < 4; ++k) {
     if ((d.tag >> (kTagConstantShift + k) & 1) != 0) continue;
     const auto plane = TRY(take_plane((d.raw_mask >> k & 1) != 0 ? raw : planes, d.merge.count));
     d.merge.from[d.merge.planes] = as_u8(plane);
     d.merge.shift[d.merge.planes++] = 8 * k;
   }
-#if PGMINT_HAS_AVX2_BUILD
-  if (path == CpuPath::Avx2) {
-    merge_column_avx2(d.merge, words);
-    return ok();
-  }
-#endif
-  merge_column(d.merge, words);
   return ok();
+}
+
+/// Where the words of a column go: written ...
+struct WordsWritten {
+  Columns& columns;
+  CpuPath path;
+  static void run(const Merge& m, std::uint32_t* words, [[maybe_unused]] CpuPath path) {
+#if PGMINT_HAS_AVX2_BUILD
+    if (path == CpuPath::Avx2) return merge_column_avx2(m, words);
+#endif
+    merge_column(m, words);
+  }
+  bool operator()(std::size_t c, const Merge& m) const {
+    columns.sizes[c] = m.count;
+    run(m, columns.words(c), path);
+    return true;
+  }
+};
+
+/// ... or held against those that are there. False: others.
+struct WordsCompared {
+  const Columns& columns;
+  CpuPath path;
+  bool operator()(std::size_t c, const Merge& m) const {
+    if (columns.sizes[c] != m.count) return false;
+#if PGMINT_HAS_AVX2_BUILD
+    if (path == CpuPath::Avx2) return matches_column_avx2(m, columns.words(c));
+#endif
+    return matches_column(m, columns.words(c));
+  }
+};
+
+template <class Words>
+Result<bool> for_each_column(PlaneSource& source, const Columns& columns, const Words& words) {
+  BinaryReader in(source.packed, "page record");
+  std::array<Descriptor, kColumnCount> descriptors;
+  for (auto& d : descriptors) d = TRY(parse_counted_descriptor(in));
+  ByteView planes = source.packed.subspan(in.position());
+  for (std::size_t c = 0; c < kColumnCount; ++c) {
+    auto& d = descriptors[c];
+    if ((d.tag & kTagTwin) != 0) {
+      if (d.twin >= c || columns.sizes[d.twin] != d.merge.count) return in.corrupt("a column follows one that it cannot follow");
+      d.merge.twin = columns.words(d.twin);
+    }
+    TRY(take_planes(d, source.raw, planes));
+    if (!words(c, d.merge)) return false;
+  }
+  source.packed = planes;
+  return true;
 }
 
 }  // namespace
@@ -266,22 +342,12 @@ bool split_columns(const Columns& columns, std::uint32_t* scratch, PlaneSink& si
 }
 
 Status merge_columns(PlaneSource& source, Columns& columns, CpuPath path) {
-  BinaryReader in(source.packed, "page record");
-  std::array<Descriptor, kColumnCount> descriptors;
-  for (auto& d : descriptors) d = TRY(parse_counted_descriptor(in));
-  ByteView planes = source.packed.subspan(in.position());
-  for (std::size_t c = 0; c < kColumnCount; ++c) {
-    auto& d = descriptors[c];
-    columns.sizes[c] = d.merge.count;
-    if (d.merge.count == 0) continue;
-    if ((d.tag & kTagTwin) != 0) {
-      if (d.twin >= c || columns.sizes[d.twin] != d.merge.count) return in.corrupt("a column follows one that it cannot follow");
-      d.merge.twin = columns.words(d.twin);
-    }
-    TRY(merge_planes(d, source.raw, planes, columns.words(c), path));
-  }
-  source.packed = planes;
+  TRY(for_each_column(source, columns, WordsWritten{columns, path}));
   return ok();
+}
+
+Result<bool> columns_match(PlaneSource& source, const Columns& columns, CpuPath path) {
+  return for_each_column(source, columns, WordsCompared{columns, path});
 }
 
 void split_word_columns(std::span<const WordColumn> columns, std::uint32_t* scratch, PlaneSink& sink, [[maybe_unused]] CpuPath path) {
@@ -300,7 +366,8 @@ Status merge_word_columns(PlaneSource& source, std::span<const MutableWordColumn
   for (const auto& column : columns) {
     auto d = TRY(parse_descriptor(in, column.count));
     if ((d.tag & kTagTwin) != 0) return in.corrupt("a column that follows another");
-    TRY(merge_planes(d, source.raw, planes, column.words, path));
+    TRY(take_planes(d, source.raw, planes));
+    WordsWritten::run(d.merge, column.words, path);
   }
   source.packed = planes;
   return ok();

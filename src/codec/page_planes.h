@@ -30,7 +30,8 @@ struct PlaneSource {
 };
 /// Fills all columns. @errors Corruption
 Status merge_columns(PlaneSource& source, Columns& columns, CpuPath path);
-
+/// Whether merge_columns() would yield `columns`. @errors Corruption
+Result<bool> columns_match(PlaneSource& source, const Columns& columns, CpuPath path);
 
 /// The same for any columns, whose sizes, none of them 0, both sides know: descriptors without counts, and no twins.
 struct WordColumn {

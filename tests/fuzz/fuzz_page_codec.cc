@@ -24,7 +24,10 @@ Status decode_streams(BinaryReader& in) {
   std::ranges::fill(again, std::byte{0xA5});
   PGMINT_ASSERT(best.decode(control, raw, remainder, again).has_value());
   const bool all_written = out == again;
-  for (auto* decoder : {&best, &portable}) PGMINT_ASSERT(decoder->reproduces(control, raw, remainder, out) == all_written);
+  static Columns columns;
+  PlaneSource planes{control.subspan(1 + pages / kPageSize), raw};
+  PGMINT_ASSERT(merge_columns(planes, columns, CpuPath::Baseline).has_value());
+  for (const auto path : {best_cpu_path(), CpuPath::Baseline}) PGMINT_ASSERT(reproduces(control, raw, remainder, columns, out, path) == all_written);
   return ok();
 }
 
@@ -38,7 +41,11 @@ void encode_pages(ByteView input) {
   Bytes out(group.size(), std::byte{0xA5});
   PGMINT_ASSERT(decoder.decode(streams->control, streams->raw, streams->remainder, out).has_value());
   PGMINT_ASSERT(std::ranges::equal(out, group));
-  PGMINT_ASSERT(decoder.reproduces(streams->control, streams->raw, streams->remainder, group));
+  for (const auto path : {best_cpu_path(), CpuPath::Baseline})
+    PGMINT_ASSERT(reproduces(streams->control, streams->raw, streams->remainder, *streams->columns, group, path));
+  Bytes other(group.begin(), group.end());
+  other[other.size() / 2] ^= std::byte{0x10};
+  PGMINT_ASSERT(!reproduces(streams->control, streams->raw, streams->remainder, *streams->columns, other));
 }
 
 }  // namespace
