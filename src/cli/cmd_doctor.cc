@@ -155,8 +155,8 @@ class Examination {
     if (!findings) return fail("bucket", findings.error());
     tell(*findings, "");
     if (may_write) examine_lock(place);
-    if (place.s3.tls_min == "1.2") warn("transport", "tls_min allows TLS 1.2", "remove tls_min from [s3] once the store speaks TLS 1.3");
-    if (place.s3.endpoint && place.s3.endpoint->starts_with("http://")) warn("transport", "the endpoint is without TLS: who reads along on this host sees names and sizes", "endpoint = \"https://...\" in [s3]");
+    if (place.s3.tls_min == "1.2") warn("transport", "tls_min allows TLS 1.2", "remove tls_min from [s3] or the bucket's own table once the store speaks TLS 1.3");
+    if (place.s3.endpoint && place.s3.endpoint->starts_with("http://")) warn("transport", "the endpoint is without TLS: who reads along on this host sees names and sizes", "endpoint = \"https://...\" in [s3] or the bucket's own table");
   }
 
   void examine_log_bucket(const RepositoryPlace& place) {

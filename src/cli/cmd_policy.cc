@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
@@ -85,21 +86,52 @@ void allow_locks(Policy& policy, const Place& place, std::string_view role, unsi
   if (role == "writer") policy.allow(place, "TryALock", {"s3:GetObjectRetention"}, {"probe/*"});
 }
 
-Result<int> run(Context& context) {
-  const auto role = context.arguments().get("--role").value_or("");
-  if (role.empty()) return Error(Errc::Usage, "policy aws needs --role writer, restorer or janitor", Hint{"pgmint policy aws --help"});
-  const auto& settings = *TRY(context.repository_settings());
-  if (!settings.is_s3()) return Error(Errc::Precondition, fmt::format("the repository {} is not in a bucket", settings.url), Hint{"a directory's rights are those of its files"});
-  const auto& s3 = settings.s3.empty() ? TRY(context.configuration())->s3 : settings.s3;
-  const auto region = s3.region.value_or("us-east-1");
-  const auto place_of = [&](const std::string& url, std::string_view of) -> Result<Place> {
-    return Place{TRY(storage::S3Address::parse(url, s3.endpoint.value_or(""), region, s3.path_style.value_or(false))), of};
-  };
-  const auto packs = TRY(place_of(settings.url, ""));
-  const bool apart = !settings.log_url.empty();
-  const auto log = apart ? TRY(place_of(settings.log_url, "OfTheLog")) : packs;
+void allow_stores_key(Policy& policy, const S3Settings& s3) {
+  if (s3.server_side_encryption == "aws:kms" && s3.kms_key_id) policy.allow_key(*s3.kms_key_id, {"kms:Decrypt", "kms:GenerateDataKey"});
+}
 
-  Policy policy(region);
+std::string region_of(const S3Settings& s3) { return s3.region.value_or("us-east-1"); }
+
+Result<Place> place_of(const std::string& url, const S3Settings& s3, std::string_view of) {
+  return Place{TRY(storage::S3Address::parse(url, s3.endpoint.value_or(""), region_of(s3), s3.path_style.value_or(false))), of};
+}
+
+Error no_bucket(std::string_view what, const std::string& url) {
+  return {Errc::Precondition, fmt::format("the {} {} is not in a bucket", what, url), Hint{"a directory's rights are those of its files"}};
+}
+
+constexpr auto kThatExpire = {"c/*/p/*", "c/*/snap/*", "c/*/wal/*"};
+
+/// Of the host that runs replicate, in the bucket of the copies. At the source it only reads.
+Result<Json> mirror_policy(Context& context, const std::string& name) {
+  const auto& configuration = *TRY(context.configuration());
+  const auto& mirrors = configuration.mirrors;
+  const auto mirror = std::ranges::find(mirrors, name, &MirrorSettings::name);
+  if (mirror == mirrors.end()) return Error(Errc::Configuration, fmt::format("there is no mirror \"{}\"", name), Hint{"[[mirror]] in the configuration has their names"});
+  RepositorySettings url;
+  url.url = mirror->url;
+  if (!url.is_s3()) return no_bucket("mirror", mirror->url);
+  const auto& s3 = mirror->s3.empty() ? configuration.s3 : mirror->s3;
+  const auto place = TRY(place_of(mirror->url, s3, ""));
+  Policy policy(region_of(s3));
+  allow_reading(policy, place);
+  allow_creating(policy, place);
+  policy.allow(place, "RemoveOldMarks", {"s3:DeleteObject", "s3:DeleteObjectVersion"}, {"mirror/*"});
+  policy.allow(place, "RemoveWhatVanished", {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObjectRetention"}, {kThatExpire.begin(), kThatExpire.end()});
+  if (s3.object_lock) allow_locks(policy, place, "writer", s3.object_lock_days.value_or(kObjectLockDays), false);
+  allow_stores_key(policy, s3);
+  return policy.document();
+}
+
+Result<Json> role_policy(Context& context, const std::string& role) {
+  const auto& settings = *TRY(context.repository_settings());
+  if (!settings.is_s3()) return no_bucket("repository", settings.url);
+  const auto& s3 = settings.s3.empty() ? TRY(context.configuration())->s3 : settings.s3;
+  const auto packs = TRY(place_of(settings.url, s3, ""));
+  const bool apart = !settings.log_url.empty();
+  const auto log = apart ? TRY(place_of(settings.log_url, s3, "OfTheLog")) : packs;
+
+  Policy policy(region_of(s3));
   allow_reading(policy, packs);
   if (apart) allow_reading(policy, log);
   if (role == "writer") {
@@ -110,11 +142,18 @@ Result<int> run(Context& context) {
   } else {
     policy.allow(log, "WriteTheLog", {"s3:PutObject"}, {"c/*/log/*"});
   }
-  if (role == "janitor") policy.allow(packs, "RemoveWhatExpired", {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObjectRetention"}, {"c/*/p/*", "c/*/snap/*", "c/*/wal/*"});
+  if (role == "janitor") policy.allow(packs, "RemoveWhatExpired", {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObjectRetention"}, {kThatExpire.begin(), kThatExpire.end()});
   if (s3.object_lock) allow_locks(policy, packs, role, s3.object_lock_days.value_or(kObjectLockDays), apart);
-  if (s3.server_side_encryption == "aws:kms" && s3.kms_key_id) policy.allow_key(*s3.kms_key_id, {"kms:Decrypt", "kms:GenerateDataKey"});
-  context.output().line(policy.document().dump(2));
-  context.output().document(policy.document());
+  allow_stores_key(policy, s3);
+  return policy.document();
+}
+
+Result<int> run(Context& context) {
+  const auto role = context.arguments().get("--role"), mirror = context.arguments().get("--mirror");
+  if (role.has_value() == mirror.has_value()) return Error(Errc::Usage, "policy aws needs --role writer, restorer or janitor, or --mirror NAME", Hint{"pgmint policy aws --help"});
+  const auto policy = TRY(role ? role_policy(context, *role) : mirror_policy(context, *mirror));
+  context.output().line(policy.dump(2));
+  context.output().document(policy);
   return 0;
 }
 
@@ -123,17 +162,20 @@ Result<int> run(Context& context) {
 const CommandSpec& policy_aws_command() {
   static const CommandSpec command = {
       .verb = "policy aws",
-      .summary = "print the IAM policy that a role needs in the repository's bucket, and nothing more",
+      .summary = "print the IAM policy that a role needs in the repository's bucket, or who copies to a mirror in that one, and nothing more",
       .description = {"Three roles. writer, for the database's host: creates objects and removes none, so that whoever takes over the host cannot destroy backups; where the bucket keeps versions, what it overwrites can be brought back (repair --undelete). restorer, for where restores happen: "
                       "reads, and writes the log alone, where it says what it is reading. janitor, for expire and collect: removes packs, manifests and WAL, never the log, the keys or the "
                       "format; and for lock, where object_lock is set. No role may bypass locks. Give it a key slot of the role maintenance (key add --role maintenance), and it cannot read a row of any table.",
+                      "With --mirror: what the host that runs replicate needs in the bucket of that [[mirror]]. It creates the copies, removes its own old marks and what has vanished at the source for keep_removed, "
+                      "and never the log, the keys or the format of a copy. At the source it needs what the restorer reads, and writes nothing.",
                       "Nothing is connected to: bucket, prefix and key are those of the configuration. init and changes of keys are an administrator's: they need what writer and janitor have together, and "
                       "s3:DeleteObject for keys/*."},
       .positionals = {},
-      .options = {{.name = "--role", .value = "ROLE", .text = "writer, restorer or janitor.", .words = {"writer", "restorer", "janitor"}}},
-      .exits = {{4, "The repository is not in a bucket."}},
+      .options = {{.name = "--role", .value = "ROLE", .text = "writer, restorer or janitor.", .words = {"writer", "restorer", "janitor"}},
+                  {.name = "--mirror", .value = "NAME", .text = "Of who copies to this mirror, in its bucket."}},
+      .exits = {{4, "The repository or the mirror is not in a bucket."}},
       .examples = {{"pgmint policy aws --role writer", "Into writer.json, then: aws iam put-user-policy --user-name pgmint-writer --policy-name pgmint --policy-document file://writer.json"}},
-      .see_also = {"key add", "doctor", "collect"},
+      .see_also = {"key add", "doctor", "collect", "replicate"},
       .only_reads = true,
       .run = run,
   };

@@ -69,7 +69,7 @@ class Trial {
   Result<S3Finding> went() {
     if (clock_.now() - locked_at_ >= kSurelyLocked) return S3Finding{Grade::Warning, kSubject, "not known: the store answered so late that the lock had passed", "pgmint doctor once more, when it is less busy"};
     return S3Finding{Grade::Bad, kSubject, fmt::format("an object that was locked ({}) was removed all the same: the store's object lock protects nothing", lock_mode_name(mode_)),
-                     "use another store, or do without: take object_lock out of [s3]"};
+                     "use another store, or do without: take object_lock out of the configuration"};
   }
 
   static Result<S3Finding> may_bypass() {
@@ -98,7 +98,7 @@ Status need_object_lock(storage::S3Store& bucket) {
   if (!takes) return Error(takes.failure()).with_context("object_lock is configured").with_hint(Hint{"let these credentials read the bucket's object lock (s3:GetBucketObjectLockConfiguration)"});
   if (*takes) return ok();
   return Error(Errc::Precondition, fmt::format("object_lock is configured, and the bucket of {} was made without object lock", bucket.describe()),
-               Hint{"object lock is chosen when a bucket is made: name a new bucket, or take object_lock out of [s3]"});
+               Hint{"object lock is chosen when a bucket is made: name a new bucket, or take object_lock out of the configuration"});
 }
 
 }  // namespace pgmint::cli

@@ -12,9 +12,9 @@ namespace {
 Status check_endpoint(const std::string& endpoint) {
   const auto to = service::Destination::parse(endpoint);
   if (!to || (to->scheme != "https" && to->scheme != "http"))
-    return Error(Errc::Configuration, "endpoint in [s3] is no https:// URL", Hint{"endpoint = \"https://host:port\""});
+    return Error(Errc::Configuration, "endpoint is no https:// URL", Hint{"endpoint = \"https://host:port\""});
   if (to->scheme == "http" && !to->loopback)
-    return Error(Errc::Configuration, fmt::format("the endpoint {} is without TLS, which is for this host alone", to->host), Hint{"endpoint = \"https://...\" in [s3]"});
+    return Error(Errc::Configuration, fmt::format("the endpoint {} is without TLS, which is for this host alone", to->host), Hint{"endpoint = \"https://...\" in [s3] or the bucket's own table"});
   return ok();
 }
 

@@ -53,9 +53,9 @@ Result<S3Address> S3Address::parse(std::string_view url, std::string_view endpoi
   const auto authority = http::authority_of(service);
   const bool https = service.starts_with("https://");
   if (authority.empty() || (!https && !service.starts_with("http://")) || !service.ends_with(authority))
-    return Error(Errc::Configuration, fmt::format("endpoint \"{}\" is not https://host or https://host:port", endpoint), Hint{"endpoint in [s3]"});
+    return Error(Errc::Configuration, fmt::format("endpoint \"{}\" is not https://host or https://host:port", endpoint), Hint{"endpoint in [s3] or the bucket's own table"});
   if (authority.find('@') != std::string_view::npos)
-    return Error(Errc::Configuration, "the endpoint holds a user name", Hint{"access_key_id and secret_access_key in [s3]"});
+    return Error(Errc::Configuration, "the endpoint holds a user name", Hint{"access_key_id and secret_access_key in [s3] or the bucket's own table"});
   if (path_style || (https && made.bucket_.find('.') != std::string::npos))
     made.base_ = fmt::format("{}/{}", service, made.bucket_);
   else

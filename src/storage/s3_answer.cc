@@ -50,18 +50,18 @@ constexpr Meaning kMeanings[] = {
     {"NoSuchBucket", Errc::Precondition, "create the bucket first: pgmint does not"},
     {"InvalidBucketName", Errc::Configuration, "repository = \"s3://bucket/prefix\""},
     {"AccessDenied", Errc::Key, "these credentials may not do this (s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket are needed); some services say so of a wrong secret_access_key too"},
-    {"InvalidAccessKeyId", Errc::Key, "access_key_id in [s3], or where the usual chain found it"},
-    {"SignatureDoesNotMatch", Errc::Key, "secret_access_key in [s3] (or the profile's), and region"},
-    {"AuthorizationHeaderMalformed", Errc::Configuration, "region in [s3]"},
-    {"PermanentRedirect", Errc::Configuration, "the bucket is elsewhere: endpoint and region in [s3]"},
-    {"IllegalLocationConstraintException", Errc::Configuration, "the bucket is elsewhere: endpoint and region in [s3]"},
+    {"InvalidAccessKeyId", Errc::Key, "access_key_id in [s3] or the bucket's own table, or where the usual chain found it"},
+    {"SignatureDoesNotMatch", Errc::Key, "secret_access_key in [s3] or the bucket's own table (or the profile's), and region"},
+    {"AuthorizationHeaderMalformed", Errc::Configuration, "region in [s3] or the bucket's own table"},
+    {"PermanentRedirect", Errc::Configuration, "the bucket is elsewhere: endpoint and region in [s3] or the bucket's own table"},
+    {"IllegalLocationConstraintException", Errc::Configuration, "the bucket is elsewhere: endpoint and region in [s3] or the bucket's own table"},
     {"ExpiredToken", Errc::Key, "renew the session's credentials"},
     {"InvalidToken", Errc::Key, "session_token belongs to other credentials"},
     {"RequestTimeTooSkewed", Errc::Precondition, "set this host's clock (timedatectl), or the store's"},
     {"QuotaExceeded", Errc::ResourceLimit, "the bucket's or user's quota is full: raise it, or make room with pgmint expire and pgmint collect"},
     {"EntityTooLarge", Errc::ResourceLimit, ""},
-    {"InvalidStorageClass", Errc::Configuration, "storage_class in [s3]"},
-    {"KMS.NotFoundException", Errc::Configuration, "kms_key_id in [s3]"},
+    {"InvalidStorageClass", Errc::Configuration, "storage_class in [s3] or the bucket's own table"},
+    {"KMS.NotFoundException", Errc::Configuration, "kms_key_id in [s3] or the bucket's own table"},
 };
 
 }  // namespace
@@ -142,7 +142,7 @@ Error s3_error(const http::Answer& answer, const std::string& what, bool may_hav
   }
   if (document.code == "BadDigest" || document.code == "XAmzContentSHA256Mismatch" || document.code == "IncompleteBody") return error(Errc::Storage);
   if (answer.status == 401 || answer.status == 403) return error(Errc::Key, "do the credentials belong to this store, and may they do this?");
-  if (answer.status >= 300 && answer.status < 400) return error(Errc::Configuration, "redirects are not followed: endpoint and region in [s3]");
+  if (answer.status >= 300 && answer.status < 400) return error(Errc::Configuration, "redirects are not followed: endpoint and region in [s3] or the bucket's own table");
   return error(Errc::Io);
 }
 

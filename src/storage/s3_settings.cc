@@ -55,7 +55,7 @@ Result<bool> bears_object_lock(const std::optional<Bytes>& xml) {
 
 Result<Findings> judge_object_lock(const std::optional<Bytes>& xml, bool wanted) {
   if (!TRY(bears_object_lock(xml)))
-    return Findings{wanted ? finding(Grade::Bad, "off, and object_lock is configured: no object can be locked, and none is created", "object lock is chosen when a bucket is made: name a new bucket, or take object_lock out of [s3]")
+    return Findings{wanted ? finding(Grade::Bad, "off, and object_lock is configured: no object can be locked, and none is created", "object lock is chosen when a bucket is made: name a new bucket, or take object_lock out of the configuration")
                            : finding(Grade::Fine, "off")};
   pugi::xml_document document;
   const auto retention = TRY(load(document, *xml, "ObjectLockConfiguration")).child("Rule").child("DefaultRetention");

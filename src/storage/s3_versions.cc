@@ -47,7 +47,7 @@ bool is_gone(const http::Answer& answer) { return answer.status == 404 && (is_ab
 std::string_view lock_mode_name(LockMode mode) { return mode == LockMode::Compliance ? "COMPLIANCE" : "GOVERNANCE"; }
 
 Error no_object_lock(const std::string& what) {
-  return {Errc::Precondition, fmt::format("{}: the bucket was made without object lock", what), Hint{"object lock is chosen when a bucket is made: name a new bucket, or take object_lock out of [s3]"}};
+  return {Errc::Precondition, fmt::format("{}: the bucket was made without object lock", what), Hint{"object lock is chosen when a bucket is made: name a new bucket, or take object_lock out of the configuration"}};
 }
 
 std::string s3_lock_time(TimePoint time) {

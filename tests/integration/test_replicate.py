@@ -1,6 +1,7 @@
 """Mirrors: copied without keys, at every moment a whole repository of some earlier one, and a repository of its own once promoted."""
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -324,6 +325,41 @@ def test_a_directory_copied_to_a_bucket(make, objects):
     there.run("verify", "--read-data")
     restored = clone_of(make, there).start().wait_promoted()
     assert restored.digest() == cluster.digest()
+
+
+def test_who_copies_may_copy_and_remove_what_has_vanished_and_nothing_else(make, objects):
+    """In the rights that policy aws --mirror prints."""
+    bucket = objects.bucket("copier")
+    access = objects.user("copier")
+    s3 = objects.table(access_key_id=access[0], secret_access_key=access[1]).replace("[s3]", "[mirror.s3]")
+    cluster, tool = make.pair(pgmint=make.pgmint(extra=mirror_table("cloud", f"s3://{bucket}/far", s3, keep_removed="1d") + NO_RETENTION))
+    tool.refuses("policy", "aws", code=2, naming="--mirror")
+    tool.refuses("policy", "aws", "--mirror", "cloud", "--role", "writer", code=2, naming="--mirror")
+    tool.refuses("policy", "aws", "--mirror", "clod", code=3, naming="clod")
+    first = tool.backup()["name"]
+    tool.refuses("replicate", code=7, naming="AccessDenied")
+    everything = {"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]}]}
+    objects.bucket_policy(bucket, {"copier": tool.run("policy", "aws", "--mirror", "cloud").json, "pgmint": everything})
+    tool.run("replicate")
+    before = set(objects.keys(bucket))
+
+    cluster.sql("truncate t")
+    second = tool.backup()["name"]
+    tool.run("expire", "--yes")
+    tool.run("collect")
+    assert tool.names() == [second] and first != second
+    for _ in range(9):  # more marks than are kept
+        tool.run("replicate", "--yes")
+    held = set(objects.keys(bucket))
+    assert any("/mirror/mark/" in key for key in before - held), "old marks stay"
+    assert only(tool.run("replicate", "--check", "--read-data", "--json"))["ok"]
+    there = at(make, tool, f"s3://{bucket}/far", extra=objects.table())
+    assert there.names() == [second]
+    there.run("verify", "--read-data")
+    # What has vanished at the source goes a day later at the earliest, by the store's clock.
+    for key in sorted(held):
+        expected = 403 if re.search(r"/(log|keys|keyring)/|/format$", key) else 204
+        assert objects.request("DELETE", f"/{bucket}/{key}", access=access)[0] == expected, key
 
 
 def test_a_store_without_create_if_absent_takes_a_mirror_of_one_writer(make, objects):
