@@ -15,4 +15,5 @@ find_package(ZLIB REQUIRED)
 find_package(pugixml REQUIRED)
 pkg_check_modules(PQ REQUIRED IMPORTED_TARGET libpq)
 pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl)
+pkg_check_modules(GFSHARE REQUIRED IMPORTED_TARGET libgfshare)
 pkg_check_modules(P11KIT REQUIRED p11-kit-1)  # its header alone

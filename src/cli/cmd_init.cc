@@ -127,7 +127,7 @@ std::vector<std::string> create_clusters(Context& context, const Configuration& 
   return lines;
 }
 
-void tell(Context& context, const FirstKey& key, const std::string& recovery_key,
+void tell(Context& context, const FirstKey& key, const PrintedKey& recovery,
           const std::vector<std::string>& clusters) {
   auto& out = context.output();
   const auto& configuration = **context.configuration();
@@ -135,13 +135,15 @@ void tell(Context& context, const FirstKey& key, const std::string& recovery_key
   if (key.key_file) out.line(fmt::format("{} the key file {}", key.made ? "made" : "used", key.key_file->string()));
   for (const auto& line : clusters) out.line(line);
   out.line("");
-  out.line(
-      "This is the recovery key. It opens the repository when this host and its key file are lost, and is shown only "
-      "now:");
-  out.line(
-      "print it, keep it away from this host, then try it once with: PGMINT_RECOVERY_KEY_FILE=FILE pgmint key check");
+  if (recovery.form.count == 0) {
+    out.line("This is the recovery key. It opens the repository when this host and its key file are lost, and is shown only now:");
+    out.line("print it, keep it away from this host, then try it once with: PGMINT_RECOVERY_KEY_FILE=FILE pgmint key check");
+  } else {
+    out.line(fmt::format("These are the recovery key's shares. Any {} of them open the repository when this host and its key file are lost; they are shown only now:", recovery.form.needed));
+    out.line("print each by itself, give them to different people, then try them once, so many in one file: PGMINT_RECOVERY_KEY_FILE=FILE pgmint key check");
+  }
   out.line("");
-  out.line(recovery_key);
+  print(out, recovery);
   out.line("");
   out.line("Next: in postgresql.conf, then restart the server when archive_mode was off,");
   out.line("");
@@ -156,6 +158,7 @@ Result<int> run(Context& context) {
   context.look_past_copies();
   const auto& configuration = *TRY(context.configuration());
   const auto& settings = *TRY(context.repository_settings());
+  const auto form = TRY(recovery_form(context.arguments()));
   TRY(settings.is_s3() ? check_bucket(context) : check_directory(configuration, TRY(settings.directory())));
   // Whatever refuses does so before anything is made.
   const auto encryption = TRY(context.encryption());
@@ -166,7 +169,7 @@ Result<int> run(Context& context) {
     present = FirstKey{TRY(create_key_file(file, system_random())), file, true};
   }
   const auto& key = *present;
-  const auto recovery = create_recovery_key(environment.random);
+  const auto recovery = create_recovery_key(form, environment.random);
   std::vector<repository::Repository::Slot> slots;
   slots.push_back({clone(key.unlock), fmt::format("made by init for {}", actor_label())});
   for (auto& unlock : TRY(keys_beside(key, encryption))) slots.push_back({std::move(unlock), fmt::format("made by init for {}", actor_label())});
@@ -188,13 +191,14 @@ Result<int> run(Context& context) {
     log_warning("the repository was created, but it cannot be read: {}", looked.error().describe());
     clusters.push_back("the repository was created, but it cannot be read: see what pgmint doctor says before you go on");
   }
-  context.output().document({{"repository", environment.store.describe()},
-                             {"repository_id", id},
-                             {"key_file", key.key_file ? Json(key.key_file->string()) : Json(nullptr)},
-                             {"recovery_key", recovery.text},
-                             {"slots", slot_list},
-                             {"archive_command", archive_command_line(context)}});
-  tell(context, key, recovery.text, clusters);
+  Json json = {{"repository", environment.store.describe()},
+               {"repository_id", id},
+               {"key_file", key.key_file ? Json(key.key_file->string()) : Json(nullptr)},
+               {"slots", slot_list},
+               {"archive_command", archive_command_line(context)}};
+  add_to(json, recovery.printed);
+  context.output().document(json);
+  tell(context, key, recovery.printed, clusters);
   return looked ? 0 : exit_code(looked.error().code());
 }
 
@@ -217,7 +221,8 @@ const CommandSpec& init_command() {
            "In a bucket it first finds out whether the store lets exactly one of many create an object. Ceph's RADOS gateway 16 does so only in a bucket "
            "without versioning and without object lock; a repository in one with them needs a second bucket for its log there (log_url). A store that never does cannot hold a repository."},
       .positionals = {},
-      .options = {},
+      .options = {{.name = "--shares", .value = "N", .text = "Print the recovery key in N shares (32 at most) instead, for N people."},
+                  {.name = "--needed", .value = "K", .text = "With --shares: any K of them are as good as the key, and K - 1 tell nothing of it."}},
       .exits = {{4, "There is a repository already, or the place is not empty; nothing was changed."},
                 {6, "The store was not reached, or lets several create one object: it cannot hold a repository."}},
       .examples =

@@ -35,8 +35,8 @@ Result<int> run_list(Context& context) {
 /// The secret of the new slot, and what has to be told about it.
 struct NewSecret {
   Unlock unlock;
-  std::string told;          ///< for people
-  std::string recovery_key;  ///< shown once; empty for other kinds
+  std::string told;    ///< for people
+  PrintedKey printed;  ///< shown once; nothing for other kinds
 };
 
 Result<NewSecret> new_secret(const Arguments& arguments, const KeyServiceSettings& services) {
@@ -44,18 +44,20 @@ Result<NewSecret> new_secret(const Arguments& arguments, const KeyServiceSetting
   for (const auto& kind : key_service_kinds()) ways.push_back(kind.option);
   if (std::ranges::count_if(ways, [&](const auto& way) { return arguments.has(way); }) != 1)
     return Error(Errc::Usage, fmt::format("key add needs exactly one of {}", fmt::join(ways, ", ")), Hint{"pgmint key add --help"});
+  const auto form = TRY(recovery_form(arguments));
+  if (form.count != 0 && !arguments.has("--recovery")) return Error(Errc::Usage, "--shares is for --recovery", Hint{"pgmint key add --help"});
   if (const auto file = arguments.get("--passphrase-file"))
-    return NewSecret{TRY(unlock_from_passphrase_file(*file)), "a passphrase slot", ""};
+    return NewSecret{TRY(unlock_from_passphrase_file(*file)), "a passphrase slot", {}};
   for (const auto& kind : key_service_kinds())
-    if (const auto uri = arguments.get(kind.option)) return NewSecret{TRY(kind.unlock(*uri, services)), fmt::format("a slot for the {} key {}", kind.title, *uri), ""};
+    if (const auto uri = arguments.get(kind.option)) return NewSecret{TRY(kind.unlock(*uri, services)), fmt::format("a slot for the {} key {}", kind.title, *uri), {}};
   if (const auto file = arguments.get("--file")) {
     if (TRY(stat_if_exists(*file)))
-      return NewSecret{TRY(unlock_from_key_file(*file)), fmt::format("a slot for the key file {}", *file), ""};
+      return NewSecret{TRY(unlock_from_key_file(*file)), fmt::format("a slot for the key file {}", *file), {}};
     return NewSecret{TRY(create_key_file(fs::absolute(*file), system_random())),
-                     fmt::format("the key file {} and a slot for it", *file), ""};
+                     fmt::format("the key file {} and a slot for it", *file), {}};
   }
-  auto made = create_recovery_key(system_random());
-  return NewSecret{std::move(made.unlock), "a recovery slot", made.text};
+  auto made = create_recovery_key(form, system_random());
+  return NewSecret{std::move(made.unlock), "a recovery slot", std::move(made.printed)};
 }
 
 Result<int> run_add(Context& context) {
@@ -75,14 +77,15 @@ Result<int> run_add(Context& context) {
   const auto slot = TRY(repository.add_slot(secret.unlock, role, arguments.get("--note").value_or(""), host.get()));
 
   auto& out = context.output();
-  out.document({{"slot", slot},
-                {"role", repository::role_name(role)},
-                {"recovery_key", secret.recovery_key.empty() ? Json(nullptr) : Json(secret.recovery_key)}});
+  Json json = {{"slot", slot}, {"role", repository::role_name(role)}};
+  add_to(json, secret.printed);
+  out.document(json);
   out.line(fmt::format("made {}: {} ({})", secret.told, slot, repository::role_name(role)));
-  if (!secret.recovery_key.empty()) {
-    out.line("This is the recovery key, shown only now; print it, keep it away from this host:");
+  if (!secret.printed.texts.empty()) {
+    out.line(secret.printed.form.count == 0 ? "This is the recovery key, shown only now; print it, keep it away from this host:"
+                                            : "These are the recovery key's shares, shown only now; print each by itself, give them to different people, keep them away from this host:");
     out.line("");
-    out.line(secret.recovery_key);
+    print(out, secret.printed);
   }
   return 0;
 }
@@ -213,6 +216,8 @@ const CommandSpec& key_add_command() {
                .text = "A file whose first line is the passphrase.",
                .completes = Completes::File},
               {.name = "--recovery", .value = "", .text = "A new recovery key, which is printed once."},
+              {.name = "--shares", .value = "N", .text = "With --recovery: print the key in N shares (32 at most) instead, for N people."},
+              {.name = "--needed", .value = "K", .text = "With --shares: any K of them are as good as the key, and K - 1 tell nothing of it."},
               {.name = "--kms", .value = "URI", .text = "A key of AWS KMS: awskms:///ARN, awskms:///ID or awskms:///alias/NAME. It must be symmetric; [kms] says how it is reached."},
               {.name = "--vault", .value = "URI", .text = "A key of HashiCorp Vault's transit engine: vault:///transit/KEY, or vault:///MOUNT/KEY. [vault] says how it is reached."},
               {.name = "--pkcs11", .value = "URI", .text = "An AES key of 256 bits in a PKCS#11 token, which it never leaves: pkcs11:token=TOKEN;object=KEY (RFC 7512). [pkcs11] says how it is reached."},
@@ -228,6 +233,7 @@ const CommandSpec& key_add_command() {
           },
       .exits = {},
       .examples = {{"pgmint key add --file /root/backup-admin.key --note \"admins\"", "A second root key."},
+                   {"pgmint key add --recovery --shares 5 --needed 3", "A recovery key that any three of five people have together."},
                    {"pgmint key add --kms awskms:///alias/pgmint", "A root slot that AWS KMS opens for whoever may use that key."},
                    {"pgmint key add --vault vault:///transit/pgmint", "A root slot that Vault opens for whoever may decrypt with that key."},
                    {"pgmint key add --pkcs11 \"pkcs11:token=backup;object=pgmint\"", "A root slot that opens where the token is."},
@@ -289,7 +295,7 @@ const CommandSpec& key_rotate_command() {
                .completes = Completes::File},
               {.name = "--recovery-key-file",
                .value = "FILE",
-               .text = "With --root: the recovery key of one.",
+               .text = "With --root: the recovery key of one, or its shares.",
                .repeatable = true,
                .completes = Completes::File},
               {.name = "--kms", .value = "URI", .text = "With --root: the KMS key of one.", .repeatable = true},

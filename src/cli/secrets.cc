@@ -7,8 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
+
+#include <nlohmann/json.hpp>
 
 #include "cli/key_services.h"
+#include "crypto/secret_shares.h"
 
 namespace pgmint::cli {
 namespace {
@@ -108,12 +112,47 @@ Result<repository::Unlock> create_key_file(const fs::path& path, RandomSource& r
   return unlock;
 }
 
-NewRecoveryKey create_recovery_key(RandomSource& random) {
+Result<RecoveryForm> recovery_form(const Arguments& arguments) {
+  RecoveryForm form;
+  const auto number = [&](const char* option, unsigned least, unsigned most) -> Result<unsigned> {
+    const auto text = *arguments.get(option);
+    unsigned value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error == std::errc{} && end == text.data() + text.size() && value >= least && value <= most) return value;
+    return Error(Errc::Usage, fmt::format("{} \"{}\" is no number from {} to {}", option, text, least, most), Hint{"--shares 5 --needed 3: any three of five"});
+  };
+  if (arguments.has("--shares") != arguments.has("--needed"))
+    return Error(Errc::Usage, "--shares and --needed go together", Hint{"--shares 5 --needed 3: any three of five"});
+  if (!arguments.has("--shares")) return form;
+  form.count = TRY(number("--shares", 2, crypto::kSharesMax));
+  form.needed = TRY(number("--needed", 2, form.count));
+  return form;
+}
+
+NewRecoveryKey create_recovery_key(const RecoveryForm& form, RandomSource& random) {
   NewRecoveryKey made;
   made.unlock.provider = repository::KeyProvider::Recovery;
   made.unlock.key = crypto::Key256::generate(random);
-  made.text = repository::encode_key_text(made.unlock.provider, made.unlock.key);
+  made.printed.form = form;
+  if (form.count == 0)
+    made.printed.texts = {repository::encode_key_text(made.unlock.provider, made.unlock.key)};
+  else
+    made.printed.texts = repository::encode_recovery_shares(made.unlock.key, form.needed, form.count, random);
   return made;
+}
+
+void add_to(Json& json, const PrintedKey& printed) {
+  const bool whole = printed.form.count == 0;
+  json["recovery_key"] = whole && !printed.texts.empty() ? Json(printed.texts.front()) : Json(nullptr);
+  json["recovery_shares"] = whole ? Json(nullptr) : Json{{"needed", printed.form.needed}, {"shares", printed.texts}};
+}
+
+void print(Output& out, const PrintedKey& printed) {
+  for (std::size_t i = 0; i < printed.texts.size(); ++i) {
+    if (printed.form.count != 0) out.line(fmt::format("# share {} of {}; {} of them, each on a line of its own, are the recovery key", i + 1, printed.form.count, printed.form.needed));
+    out.line(printed.texts[i]);
+    if (i + 1 < printed.texts.size()) out.line("");
+  }
 }
 
 repository::Unlock clone(const repository::Unlock& unlock) {

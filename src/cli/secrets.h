@@ -5,7 +5,9 @@
 
 #include "base/file.h"
 #include "base/random.h"
+#include "cli/arguments.h"
 #include "cli/config.h"
+#include "cli/output.h"
 #include "repository/keys.h"
 
 namespace pgmint::cli {
@@ -28,12 +30,28 @@ Result<std::vector<repository::Unlock>> configured_unlocks(const EncryptionSetti
 
 /// Draws a key and writes its file, with mode 0600. @errors Precondition (exists), Key, Io
 Result<repository::Unlock> create_key_file(const fs::path& path, RandomSource& random);
-/// Draws a recovery key. `text` is what is printed, once.
+/// How a new recovery key is printed: whole, or in `count` shares of which `needed` open.
+struct RecoveryForm {
+  unsigned needed = 0, count = 0;  ///< 0: whole
+};
+/// Of --shares and --needed. @errors Usage
+Result<RecoveryForm> recovery_form(const Arguments& arguments);
+
+/// What is printed of a recovery key, once.
+struct PrintedKey {
+  RecoveryForm form;
+  std::vector<std::string> texts;  ///< the key, or its shares
+};
+/// Draws a recovery key.
 struct NewRecoveryKey {
   repository::Unlock unlock;
-  std::string text;
+  PrintedKey printed;
 };
-NewRecoveryKey create_recovery_key(RandomSource& random);
+NewRecoveryKey create_recovery_key(const RecoveryForm& form, RandomSource& random);
+/// "recovery_key" and "recovery_shares" of an answer, one of them null.
+void add_to(Json& json, const PrintedKey& printed);
+/// The texts, each with a line in front of it that says which it is where there are several.
+void print(Output& out, const PrintedKey& printed);
 
 /// Key material does not copy by itself.
 repository::Unlock clone(const repository::Unlock& unlock);

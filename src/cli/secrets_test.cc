@@ -60,8 +60,8 @@ TEST_F(Secrets, AMissingKeyAndAFolderAreKeyErrors) {
 }
 
 TEST_F(Secrets, ARecoveryKeyMayBeTypedInLowerCase) {
-  const auto made = create_recovery_key(system_random());
-  std::string typed = "  " + made.text + " \n\n";
+  const auto made = create_recovery_key({}, system_random());
+  std::string typed = "  " + made.printed.texts.at(0) + " \n\n";
   for (char& c : typed) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   const auto read = unlock_from_recovery_file(file("paper", typed));
   ASSERT_TRUE(read) << read.error().describe();

@@ -47,7 +47,10 @@ struct SlotInfo {
 
 /// "PGMINT-KEY-1:XXXXXXX-..." and "PGMINT-RECOVERY-1:...": the text of a key file's line and of a printed recovery key.
 std::string encode_key_text(KeyProvider provider, const crypto::Key256& key);
-/// The contents of a key file, or a recovery key as typed. @errors Key: not that format, or a typing mistake (checksum)
+/// "PGMINT-SHARE-1:XXXXXXXX-...": a recovery key in parts, `needed` of which are as good as it; fewer tell nothing.
+std::vector<std::string> encode_recovery_shares(const crypto::Key256& key, unsigned needed, unsigned count, RandomSource& random);
+/// The contents of a key file; or a recovery key, or as many lines of its shares as are needed, as typed. @errors Key: not that format, a typing mistake
+/// (checksum); too few shares, or such as do not belong together
 Result<crypto::Key256> parse_key_text(KeyProvider provider, std::string_view text);
 
 /// Seals `bundle` for `unlock` under a fresh slot name "<provider>-<8 hex digits>". Returns name and object.

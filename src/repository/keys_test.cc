@@ -1,5 +1,6 @@
 #include "repository/keys.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "repository/format_file.h"
@@ -8,6 +9,34 @@
 
 namespace pgmint::repository {
 namespace {
+
+// Shares by docs/format/keys.md, read and written apart from key_text.cc.
+constexpr std::string_view kShare = "PGMINT-SHARE-1:";
+Bytes payload_of_share(const std::string& text) {
+  Bytes bytes;
+  unsigned buffer = 0, bits = 0;
+  for (const char c : text.substr(kShare.size())) {
+    if (c == '-') continue;
+    buffer = buffer << 5 | static_cast<unsigned>(std::string_view("0123456789ABCDEFGHJKMNPQRSTVWXYZ").find(c));
+    if (bits += 5; bits < 8) continue;
+    bits -= 8;
+    bytes.push_back(static_cast<std::byte>(buffer >> bits & 0xFF));
+  }
+  bytes.resize(37);  // without the checksum
+  return bytes;
+}
+std::string share_of_payload(Bytes payload) {
+  auto summed = to_bytes(as_bytes(kShare));
+  append(summed, payload);
+  append(payload, ByteView(crypto::sha256(summed)).first(3));
+  std::string text(kShare);
+  unsigned buffer = 0, bits = 0;
+  for (const auto b : payload) {
+    buffer = buffer << 8 | std::to_integer<unsigned>(b);
+    for (bits += 8; bits >= 5; bits -= 5) text += "0123456789ABCDEFGHJKMNPQRSTVWXYZ"[buffer >> (bits - 5) & 31];
+  }
+  return text;
+}
 
 struct KeysTest : ::testing::Test {
   SeededRandom random{99};
@@ -53,6 +82,53 @@ TEST_F(KeysTest, EveryTypingMistakeInAKeyTextIsNoticed) {
   for (auto bad : {"", "hunter2", "PGMINT-RECOVERY-1:", "PGMINT-KEY-1:AAAA"})
     EXPECT_EQ(parse_key_text(KeyProvider::KeyFile, bad).failure().code(), Errc::Key) << bad;
   EXPECT_FALSE(parse_key_text(KeyProvider::KeyFile, text));  // the other kind of text
+}
+
+TEST_F(KeysTest, SharesOfARecoveryKey) {
+  const auto key = crypto::Key256::generate(random);
+  const auto shares = encode_recovery_shares(key, 3, 5, random), others = encode_recovery_shares(key, 3, 5, random);
+  ASSERT_EQ(shares.size(), 5U);
+  const auto joined = [&](std::initializer_list<std::string> lines) {
+    std::string text = "# of the safe\n";
+    for (const auto& line : lines) text += "  " + line + "\r\n\n";
+    return parse_key_text(KeyProvider::Recovery, text);
+  };
+  const auto refused = [&](std::initializer_list<std::string> lines) {
+    const auto result = joined(lines);
+    EXPECT_FALSE(result);
+    return result ? std::string() : result.failure().code() == Errc::Key ? result.failure().describe() : "another kind of error";
+  };
+  using ::testing::HasSubstr;
+  for (std::size_t a = 0; a < 5; ++a)
+    for (std::size_t b = 0; b < 5; ++b)
+      for (std::size_t c = 0; c < 5; ++c) {
+        const auto again = joined({shares[a], shares[b], shares[c]});
+        const bool differ = a != b && b != c && a != c;
+        ASSERT_EQ(again.has_value(), differ);
+        if (again) {
+          EXPECT_TRUE(same(*again, key));
+        }
+      }
+  EXPECT_TRUE(same(*joined({shares[4], shares[1], shares[0], shares[3], shares[1]}), key)) << "more than are needed, and one of them twice";
+  EXPECT_THAT(refused({shares[1], shares[1], shares[3]}), HasSubstr("3 are needed"));
+  EXPECT_THAT(refused({shares[0], shares[1], others[2]}), HasSubstr("not made together"));
+  EXPECT_THAT(refused({shares[0], encode_key_text(KeyProvider::Recovery, key)}), HasSubstr("does not start with"));
+  EXPECT_THAT(refused({encode_key_text(KeyProvider::Recovery, key), shares[0]}), HasSubstr("more than one line"));
+  EXPECT_FALSE(parse_key_text(KeyProvider::KeyFile, shares[0] + "\n" + shares[1] + "\n" + shares[2]));
+  for (std::size_t i = shares[0].find(':') + 1; i < shares[0].size(); ++i) {
+    if (shares[0][i] == '-') continue;
+    auto wrong = shares[0];
+    wrong[i] = wrong[i] == 'Z' ? 'Y' : 'Z';
+    EXPECT_THAT(refused({wrong, shares[1], shares[2]}), HasSubstr("share 1 of those given has a typing mistake")) << i;
+  }
+  // Somebody has changed his, with a checksum that fits: of three, nobody can tell; of four, it is seen.
+  Bytes forged = payload_of_share(shares[2]);
+  forged.back() ^= std::byte{1};
+  const auto forgery = share_of_payload(forged);
+  ASSERT_TRUE(joined({shares[0], shares[1], forgery}));
+  EXPECT_FALSE(same(*joined({shares[0], shares[1], forgery}), key));
+  EXPECT_THAT(refused({shares[0], shares[1], forgery, shares[3]}), HasSubstr("contradict"));
+  EXPECT_THAT(refused({shares[0], shares[2], forgery}), HasSubstr("two different shares"));
 }
 
 TEST_F(KeysTest, SlotsOpenWithTheirSecretAndNoOther) {

@@ -89,6 +89,44 @@ def test_recovery_key_with_a_slip_of_the_pen_is_refused_as_such(make):
     tool.run("list", code=(0, 7))  # case and spaces: forgiven or refused, never a crash
 
 
+@pytest.mark.quick
+def test_recovery_key_that_takes_three_of_five_people(make):
+    cluster = make.cluster(start=False)
+    tool = make.pgmint(cluster)
+    cluster.archive_with(tool)
+    for wrong in (["--shares", "5"], ["--needed", "2"], ["--shares", "1", "--needed", "1"], ["--shares", "33", "--needed", "2"], ["--shares", "3", "--needed", "4"], ["--shares", "x", "--needed", "2"]):
+        tool.refuses("init", *wrong, code=2, naming="--shares 5 --needed 3")
+    assert not tool.repository.exists()
+    said = tool.run("init", "--shares", "5", "--needed", "3").out
+    assert "PGMINT-RECOVERY" not in said
+    shares = [line for line in said.splitlines() if line.startswith("PGMINT-SHARE-1:")]
+    assert len(set(shares)) == 5 and "any 3 of them open" in said.lower(), said
+    cluster.start().make_table("t", 100)
+    name = tool.backup()["name"]
+    mine = tool.encryption
+
+    def paper(*lines):
+        return opened_with(tool, recovery_key_file=secret_file(tool, "paper", "\n".join(lines) + "\n"))
+
+    paper(shares[4], "# hers", shares[0].lower(), shares[2])
+    assert tool.names() == [name]
+    assert "recovery" in tool.run("key", "check").out
+    for two in ((shares[0], shares[1]), (shares[3], shares[3], shares[1])):
+        paper(*two)
+        tool.refuses("list", code=7, naming="3 are needed")
+    paper(shares[0], shares[1], shares[2][:-1] + ("A" if shares[2][-1] != "A" else "B"))
+    tool.refuses("list", code=7, naming="share 3 of those given has a typing mistake")
+    # Another key in shares of its own, beside it.
+    opened_with(tool, **mine)
+    tool.refuses("key", "add", "--file", tool.home / "more.key", "--shares", "3", "--needed", "2", code=2, naming="--recovery")
+    added = tool.run("key", "add", "--recovery", "--shares", "3", "--needed", "2", "--json").json
+    assert added["recovery_key"] is None and added["recovery_shares"]["needed"] == 2 and len(added["recovery_shares"]["shares"]) == 3
+    paper(shares[0], added["recovery_shares"]["shares"][0], shares[1])
+    tool.refuses("list", code=7, naming="not made together")
+    paper(*added["recovery_shares"]["shares"][1:])
+    assert tool.names() == [name]
+
+
 def test_last_slot_cannot_be_removed(make):
     tool = make.pgmint(make.cluster(start=False)).init()
     slots = tool.run("key", "list", "--json").json["slots"]
