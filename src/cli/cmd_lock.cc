@@ -38,7 +38,7 @@ class Look {
     auto& place = *TRY(context_.place());
     const auto now = TRY(time_of(place));
     const auto plan = TRY(lock_plan(cluster_, retention_, rule_.period, now));
-    const auto file = TRY(context_.state_directory()) / "locks" / fmt::format("{}-{}", cluster_.repository().format().repository.hex(), cluster_.id().hex());
+    const auto file = lock_memory_file(TRY(context_.state_directory()), cluster_, place.store->describe());
     auto memory = repository::LockMemory::load(file);
     const auto versions = storage::make_retry_versions(place.bucket->versions(), {}, system_clock(), system_random(), &context_.cancel());
     ProgressDisplay display(progress_mode(context_));
@@ -49,7 +49,7 @@ class Look {
       if (auto saved = memory.save(file, !done); !saved) print_warning(fmt::format("the next run will ask the store for each lock again: {}", saved.failure().describe()));
     TRY(explained(std::move(done)));
     longest_ = plan.longest();
-    if (dry_run()) return ok();
+    if (dry_run() || cluster_.repository().is_mirror()) return ok();  // a mirror's log is the source's
     repository::AuditEntry entry{std::string(kLockEvent), text(), {}, repository::CommandRun{"lock", login_origin(), 0, began_}};
     TRY(cluster_.log().append(cluster_.actor(), std::move(entry)));
     return ok();
@@ -104,7 +104,7 @@ class Look {
 
   static Status explained(Status done) {
     if (done || done.failure().code() != Errc::Key) return done;
-    return std::move(done).failure().with_hint(Hint{"the role that runs it needs s3:ListBucketVersions, s3:GetObjectRetention and s3:PutObjectRetention: pgmint policy aws --role janitor"});
+    return std::move(done).failure().with_hint(Hint{"the role that runs it needs s3:ListBucketVersions, s3:GetObjectRetention and s3:PutObjectRetention: pgmint policy aws --role janitor, or in a mirror's bucket --mirror NAME --role janitor"});
   }
 
   Context& context_;
@@ -159,7 +159,8 @@ const CommandSpec& lock_command() {
            "[cluster.NAME.retention] are sure to keep a backup that needs them; of WAL until it has left the recovery window; of format, keys and log as long as any backup is kept. What is kept without a known end (the newest backup, a hold without one) is "
            "locked for object_lock_days more each time. What nothing needs is left to run out, and collect removes it then.",
            "No lock is ever shortened. In the mode compliance nobody can take back what this command has locked: try it with --dry-run. The store's clock counts, and one that is more than an hour from this host's stops the command. "
-           "What was learnt of locks is kept in the state directory, so that only new objects are asked about."},
+           "What was learnt of locks is kept in the state directory, so that only new objects are asked about.",
+           "On a mirror, named as the repository, it does the same for the copies, by the rules of that host's configuration; when it last ran there, that host alone remembers."},
       .positionals = {{.name = "CLUSTER", .text = "Default: every configured one.", .required = false, .completes = Completes::Cluster}},
       .options = {{.name = "--dry-run", .value = "", .text = "Count what would be extended; change nothing."},
                   {.name = "--recheck", .value = "", .text = "Ask the store for the lock of every object, also of those that this host remembers: somebody may have taken locks off."}},
@@ -167,6 +168,7 @@ const CommandSpec& lock_command() {
       .examples = {{"pgmint lock --dry-run", "How many locks a run would extend, and until when."}, {"pgmint lock", "What the schedule runs on the first of each month."}},
       .see_also = {"expire", "collect", "hold", "doctor", "policy aws"},
       .changes_repository = true,
+      .serves_mirrors = true,
       .leaves_note = true,
       .repositories = Repositories::Each,
       .run = run,

@@ -102,8 +102,8 @@ Error no_bucket(std::string_view what, const std::string& url) {
 
 constexpr auto kThatExpire = {"c/*/p/*", "c/*/snap/*", "c/*/wal/*"};
 
-/// Of the host that runs replicate, in the bucket of the copies. At the source it only reads.
-Result<Json> mirror_policy(Context& context, const std::string& name) {
+/// Of the host that runs replicate, in the bucket of the copies; at the source it only reads. @param looks_after_locks  of the one that runs lock there instead
+Result<Json> mirror_policy(Context& context, const std::string& name, bool looks_after_locks) {
   const auto& configuration = *TRY(context.configuration());
   const auto& mirrors = configuration.mirrors;
   const auto mirror = std::ranges::find(mirrors, name, &MirrorSettings::name);
@@ -115,6 +115,10 @@ Result<Json> mirror_policy(Context& context, const std::string& name) {
   const auto place = TRY(place_of(mirror->url, s3, ""));
   Policy policy(region_of(s3));
   allow_reading(policy, place);
+  if (looks_after_locks) {
+    allow_locks(policy, place, "janitor", 0, false);
+    return policy.document();
+  }
   allow_creating(policy, place);
   policy.allow(place, "RemoveOldMarks", {"s3:DeleteObject", "s3:DeleteObjectVersion"}, {"mirror/*"});
   policy.allow(place, "RemoveWhatVanished", {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObjectRetention"}, {kThatExpire.begin(), kThatExpire.end()});
@@ -150,8 +154,9 @@ Result<Json> role_policy(Context& context, const std::string& role) {
 
 Result<int> run(Context& context) {
   const auto role = context.arguments().get("--role"), mirror = context.arguments().get("--mirror");
-  if (role.has_value() == mirror.has_value()) return Error(Errc::Usage, "policy aws needs --role writer, restorer or janitor, or --mirror NAME", Hint{"pgmint policy aws --help"});
-  const auto policy = TRY(role ? role_policy(context, *role) : mirror_policy(context, *mirror));
+  if (!role && !mirror) return Error(Errc::Usage, "policy aws needs --role writer, restorer or janitor, or --mirror NAME", Hint{"pgmint policy aws --help"});
+  if (mirror && role && *role != "janitor") return Error(Errc::Usage, fmt::format("--mirror with --role is for the janitor alone: the {} has no business there", *role), Hint{"pgmint policy aws --help"});
+  const auto policy = TRY(mirror ? mirror_policy(context, *mirror, role.has_value()) : role_policy(context, *role));
   context.output().line(policy.dump(2));
   context.output().document(policy);
   return 0;
@@ -165,14 +170,16 @@ const CommandSpec& policy_aws_command() {
       .summary = "print the IAM policy that a role needs in the repository's bucket, or who copies to a mirror in that one, and nothing more",
       .description = {"Three roles. writer, for the database's host: creates objects and removes none, so that whoever takes over the host cannot destroy backups; where the bucket keeps versions, what it overwrites can be brought back (repair --undelete). restorer, for where restores happen: "
                       "reads, and writes the log alone, where it says what it is reading. janitor, for expire and collect: removes packs, manifests and WAL, never the log, the keys or the "
-                      "format; and for lock, where object_lock is set. No role may bypass locks. Give it a key slot of the role maintenance (key add --role maintenance), and it cannot read a row of any table.",
+                      "format; and for lock, where object_lock is set. No role may bypass locks. For collect a key slot of the role maintenance is enough (key add --role maintenance), which cannot read a row of any table; expire and lock read manifests and the "
+                      "headers of WAL besides, and need one of the role host.",
                       "With --mirror: what the host that runs replicate needs in the bucket of that [[mirror]]. It creates the copies, removes its own old marks and what has vanished at the source for keep_removed, "
-                      "and never the log, the keys or the format of a copy. At the source it needs what the restorer reads, and writes nothing.",
+                      "and never the log, the keys or the format of a copy. At the source it needs what the restorer reads, and writes nothing. "
+                      "With --role janitor too: of the host that runs lock on that mirror, which reads, and extends locks.",
                       "Nothing is connected to: bucket, prefix and key are those of the configuration. init and changes of keys are an administrator's: they need what writer and janitor have together, and "
                       "s3:DeleteObject for keys/*."},
       .positionals = {},
       .options = {{.name = "--role", .value = "ROLE", .text = "writer, restorer or janitor.", .words = {"writer", "restorer", "janitor"}},
-                  {.name = "--mirror", .value = "NAME", .text = "Of who copies to this mirror, in its bucket."}},
+                  {.name = "--mirror", .value = "NAME", .text = "Of who copies to this mirror, in its bucket; with --role janitor of who looks after its locks."}},
       .exits = {{4, "The repository or the mirror is not in a bucket."}},
       .examples = {{"pgmint policy aws --role writer", "Into writer.json, then: aws iam put-user-policy --user-name pgmint-writer --policy-name pgmint --policy-document file://writer.json"}},
       .see_also = {"key add", "doctor", "collect", "replicate"},

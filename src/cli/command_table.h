@@ -64,6 +64,8 @@ struct CommandSpec {
   bool only_reads = false;
   /// It is there to change the repository: on a mirror it is refused before it begins, but for its --dry-run.
   bool changes_repository = false;
+  /// But for what it does on a mirror too, where it changes nothing that is the source's.
+  bool serves_mirrors = false;
   /// It works while nobody watches: what becomes of it is noted in the state directory (run_key.h), and told by alerts and metrics.
   bool leaves_note = false;
   Repositories repositories = Repositories::One;

@@ -133,7 +133,8 @@ Result<repository::Repository*> Context::repository() {
     if (error.code() == Errc::NotFound) return std::move(error).with_code(Errc::Precondition);
     return error;
   }
-  if ((*opened)->is_mirror() && arguments_.command != nullptr && arguments_.command->changes_repository && !arguments_.has("--dry-run"))
+  const auto* command = arguments_.command;
+  if ((*opened)->is_mirror() && command != nullptr && command->changes_repository && !command->serves_mirrors && !arguments_.has("--dry-run"))
     return repository::mirror_refusal(*(*opened)->mirror_mark(), place_->store->describe());
   repository_ = std::move(*opened);
   note_opened_slot(*repository_, TRY(state_directory()));

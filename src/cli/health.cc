@@ -278,9 +278,10 @@ Result<ClusterHealth> health_of(Context& context, const std::string& name, repos
     if (!server.wal) health.unjudged.insert(health.unjudged.end(), {"archiver-failing", "archive-mode-off"});
   }
   judge_restore(health);
-  if (cluster != nullptr && !cluster->repository().is_mirror())
-    if (const auto rule = lock_rule(TRY(context.place())->s3))
-      if (auto problem = lock_problem(cluster->state(), rule->period, system_clock().now())) health.problems.push_back(std::move(*problem));
+  if (const auto rule = lock_rule(TRY(context.place())->s3); rule && cluster != nullptr) {
+    const auto memory = lock_memory_file(TRY(context.state_directory()), *cluster, TRY(context.place())->store->describe());
+    if (auto problem = lock_problem(cluster->state(), last_lock_look(*cluster, memory), rule->period, system_clock().now())) health.problems.push_back(std::move(*problem));
+  }
   return health;
 }
 

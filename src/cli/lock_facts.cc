@@ -6,6 +6,7 @@
 
 #include "cli/backup_facts.h"
 #include "cli/retention_facts.h"
+#include "crypto/hash.h"
 #include "repository/expire.h"
 
 namespace pgmint::cli {
@@ -13,6 +14,7 @@ namespace {
 
 constexpr auto kLookMayBeLate = std::chrono::hours(12);
 constexpr auto kLockNotice = std::chrono::days(7);
+constexpr std::size_t kPlaceBytes = 8;
 
 /// The time by which expire judges: while no backups come it stands still, and lets nothing go.
 TimePoint time_of_expiry(repository::Cluster& cluster, TimePoint now) {
@@ -53,17 +55,32 @@ Result<policy::LockPlan> lock_plan(repository::Cluster& cluster, const Retention
   return policy::LockPlan(state, cluster.id(), backups, wal, {retention.wal, renewed, now - then}, now);
 }
 
-std::optional<Problem> lock_problem(const repository::LogState& state, std::chrono::days renewed, TimePoint now) {
+fs::path lock_memory_file(const fs::path& state_directory, const repository::Cluster& cluster, const std::string& place) {
+  auto name = fmt::format("{}-{}", cluster.repository().format().repository.hex(), cluster.id().hex());
+  // Copies have the ids of what they are copied from.
+  if (cluster.repository().is_mirror()) name += '-' + to_hex(ByteView(crypto::sha256(as_bytes(place))).first(kPlaceBytes));
+  return state_directory / "locks" / name;
+}
+
+std::optional<TimePoint> last_lock_look(const repository::Cluster& cluster, const fs::path& memory) {
+  if (cluster.repository().is_mirror()) {
+    const auto file = stat_if_exists(memory);
+    return file && *file ? std::optional(TimePoint(std::chrono::seconds((*file)->st_mtime))) : std::nullopt;
+  }
+  const auto looks = cluster.state().recent_audits(kLockEvent);
+  return looks.empty() ? std::nullopt : std::optional(looks.back().time);
+}
+
+std::optional<Problem> lock_problem(const repository::LogState& state, std::optional<TimePoint> looked, std::chrono::days renewed, TimePoint now) {
   if (state.snapshots().empty()) return std::nullopt;
-  const auto looks = state.recent_audits(kLockEvent);
   // After a look, as after its creation, whatever is needed is locked for so long.
   auto since = TimePoint::max();
   for (const auto& [id, snapshot] : state.snapshots()) since = std::min(since, snapshot.committed);
-  if (!looks.empty()) since = std::max(since, looks.back().time);
+  if (looked) since = std::max(since, *looked);
   if (now - since < policy::kLocksLookedAtEvery + kLookMayBeLate) return std::nullopt;
   const auto end = since + renewed - std::chrono::days(1);
   if (end - now >= kLockNotice) return std::nullopt;
-  const auto last = looks.empty() ? std::string("pgmint lock has never run") : fmt::format("pgmint lock last ran {}", readable_time(looks.back().time));
+  const auto last = !looked ? std::string("pgmint lock has never run") : fmt::format("pgmint lock last ran {}", readable_time(*looked));
   const auto what = now < end ? fmt::format("locks of objects that backups need end from {} on", readable_time(end)) : fmt::format("objects that backups need may not be locked any more, since {}", readable_time(end));
   const std::string hint = fmt::format("pgmint lock {}; then see why the schedule did not run it: pgmint schedule show", state.cluster_name());
   return Problem{.code = "locks-ending", .message = fmt::format("{}: {}", what, last), .hint = hint, .breach = false, .urgent = now >= end};

@@ -24,7 +24,8 @@ class LockProblem : public testing::Test {
     ASSERT_TRUE(log.write(repository::AuditEntry{std::string(kLockEvent), "some", {}, repository::CommandRun{"lock", "", 0, log.now}}));
   }
   std::string on(int day, int renewed = 35) const {
-    const auto problem = lock_problem(log.state, days(renewed), on_day(day) + 13h);
+    const auto looks = log.state.recent_audits(kLockEvent);
+    const auto problem = lock_problem(log.state, looks.empty() ? std::nullopt : std::optional(looks.back().time), days(renewed), on_day(day) + 13h);
     return !problem ? "none" : problem->urgent ? "urgent" : "warning";
   }
   repository::LogFixture log;

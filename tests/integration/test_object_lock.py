@@ -298,3 +298,39 @@ def test_a_mirror_in_a_bucket_with_object_lock(make, objects, request):
     held = locks(objects, bucket)
     assert {bool(lock) for key, lock in held.items() if "/mirror/" not in key} == {True}
     assert {bool(lock) for key, lock in held.items() if "/mirror/" in key} == {False}
+
+    # Whoever looks after them: a host whose repository the mirror is.
+    access = objects.user("mirrorlocks")
+    policy = tool.run("policy", "aws", "--mirror", "far", "--role", "janitor").json
+    everything = {"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]}]}
+    objects.bucket_policy(bucket, {"mirrorlocks": policy, "pgmint": everything})
+    key = tool.home / "host.key"
+    tool.run("key", "add", "--file", key, "--role", "host", "--cluster", "main")
+    tool.run("replicate")
+    rules = "[cluster.main.retention]\nwindow = \"100d\"\nwal = \"50d\"\n"
+    there = make.pgmint(repository=f"s3://{bucket}/m", key_file=key, extra=objects.table(object_lock="governance", object_lock_days=60, access_key_id=access[0], secret_access_key=access[1]) + rules)
+    there.clusters = {name: dict(settings) for name, settings in tool.clusters.items()}
+    there.write()
+    entries = {each for each in objects.keys(bucket) if "/log/" in each}
+    shown = there.run("lock", "--dry-run", "--json").json["clusters"][0]
+    assert shown["extended"] > 0 and max(lock[1] for lock in locks(objects, bucket).values() if lock) < in_days(36)
+    done = there.run("lock", "--json").json["clusters"][0]
+    assert done["extended"] >= shown["extended"] and there.run("lock", "--json").json["clusters"][0]["extended"] == 0
+    held = locks(objects, bucket)
+    assert any("/p/" in each and lock and in_days(100) < lock[1] for each, lock in held.items())
+    assert lock_of(objects, bucket, "m/format")[1] > in_days(100)
+    assert {each for each in objects.keys(bucket) if "/log/" in each} == entries, "the mirror's log is the source's"
+    there.refuses("collect", code=4, naming="mirror of")
+
+    # Its own host knows that it ran, and after a month that it should have run again.
+    def problems(*prefix):
+        status = there.run("status", "--json", code=(0, 10), prefix=prefix).json
+        return [each["code"] for cluster in status["clusters"] for each in cluster["problems"]]
+
+    assert "locks-ending" not in problems()
+    assert "locks-ending" not in problems("faketime", "-f", "+40d")
+    assert "locks-ending" in problems("faketime", "-f", "+58d")
+    # The source's log tells of looks at the source alone.
+    (memory,) = (there.home / "state" / "locks").iterdir()
+    memory.unlink()
+    assert "locks-ending" in problems("faketime", "-f", "+58d")

@@ -334,7 +334,7 @@ def test_who_copies_may_copy_and_remove_what_has_vanished_and_nothing_else(make,
     s3 = objects.table(access_key_id=access[0], secret_access_key=access[1]).replace("[s3]", "[mirror.s3]")
     cluster, tool = make.pair(pgmint=make.pgmint(extra=mirror_table("cloud", f"s3://{bucket}/far", s3, keep_removed="1d") + NO_RETENTION))
     tool.refuses("policy", "aws", code=2, naming="--mirror")
-    tool.refuses("policy", "aws", "--mirror", "cloud", "--role", "writer", code=2, naming="--mirror")
+    tool.refuses("policy", "aws", "--mirror", "cloud", "--role", "writer", code=2, naming="janitor alone")
     tool.refuses("policy", "aws", "--mirror", "clod", code=3, naming="clod")
     first = tool.backup()["name"]
     tool.refuses("replicate", code=7, naming="AccessDenied")

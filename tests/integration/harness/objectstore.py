@@ -131,9 +131,9 @@ class ObjectStore:
         tls = self.home / "tls"
         (tls / "names").write_text("subjectAltName=DNS:localhost,DNS:conformance.localhost,IP:127.0.0.1")
         key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        self.run("openssl", "req", "-x509", *key, "-days", "30", "-subj", "/CN=pgmint test authority", "-keyout", f"{tls}/ca.key", "-out", f"{tls}/ca.crt")
+        self.run("openssl", "req", "-x509", *key, "-days", "400", "-subj", "/CN=pgmint test authority", "-keyout", f"{tls}/ca.key", "-out", f"{tls}/ca.crt")
         self.run("openssl", "req", *key, "-subj", "/CN=localhost", "-keyout", f"{tls}/server.key", "-out", f"{tls}/server.csr")
-        self.run("openssl", "x509", "-req", "-in", f"{tls}/server.csr", "-CA", f"{tls}/ca.crt", "-CAkey", f"{tls}/ca.key", "-CAcreateserial", "-days", "30",
+        self.run("openssl", "x509", "-req", "-in", f"{tls}/server.csr", "-CA", f"{tls}/ca.crt", "-CAkey", f"{tls}/ca.key", "-CAcreateserial", "-days", "400",
                  "-out", f"{tls}/server.crt", "-extfile", f"{tls}/names")
 
     def _start(self, mon_port):
