@@ -49,7 +49,8 @@ class Look {
       if (auto saved = memory.save(file, !done); !saved) print_warning(fmt::format("the next run will ask the store for each lock again: {}", saved.failure().describe()));
     TRY(explained(std::move(done)));
     longest_ = plan.longest();
-    if (dry_run() || cluster_.repository().is_mirror()) return ok();  // a mirror's log is the source's
+    if (dry_run()) return ok();
+    if (cluster_.repository().is_mirror()) return note_lock_look(file);  // its log is the source's
     repository::AuditEntry entry{std::string(kLockEvent), text(), {}, repository::CommandRun{"lock", login_origin(), 0, began_}};
     TRY(cluster_.log().append(cluster_.actor(), std::move(entry)));
     return ok();

@@ -15,6 +15,10 @@ namespace {
 constexpr auto kLookMayBeLate = std::chrono::hours(12);
 constexpr auto kLockNotice = std::chrono::days(7);
 constexpr std::size_t kPlaceBytes = 8;
+constexpr mode_t kLookMode = 0600;
+
+/// Its time is what it says.
+fs::path look_file(fs::path memory) { return memory += ".looked"; }
 
 /// The time by which expire judges: while no backups come it stands still, and lets nothing go.
 TimePoint time_of_expiry(repository::Cluster& cluster, TimePoint now) {
@@ -62,9 +66,11 @@ fs::path lock_memory_file(const fs::path& state_directory, const repository::Clu
   return state_directory / "locks" / name;
 }
 
+Status note_lock_look(const fs::path& memory) { return write_file_durably(look_file(memory), {}, kLookMode); }
+
 std::optional<TimePoint> last_lock_look(const repository::Cluster& cluster, const fs::path& memory) {
   if (cluster.repository().is_mirror()) {
-    const auto file = stat_if_exists(memory);
+    const auto file = stat_if_exists(look_file(memory));
     return file && *file ? std::optional(TimePoint(std::chrono::seconds((*file)->st_mtime))) : std::nullopt;
   }
   const auto looks = cluster.state().recent_audits(kLockEvent);

@@ -134,8 +134,8 @@ bool same_share(const ShareLine& a, const ShareLine& b) { return crypto::equal_c
 
 Result<crypto::Key256> join_lines(std::span<const std::string_view> lines) {
   std::vector<ShareLine> shares;
-  for (const auto line : lines) {
-    auto parsed = TRY(parse_share(line, shares.size() + 1));
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    auto parsed = TRY(parse_share(lines[i], i + 1));
     if (!shares.empty() && (parsed.set != shares[0].set || parsed.needed != shares[0].needed))
       return Error(Errc::Key, "the shares are of different keys, or were not made together", Hint{"shares that were made together begin with the same four digits"});
     const auto again = std::ranges::find(shares, parsed.share.number, [](const auto& other) { return other.share.number; });
