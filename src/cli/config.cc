@@ -45,6 +45,7 @@ Status apply_environment(Configuration& configuration, const GetEnvironment& env
     RepositorySettings chosen;
     if (named != configuration.repositories.end()) {
       chosen = *named;
+      configuration.chosen_of_several = configuration.repositories.size() > 1;
     } else if (url->find('/') != std::string::npos) {
       chosen.name = kOnlyRepository;
       chosen.url = *url;

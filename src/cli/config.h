@@ -113,6 +113,7 @@ struct Configuration {
   fs::path file;  ///< where it was read; empty: no file
   bool may_be_read_by_others = false;
   std::vector<RepositorySettings> repositories;
+  bool chosen_of_several = false;  ///< `repositories` is the one that was named
   std::optional<std::string> log_url;  ///< beside `repository = ...`; once read, it is that repository's
   EncryptionSettings encryption;
   KeyServiceSettings services;

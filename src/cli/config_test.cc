@@ -279,7 +279,10 @@ TEST(Configuration, RepositoryVariableChoosesByName) {
   ASSERT_TRUE(loaded) << loaded.error().describe();
   ASSERT_EQ(loaded->repositories.size(), 1U);
   EXPECT_EQ(loaded->repositories[0].url, "/b");
+  EXPECT_TRUE(loaded->chosen_of_several);
   EXPECT_FALSE(load_configuration(file.path, variables({{"PGMINT_REPOSITORY", "c"}})));
+  EXPECT_FALSE(load_configuration(file.path, variables({{"PGMINT_REPOSITORY", "/c"}}))->chosen_of_several) << "a place of its own";
+  EXPECT_FALSE(load_configuration(file.path, variables({}))->chosen_of_several);
 }
 
 TEST(Configuration, ALogOfItsOwnBelongsToOneRepository) {

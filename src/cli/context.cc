@@ -143,7 +143,8 @@ Result<repository::Repository*> Context::repository() {
 
 Result<ByteCount> Context::spool_max() {
   if (const auto& configured = TRY(configuration())->wal.spool_max) return *configured;
-  return TRY(repository_settings())->is_s3() || arguments_.one_of_several ? kSpoolMax : ByteCount(0);
+  // Also when one of several is named: what wal push kept for it waits all the same.
+  return TRY(repository_settings())->is_s3() || TRY(configuration())->chosen_of_several ? kSpoolMax : ByteCount(0);
 }
 
 Result<const wal::Spool*> Context::spool() {

@@ -176,7 +176,7 @@ def test_a_backup_has_what_waits_on_the_host_sent_on(watched):
         wait_until(lambda: got_lock(lock), "nobody sends on")
         with concurrent.futures.ThreadPoolExecutor(1) as beside:
             made = beside.submit(tool.run, "backup", "--repository", "far", "--reuse", "0")
-            time.sleep(17)
+            time.sleep(20)
             assert not made.done()
             fcntl.flock(lock, fcntl.LOCK_UN)
             made.result()
