@@ -308,7 +308,8 @@ def test_a_mirror_in_a_bucket_with_object_lock(make, objects, request):
     key = tool.home / "host.key"
     tool.run("key", "add", "--file", key, "--role", "host", "--cluster", "main")
     tool.run("replicate")
-    rules = "[cluster.main.retention]\nwindow = \"100d\"\nwal = \"50d\"\n"
+    # Longer than object_lock_days, all of them: while no backups come, what ends sooner is wanted a second longer each second.
+    rules = "[cluster.main.retention]\nwindow = \"100d\"\nwal = \"90d\"\n"
     there = make.pgmint(repository=f"s3://{bucket}/m", key_file=key, extra=objects.table(object_lock="governance", object_lock_days=60, access_key_id=access[0], secret_access_key=access[1]) + rules)
     there.clusters = {name: dict(settings) for name, settings in tool.clusters.items()}
     there.write()
