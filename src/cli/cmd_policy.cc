@@ -115,6 +115,7 @@ Result<Json> mirror_policy(Context& context, const std::string& name, bool looks
   const auto place = TRY(place_of(mirror->url, s3, ""));
   Policy policy(region_of(s3));
   allow_reading(policy, place);
+  allow_stores_key(policy, s3);
   if (looks_after_locks) {
     allow_locks(policy, place, "janitor", 0, false);
     return policy.document();
@@ -123,7 +124,6 @@ Result<Json> mirror_policy(Context& context, const std::string& name, bool looks
   policy.allow(place, "RemoveOldMarks", {"s3:DeleteObject", "s3:DeleteObjectVersion"}, {"mirror/*"});
   policy.allow(place, "RemoveWhatVanished", {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObjectRetention"}, {kThatExpire.begin(), kThatExpire.end()});
   if (s3.object_lock) allow_locks(policy, place, "writer", s3.object_lock_days.value_or(kObjectLockDays), false);
-  allow_stores_key(policy, s3);
   return policy.document();
 }
 

@@ -24,11 +24,17 @@ PGMINT_INLINE std::uint32_t zigzag(std::uint32_t difference) {
 PGMINT_INLINE std::uint32_t unzigzag(std::uint32_t v) { return v >> 1 ^ (0U - (v & 1)); }
 /// How many bits v has up to its highest one. By the exponent of a float, which the compiler turns into vector code: of two bits in a row the lower one
 /// is taken out, so that nothing is rounded up to the next power of two; and the lowest is counted apart, since floats are made of signed numbers.
-PGMINT_INLINE std::uint32_t bits_of(std::uint32_t v) {
+PGMINT_INLINE constexpr std::uint32_t bits_of(std::uint32_t v) {
   const std::uint32_t upper = v >> 1, single = upper & ~(upper >> 1);
   const auto exponent = std::bit_cast<std::uint32_t>(static_cast<float>(static_cast<std::int32_t>(single))) >> 23;
   return (v != 0 ? 1U : 0U) + (upper != 0 ? exponent - 126U : 0U);
 }
+static_assert([] {
+  for (std::uint32_t k = 0; k < 32; ++k)
+    for (const std::uint32_t v : {(1U << k) - 1, 1U << k, (1U << k) + 1, 3U << k, 0xFFFF'FFFFU >> k, 0xFFFF'FFFFU << k, 0x5555'5555U >> k})
+      if (bits_of(v) != static_cast<std::uint32_t>(std::bit_width(v))) return false;
+  return true;
+}());
 
 /// Fields whose neighbours are equal or unrelated, never near: a difference would only spoil equal runs.
 bool may_be_delta(std::size_t column) {

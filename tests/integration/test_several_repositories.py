@@ -155,11 +155,11 @@ def test_a_backup_has_what_waits_on_the_host_sent_on(watched):
     tool.away("far")
     cluster.add_rows("t", 50)
     cluster.archive_now()
-    tool.back("far")
     (place,) = (tool.home / "state" / "spool").iterdir()
     wait_until((place / ".send").exists, "somebody was to send on")
     with open(place / ".send", "r+") as lock:
         wait_until(lambda: got_lock(lock), "nobody sends on")
+        tool.back("far")
         with concurrent.futures.ThreadPoolExecutor(1) as beside:
             made = beside.submit(reads_of_the_database, cluster, tool)
             # Longer than a copy waits for WAL, and a backup for what PostgreSQL has archived, where nothing waits.
@@ -172,8 +172,8 @@ def test_a_backup_has_what_waits_on_the_host_sent_on(watched):
     with open(place / ".send", "r+") as lock:
         tool.away("far")
         cluster.archive_now()
-        tool.back("far")
         wait_until(lambda: got_lock(lock), "nobody sends on")
+        tool.back("far")
         with concurrent.futures.ThreadPoolExecutor(1) as beside:
             made = beside.submit(tool.run, "backup", "--repository", "far", "--reuse", "0")
             time.sleep(20)
