@@ -447,10 +447,17 @@ def ready_segments(server, count):
     return names
 
 
+def cores():
+    """Jiffies of all cores since the start of the machine: busy, and in all."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return sum(fields) - fields[3] - fields[4], sum(fields)  # without idle and iowait
+
+
 def push_all(server, command, names):
-    """As the archiver does: one process a segment, oldest first, .ready becomes .done after exit 0."""
+    """As the archiver does: one process a segment, oldest first, .ready becomes .done after exit 0. Seconds, CPU seconds of the pushes, their peak memory, and
+    the part of all cores' time that anything took meanwhile."""
     status = server.data / "pg_wal/archive_status"
-    started, cpu, peak = time.monotonic(), 0.0, 0
+    started, cpu, peak, before = time.monotonic(), 0.0, 0, cores()
     for name in names:
         for _ in range(100):
             spent = timed(*command, f"pg_wal/{name}", cwd=server.data, may_fail=True, log=server.log)
@@ -460,10 +467,10 @@ def push_all(server, command, names):
         else:
             sys.exit(f"bench: {command[0]} could not push {name}; see {server.log}")
         (status / f"{name}.ready").rename(status / f"{name}.done")
-    seconds = time.monotonic() - started
+    seconds, after = time.monotonic() - started, cores()
     for name in names:
         (status / f"{name}.done").rename(status / f"{name}.ready")
-    return seconds, cpu, peak
+    return seconds, cpu, peak, (after[0] - before[0]) / max(1, after[1] - before[1])
 
 
 def measure_wal(server, pgmint, pgbackrest, results, rounds, count):
@@ -477,10 +484,10 @@ def measure_wal(server, pgmint, pgbackrest, results, rounds, count):
                 server.stop()
             else:
                 tool.create()
-            seconds, cpu, peak = push_all(server, tool.push(asynchronous), names)
+            seconds, cpu, peak, busy = push_all(server, tool.push(asynchronous), names)
             results.add("memory", tool.name, peak)
             results.add("wal", label, seconds)
-            print(f"    wal {number + 1}: {label:<18}{len(names)} segments in {seconds:6.2f} s  {len(names) / seconds:6.1f}/s  {cpu:6.1f} s CPU in the pushes", flush=True)
+            print(f"    wal {number + 1}: {label:<18}{len(names)} segments in {seconds:6.2f} s  {len(names) / seconds:6.1f}/s  {cpu:6.1f} s CPU in the pushes, cores {busy:.0%} busy", flush=True)
     # One segment alone: nothing else is ready, so nothing is taken ahead.
     pgmint.create()
     for name in names:

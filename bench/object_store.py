@@ -68,7 +68,7 @@ secret_access_key = "{SECRET_KEY}"
 
 def upload_alone(bench, work, store, port, bucket, sizes):
     """Seconds in which curl puts as many bytes in as many objects over as many connections, knowing all of them from the start: what the line, and the gateway on
-    these two cores, allow."""
+    these two cores, allow; and the part of the cores' time that anything took meanwhile."""
     folder = work / "upload"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -79,11 +79,11 @@ def upload_alone(bench, work, store, port, bucket, sizes):
         lines += [f'upload-file = "{folder / str(number)}"', f'url = "https://localhost:{port}/{bucket}/line/{number}"']
     (folder / "curl").write_text("\n".join(lines))
     bench.owner_folder(folder)
-    started = time.monotonic()
+    started, before = time.monotonic(), bench.cores()
     bench.quiet("curl", "--config", folder / "curl")
-    seconds = time.monotonic() - started
+    seconds, after = time.monotonic() - started, bench.cores()
     shutil.rmtree(folder)
-    return seconds
+    return seconds, (after[0] - before[0]) / max(1, after[1] - before[1])
 
 
 def push_wal(bench, work, server, store, port, bucket, tools, results, count):
@@ -96,14 +96,14 @@ def push_wal(bench, work, server, store, port, bucket, tools, results, count):
             tool.create()
             tool.config.write_text(tool.config.read_text().replace("process-max=2", f"process-max={CONNECTIONS}"))
             server.stop()
-        seconds, cpu, peak = bench.push_all(server, tool.push(asynchronous), names)
+        seconds, cpu, peak, busy = bench.push_all(server, tool.push(asynchronous), names)
         results.add("S3 WAL far", tool.name, seconds)
-        print(f"    S3 far WAL: {tool.name:<11} {len(names)} segments in {seconds:6.2f} s  {len(names) / seconds:6.1f}/s  {cpu:6.1f} s CPU in the pushes, {peak / 1e6:.0f} MB peak", flush=True)
+        print(f"    S3 far WAL: {tool.name:<11} {len(names)} segments in {seconds:6.2f} s  {len(names) / seconds:6.1f}/s  {cpu:6.1f} s CPU in the pushes, cores {busy:.0%} busy, {peak / 1e6:.0f} MB peak", flush=True)
     sizes = [size for key, size in store.keys(bucket, f"pgmint-{port}/").items() if any(f"/{name}" in key for name in names)]
     assert len(sizes) == len(names)
-    seconds = upload_alone(bench, work, store, port, bucket, sizes)
+    seconds, busy = upload_alone(bench, work, store, port, bucket, sizes)
     results.add("S3 WAL far", "line", seconds)
-    print(f"    S3 far WAL: {'curl alone':<11} {len(names)} segments' {sum(sizes) / 1e6:.0f} MB in {seconds:6.2f} s", flush=True)
+    print(f"    S3 far WAL: {'curl alone':<11} {len(names)} segments' {sum(sizes) / 1e6:.0f} MB in {seconds:6.2f} s, cores {busy:.0%} busy", flush=True)
     server.start()
 
 

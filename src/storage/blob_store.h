@@ -77,6 +77,10 @@ class BlobStore {
   /// Distinct next name parts below `prefix` (which is empty or ends in '/'), e.g. cluster ids below "c/", sorted.
   virtual Result<std::vector<std::string>> list_parts(const std::string& prefix) = 0;
 
+  /// What listings will call (BlobInfo::etag) an object that create() has just created through here, as the store told with its answer; empty: it did not. Told
+  /// once, and of the last few only.
+  virtual std::string take_created_etag(const std::string&) { return {}; }
+
   /// Removes; absence is success (a retry after an unknown outcome is safe).
   virtual Status remove(const std::string& name) = 0;
   /// Removes them in no particular order, as remove() does: hundreds of thousands go at once when backups have expired, and a store may

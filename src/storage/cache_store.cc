@@ -25,6 +25,7 @@ namespace {
 constexpr auto kTouchedAfter = std::chrono::hours(24);  ///< a copy that is used says so about once a day
 constexpr auto kSmallStays = std::chrono::hours(24);
 constexpr int kKeptBeforePruning = 256;
+constexpr std::string_view kPartThatPrunes = "00";  ///< of the 256 below which copies stand
 constexpr std::size_t kListedMax = 200'000;
 constexpr std::size_t kDigestSize = std::tuple_size_v<crypto::Digest>;
 
@@ -57,6 +58,9 @@ class CacheStore final : public ForwardingStore {
     if (created && *created == Created::Yes) {
       keep(name, data);
       if (policy_.keeps_small && data.size() <= policy_.small_max && policy_.keeps_small(name)) keep_as(name, data);
+      if (policy_.keeps_front && policy_.keeps_front(name)) {
+        if (const auto etag = inner().take_created_etag(name); !etag.empty()) keep_as(front_name(name, etag), data.first(std::min(data.size(), kFrontMax)));
+      }
     }
     return created;
   }
@@ -86,8 +90,12 @@ class CacheStore final : public ForwardingStore {
   Result<std::optional<BlobFront>> read_front(const std::string& name, std::size_t length) override {
     const auto listed = policy_.keeps_front ? find_listed(name) : std::nullopt;
     if (!listed) return inner().read_front(name, length);
-    const auto copy_name = fmt::format("{} {} {}", name, listed->etag, length);
-    if (auto kept = find(copy_name)) return std::optional(BlobFront{listed->size, std::move(*kept)});
+    const auto copy_name = front_name(name, listed->etag);
+    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(length, listed->size));
+    if (auto kept = find(copy_name); kept && kept->size() >= wanted) {
+      kept->resize(wanted);
+      return std::optional(BlobFront{listed->size, std::move(*kept)});
+    }
     auto read = inner().read_front(name, length);
     if (read && *read && (*read)->size == listed->size) keep_as(copy_name, (*read)->bytes);
     return read;
@@ -124,6 +132,8 @@ class CacheStore final : public ForwardingStore {
     std::uint64_t size;
     std::string etag;
   };
+
+  static std::string front_name(const std::string& name, const std::string& etag) { return fmt::format("{} {}", name, etag); }
 
   /// Once for each listing that ended at this name: its etag, empty when that says nothing.
   std::optional<std::string> take_newest(const std::string& name) {
@@ -186,7 +196,8 @@ class CacheStore final : public ForwardingStore {
     append(copy, digest_of(place_, name, data));
     append(copy, data);
     if (auto written = write(path, copy); !written) log_debug("no copy of {} is kept: {}", name, written.failure().describe());
-    if (++kept_ % kKeptBeforePruning == 0) prune();
+    // By chance of the name as well: a process that keeps one copy, and ends, would never come to the count.
+    if (++kept_ % kKeptBeforePruning == 0 || path.parent_path().filename() == kPartThatPrunes) prune();
   }
 
   /// Not made durable: what a crash leaves half is told by its digest.

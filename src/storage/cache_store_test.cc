@@ -68,6 +68,12 @@ class WithEtags final : public ForwardingStore {
  public:
   explicit WithEtags(std::unique_ptr<BlobStore> inner) : ForwardingStore(std::move(inner)) {}
   bool are_md5 = true;
+  bool tells_creators = true;
+  Result<Created> create(const std::string& name, ByteView data) override {
+    created_ = to_hex(*crypto::md5(data));
+    return ForwardingStore::create(name, data);
+  }
+  std::string take_created_etag(const std::string&) override { return tells_creators ? std::exchange(created_, {}) : std::string(); }
   Status list(const std::string& prefix, const std::string& after, const std::function<Status(const BlobInfo&)>& visit) override {
     return ForwardingStore::list(prefix, after, [&](const BlobInfo& info) {
       auto told = info;
@@ -76,6 +82,9 @@ class WithEtags final : public ForwardingStore {
       return visit(told);
     });
   }
+
+ private:
+  std::string created_;
 };
 
 TEST_F(CacheStoreTest, TheNewestIsHeldAgainstWhatTheListingSaysOfIt) {
@@ -131,6 +140,41 @@ TEST_F(FrontTest, AFrontIsKeptForWhatAListingNamedWithTheSameContent) {
   there.replace("wal/1", bytes_of("FRONT AND MORE"));
   ASSERT_TRUE(list_all(*store, "wal/"));
   EXPECT_GT(requests(*store, "wal/1", "FRON"), 0u) << "its content is another one now";
+}
+
+TEST_F(FrontTest, OfWhatIsCreatedHereTheFrontIsKeptAsTheStoreCallsIt) {
+  auto telling = std::make_unique<WithEtags>(make_memory_store());
+  auto& etags = *telling;
+  auto store = open(std::move(telling), policy);
+  ASSERT_EQ(*store->create("wal/1", as_bytes("front and more")), Created::Yes);
+  EXPECT_GT(requests(*store, "wal/1", "fron"), 0u) << "no listing has shown that it is there";
+  ASSERT_TRUE(list_all(*store, "wal/"));
+  EXPECT_EQ(requests(*store, "wal/1", "fron"), 0u);
+  const auto before = faults->operations();
+  const auto whole = store->read_front("wal/1", 1000);
+  ASSERT_TRUE(whole && *whole);
+  EXPECT_EQ(as_text((*whole)->bytes), "front and more") << "a copy serves every length that it has";
+  EXPECT_EQ(faults->operations(), before);
+  // Who lost, or was not told what the store calls it, keeps nothing.
+  EXPECT_EQ(*store->create("wal/1", as_bytes("FRONT AND MORE")), Created::AlreadyExists);
+  EXPECT_EQ(requests(*store, "wal/1", "fron"), 0u);
+  etags.tells_creators = false;
+  ASSERT_EQ(*store->create("wal/2", as_bytes("front and more")), Created::Yes);
+  ASSERT_TRUE(list_all(*store, "wal/"));
+  EXPECT_GT(requests(*store, "wal/2", "fron"), 0u);
+}
+
+TEST_F(FrontTest, AShorterCopyIsNotTakenForALongerFront) {
+  auto store = open(std::make_unique<WithEtags>(holding({{"wal/1", "front and more"}})), policy);
+  ASSERT_TRUE(list_all(*store, "wal/"));
+  EXPECT_GT(requests(*store, "wal/1", "fron"), 0u);
+  for (const bool asks : {true, false}) {
+    const auto before = faults->operations();
+    const auto longer = store->read_front("wal/1", 9);
+    ASSERT_TRUE(longer && *longer);
+    EXPECT_EQ(as_text((*longer)->bytes), "front and");
+    EXPECT_EQ(faults->operations() > before, asks);
+  }
 }
 
 TEST_F(FrontTest, WhatIsSmallAndWasMadeHereIsKeptForADay) {
@@ -260,6 +304,17 @@ TEST_F(CacheStoreTest, StaysWithinItsSize) {
   for (const auto& copy : copies()) size += fs::file_size(copy);
   EXPECT_LT(size, 100'000u + 256 * 1100) << "it looks after each 256";
   EXPECT_GT(size, 10'000u);
+}
+
+TEST_F(CacheStoreTest, StaysWithinItsSizeAlsoWhereEachProcessKeepsOneCopy) {
+  CachePolicy policy;
+  policy.size_max = 100'000;
+  const Bytes data(1000, std::byte{'x'});
+  for (int i = 0; i < 2000; ++i) ASSERT_TRUE(open(make_memory_store(), policy)->create(fmt::format("log/{}", i), data));
+  std::uint64_t size = 0;
+  for (const auto& copy : copies()) size += fs::file_size(copy);
+  // On average each 256th of them looks; these names are the same in each run.
+  EXPECT_LT(size, 1'000'000u);
 }
 
 TEST_F(CacheStoreTest, WithoutAPlaceItIsOnlySlower) {

@@ -26,6 +26,7 @@ class ForwardingStore : public BlobStore {
     return inner_->list(prefix, after, visit);
   }
   Result<std::vector<std::string>> list_parts(const std::string& prefix) override { return inner_->list_parts(prefix); }
+  std::string take_created_etag(const std::string& name) override { return inner_->take_created_etag(name); }
   Status remove(const std::string& name) override { return inner_->remove(name); }
   std::optional<TimePoint> store_time() override { return inner_->store_time(); }
   std::string describe() const override { return inner_->describe(); }

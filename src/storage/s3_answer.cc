@@ -77,9 +77,7 @@ Result<S3Page> parse_s3_page(ByteView xml) {
     const std::string_view size = node.child_value("Size");
     const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), info.size);
     if (info.name.empty() || size.empty() || error != std::errc() || end != size.data() + size.size()) return not_understood("listing");
-    std::string_view etag = node.child_value("ETag");
-    if (etag.size() >= 2 && etag.starts_with('"') && etag.ends_with('"')) etag = etag.substr(1, etag.size() - 2);
-    info.etag = etag.substr(0, kEtagMax);
+    info.etag = s3_etag(node.child_value("ETag"));
     info.written = parse_s3_time(node.child_value("LastModified"));
     page.objects.push_back(std::move(info));
   }
@@ -89,6 +87,11 @@ Result<S3Page> parse_s3_page(ByteView xml) {
     if (page.next.empty()) return not_understood("listing that can be continued");
   }
   return page;
+}
+
+std::string s3_etag(std::string_view text) {
+  if (text.size() >= 2 && text.starts_with('"') && text.ends_with('"')) text = text.substr(1, text.size() - 2);
+  return std::string(text.substr(0, kEtagMax));
 }
 
 std::optional<TimePoint> parse_s3_time(std::string_view text) {

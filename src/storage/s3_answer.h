@@ -24,6 +24,9 @@ Result<S3Page> parse_s3_page(ByteView xml);
 /// A time as S3 writes it: three, or nine, digits behind the second, or none. What is finer than a microsecond is cut off.
 std::optional<TimePoint> parse_s3_time(std::string_view text);
 
+/// An etag as listings and answers write it, without its quotes, and no longer than one is.
+std::string s3_etag(std::string_view text);
+
 /// The keys that DeleteObjects could not remove, as "key: Code".
 Result<std::vector<std::string>> parse_s3_deletions(ByteView xml);
 

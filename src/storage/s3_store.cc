@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <atomic>
 #include <charconv>
+#include <map>
 #include <set>
 
+#include "base/guarded.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "crypto/md5.h"
@@ -26,6 +28,7 @@ namespace {
 constexpr std::uint64_t kPageMax = 8 << 20;     ///< bytes of a listing's page of a thousand names
 constexpr std::uint64_t kExplanationMax = 64 << 10;
 constexpr std::uint64_t kShortRead = BlockCache::kBlockSize / 2;  ///< up to here a read asks for the whole block
+constexpr std::size_t kCreatedEtagsMax = 64;
 constexpr std::size_t kBlocksMax = 128;                           ///< 8 MiB
 constexpr std::chrono::microseconds kClockApartMax = std::chrono::minutes(1);
 
@@ -42,6 +45,12 @@ class Bucket final : public S3Store {
   Result<std::optional<BlobFront>> read_front(const std::string& name, std::size_t length) override;
   Status list(const std::string& prefix, const std::string& after, const std::function<Status(const BlobInfo&)>& visit) override;
   Result<std::vector<std::string>> list_parts(const std::string& prefix) override;
+  std::string take_created_etag(const std::string& name) override {
+    return created_etags_.with([&](auto& etags) {
+      auto found = etags.extract(name);
+      return found ? std::move(found.mapped()) : std::string();
+    });
+  }
   Status remove(const std::string& name) override;
   Status remove_all(std::span<const std::string> names) override;
   Result<std::vector<std::string>> remove_unlocked(std::span<const std::string> names) override;
@@ -77,6 +86,7 @@ class Bucket final : public S3Store {
   S3Versions versions_{session_, address_, options_.page_size};
   S3Removal removal_{session_, address_, versions_};
   BlockCache blocks_{kBlocksMax};
+  Guarded<std::map<std::string, std::string>> created_etags_;
 };
 
 http::Request Bucket::request_for(std::string method, const std::string& name) const {
@@ -116,6 +126,11 @@ Result<Created> Bucket::create_with(const std::string& name, ByteView data, cons
   if (answer.status == 412) return Created::AlreadyExists;
   if (lock && s3_error_code(answer) == "InvalidRequest") return no_object_lock(what);
   if (!answer.success()) return s3_error(answer, what, true);
+  if (const auto etag = answer.header("etag"))
+    created_etags_.with([&](auto& etags) {
+      if (etags.size() >= kCreatedEtagsMax) etags.clear();
+      etags[name] = s3_etag(*etag);
+    });
   const auto id = answer.header("x-amz-version-id");
   // Without versions the service has decided by itself, or it does not hold a repository: the probe finds out.
   if (!by_versions || !id || *id == "null") return Created::Yes;

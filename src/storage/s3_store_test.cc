@@ -60,6 +60,19 @@ TEST(S3Store, AWriteIsConditionalAndSigned) {
   EXPECT_NE(request.find("SignedHeaders=content-type;host;if-none-match;"), std::string::npos) << request;
 }
 
+TEST(S3Store, AnAnswerSaysOnceWhatListingsWillCallTheObject) {
+  ScriptedServer server([](const std::string& request) {
+    return request.starts_with("PUT") && request.find("/taken ") == std::string::npos ? reply(200, "", "etag: \"0123\"\r\n") : reply(412, error_body("PreconditionFailed"), "etag: \"4567\"\r\n");
+  });
+  InstantClock clock;
+  auto store = open_at(server, clock);
+  ASSERT_EQ(*store->create("a", as_bytes("content")), Created::Yes);
+  EXPECT_EQ(*store->create("taken", as_bytes("content")), Created::AlreadyExists);
+  EXPECT_EQ(store->take_created_etag("a"), "0123");
+  EXPECT_EQ(store->take_created_etag("a"), "");
+  EXPECT_EQ(store->take_created_etag("taken"), "");
+}
+
 TEST(S3Store, ANewObjectIsLockedByTheStoresClock) {
   ScriptedServer server([](const std::string&) { return reply(200, "", "Date: Fri, 27 Nov 2026 12:00:00 GMT\r\n"); });
   InstantClock clock;

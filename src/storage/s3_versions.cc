@@ -24,10 +24,6 @@ constexpr std::size_t kVersionIdMax = 1024;
 
 Error not_understood(std::string_view what) { return Error(Errc::Storage, fmt::format("the store's answer is no {}: was it the store that answered?", what)); }
 
-std::string_view without_quotes(std::string_view text) {
-  return text.size() >= 2 && text.starts_with('"') && text.ends_with('"') ? text.substr(1, text.size() - 2) : text;
-}
-
 bool valid_id(std::string_view id) {
   return !id.empty() && id.size() <= kVersionIdMax && std::ranges::all_of(id, [](char c) { return c > 0x20 && c < 0x7f; });
 }
@@ -76,7 +72,7 @@ Result<S3VersionsPage> parse_s3_versions(ByteView xml) {
       const std::string_view size = node.child_value("Size");
       const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), version.size);
       if (size.empty() || error != std::errc() || end != size.data() + size.size()) return not_understood("listing of versions");
-      version.etag = without_quotes(node.child_value("ETag"));
+      version.etag = s3_etag(node.child_value("ETag"));
     }
     page.versions.push_back(std::move(version));
   }

@@ -80,6 +80,10 @@ class SplitStore final : public BlobStore {
     return std::vector<std::string>(parts.begin(), parts.end());
   }
 
+  std::string take_created_etag(const std::string& name) override {
+    return rule_.of_name(name) == Side::Both ? std::string() : at(rule_.of_name(name)).take_created_etag(name);
+  }
+
   Status remove(const std::string& name) override {
     const auto side = rule_.of_name(name);
     // The one that decides goes last: until then nobody creates it anew beside what is left.
