@@ -38,6 +38,7 @@ constexpr unsigned kFarUploaders = 4;  ///< to a store that is far away; packs s
 constexpr std::size_t kQueuedPacks = 1;
 constexpr unsigned kWorkersMax = 256;
 constexpr std::size_t kPackMin = 4U << 20;
+constexpr std::size_t kPackSlack = 8;  ///< a pack may outgrow its target by one of so many parts before a run is torn apart
 /// Moved by one backup at most, so that none takes for ever; the next one goes on.
 constexpr std::uint64_t kForwardMax = 1ULL << 30;
 constexpr auto kAliveEvery = 1s;
@@ -54,7 +55,7 @@ unsigned uploader_count(const repository::Cluster& cluster) { return cluster.rea
 std::size_t pack_target(const BackupRequest& request, unsigned workers, std::uint64_t lists) {
   const auto held = workers + uploader_count(request.cluster) + kQueuedPacks + 2;
   const auto left = request.memory_max.value() - std::min(request.memory_max.value(), lists);
-  return std::clamp<std::size_t>(left / held, kPackMin, repository::kPackTarget);
+  return std::clamp<std::size_t>(left / held * kPackSlack / (kPackSlack + 1), kPackMin, repository::kPackTarget);
 }
 
 /// The steps of one backup, and what they hand to each other.
@@ -122,11 +123,17 @@ class Run {
     report_.copied_from = origin_.description();
     packs_.emplace(repository::PackSettings{request_.cluster.context(), request_.cluster.keys(), request_.codec,
                                 environment_.random, [this] { return session_->next_pack(); },
-                                buffers_, pack_target(request_, workers_, 0)});
+                                buffers_});
+    size_packs(0);
     const repository::PackSink put = [this](repository::FinishedPack pack) { return upload(std::move(pack)); };
     maps_.emplace(*packs_, repository::PackKind::Map, put);
     rest_.emplace(*packs_, repository::PackKind::Base, put);
     return ok();
+  }
+
+  void size_packs(std::uint64_t lists) {
+    packs_->target = pack_target(request_, workers_, lists);
+    packs_->limit = packs_->target + packs_->target / kPackSlack;
   }
 
   /// Everything between BEGIN and SNAP. Any failure voids the session.
@@ -204,7 +211,7 @@ class Run {
     if (stream_ == nullptr) return ok();
     progress_.expect(stream_->server.begun().bytes, 0);
     const auto parents = incremental_.active() ? incremental_.files().bytes() : 0;
-    packs_->target = pack_target(request_, workers_, kInFlightMax + kFilesOfAStream * sizeof(StreamedEntry) + parents);
+    size_packs(kInFlightMax + kFilesOfAStream * sizeof(StreamedEntry) + parents);
     return ok();
   }
 
@@ -244,7 +251,7 @@ class Run {
                        .block_size = control_.block_size},
                       files_);
     progress_.expect(plan_.total_bytes, plan_.files);
-    packs_->target = pack_target(request_, workers_, bytes_of_lists());
+    size_packs(bytes_of_lists());
   }
 
   /// What grows with the number of files, and stays until the manifest is written.

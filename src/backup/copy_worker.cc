@@ -55,7 +55,7 @@ class Worker {
     if (source != nullptr) {
       const auto end = work.last ? file.wanted() : std::min(work.end, file.wanted());
       if (work.first < end) TRY(read_some(file, *source, work.first, end).context(entry.path));
-      TRY(packs_.end_run(run_reserve()));
+      TRY(packs_.end_run());
     }
     if (!file.leave_stretch()) return ok();
     s_.counters.files_done.fetch_add(1, std::memory_order_relaxed);
@@ -327,7 +327,7 @@ class Worker {
       s_.counters.files_done.fetch_add(1, std::memory_order_relaxed);
     }
     TRY(flush_bundle());
-    return packs_.end_run(run_reserve());
+    return packs_.end_run();
   }
 
   Status add_to_bundle(const CopyWork::File& member) {
@@ -429,10 +429,6 @@ class Worker {
     const auto sealed = packs_.sealed_bytes();
     s_.counters.sealed.fetch_add(sealed - std::exchange(sealed_counted_, sealed), std::memory_order_relaxed);
   }
-
-  /// Room that a pack should have left when the next stretch begins. Half a stretch: heap pages compress to less, and a
-  /// stretch that does not fit goes on in the next pack, which costs a restore one more seek.
-  std::size_t run_reserve() const { return std::min<std::size_t>(8U << 20, in_.packs.target / 4); }
 
   struct Member {
     CopiedFile* copied;

@@ -1,5 +1,7 @@
 #include "repository/pack_stream.h"
 
+#include <utility>
+
 namespace pgmint::repository {
 
 DirectBuffer PackBuffers::take() {
@@ -22,7 +24,7 @@ PackStream::PackStream(const PackSettings& settings, PackKind kind, PackSink sin
       sealer_(settings.context, settings.keys, settings.codec, settings.random) {}
 
 Status PackStream::make_room() {
-  if (writer_ && writer_->size() >= settings_.target) TRY(close());
+  if (writer_ && writer_->size() >= settings_.limit) TRY(close());
   if (!writer_)
     writer_.emplace(settings_.context, settings_.next_pack(), kind_, settings_.keys.newest_epoch(), sealer_,
                     settings_.keys.maintenance_key, settings_.random, settings_.buffers.take());
@@ -42,9 +44,9 @@ Result<RecordLocation> PackStream::append(RecordType type, ByteView plain) {
   return location;
 }
 
-Status PackStream::end_run(std::size_t expected) {
-  if (writer_ && writer_->size() + expected > settings_.target) return close();
-  return ok();
+Status PackStream::end_run() {
+  const auto run = sealed_bytes_ - std::exchange(run_begin_, sealed_bytes_);
+  return writer_ && writer_->size() + run / 2 >= settings_.target ? close() : ok();
 }
 
 Status PackStream::close() {

@@ -32,7 +32,8 @@ struct PackSettings {
   RandomSource& random;
   std::function<PackId()> next_pack;
   PackBuffers& buffers;
-  std::size_t target = kPackTarget;  ///< bytes at which a pack is closed
+  std::size_t target = kPackTarget;  ///< bytes that a pack should have
+  std::size_t limit = target;        ///< bytes at which a pack is closed also in the middle of a run; not below `target`
 };
 
 /// Not thread-safe: one per worker. Destroying it discards the pack that is not closed.
@@ -45,9 +46,9 @@ class PackStream {
   /// A record of another pack, as it is. @errors the sink's
   Result<RecordLocation> append_sealed(const RecordLocation& from, ByteView stored);
   ByteArray<16> fingerprint(const crypto::Nonce& nonce, ByteView plain) { return sealer_.fingerprint(nonce, plain); }
-  /// A run of records that are read together ends here: a pack without room for another run of `expected` stored bytes
-  /// is closed, so that the next run stands in one pack.
-  Status end_run(std::size_t expected);
+  /// A run of records that are read together ends here. The pack is closed when it is nearer to its target than it would be with another run as long as this
+  /// one, so that runs stand in one pack and packs are as large as they should be. A stream without runs closes packs at the limit.
+  Status end_run();
   /// Hands on what is left. The stream may be used again.
   Status close();
   /// From now on packs go there.
@@ -64,6 +65,7 @@ class PackStream {
   RecordSealer sealer_;
   std::optional<PackWriter> writer_;
   std::uint64_t sealed_bytes_ = 0;
+  std::uint64_t run_begin_ = 0;  ///< in sealed_bytes_
 };
 
 }  // namespace pgmint::repository
