@@ -594,7 +594,7 @@ def report(results, options):
     for measure, tools in results.samples.items():
         scale, unit = {"stored": (1e6, "MB"), "memory": (1e6, "MB"), "single push beyond compression": (1, "ms"),
                        "codec speed by zstd 1's": (1, "x"), "4000 rows: changed pages": (1, ""), "4000 rows: stored": (1e6, "MB"), "nothing: stored": (1e3, "kB"),
-                       "4000 rows: read": (1e6, "MB"), "dump: stored": (1e6, "MB"), "dump after 1 %: stored": (1e6, "MB"), "dump, nothing changed: stored": (1e3, "kB"), "nothing: read": (1e6, "MB"), "S3 full: requests per 32 MB": (1, ""), "S3 incremental, nothing changed: requests": (1, ""), "S3 list: requests": (1, ""), "codec size by zstd 1's": (1, "x"), **simulated.UNITS}.get(measure, (1, "s"))
+                       "4000 rows: read": (1e6, "MB"), "dump: stored": (1e6, "MB"), "dump after 1 %: stored": (1e6, "MB"), "dump, nothing changed: stored": (1e3, "kB"), "nothing: read": (1e6, "MB"), "S3 full: requests per 32 MB of the database": (1, ""), "S3 full: requests per 32 MB stored": (1, ""), "S3 incremental, nothing changed: requests": (1, ""), "S3 list: requests": (1, ""), "codec size by zstd 1's": (1, "x"), **simulated.UNITS}.get(measure, (1, "s"))
         figures = [f"{tool} {(max(values) if measure == 'memory' else statistics.median(values)) / scale:.2f}" for tool, values in tools.items()]
         print(f"    {measure:<32}{',  '.join(figures)} {unit}")
 

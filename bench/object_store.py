@@ -16,6 +16,7 @@ from harness.objectstore import ACCESS_KEY, REGION, SECRET_KEY, ObjectStore  # n
 LATENCY = 0.01  # seconds each way: 20 ms for a question and its answer
 PROXIED, FAR = " proxied", " far"
 BUCKET = "bench"
+STORE_MEMORY = 10 << 30  # for two rounds over the sample database of 3 GB; the store takes nearly twice that of the machine
 CONNECTIONS = 8  # of `wal push` to a bucket (src/wal/push.h, far_workers)
 
 
@@ -109,7 +110,7 @@ def push_wal(bench, work, server, store, port, bucket, tools, results, count):
 
 
 def measure(bench, work, server, results, rounds, segments):
-    store = ObjectStore()
+    store = ObjectStore(memory=STORE_MEMORY)
     proxy = FaultProxy(store.https_port)
     try:
         for suffix, port in (("", store.https_port), (PROXIED, proxy.port), (FAR, proxy.port)):

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 
 #include "storage/attempts.h"
 #include "storage/forwarding_store.h"
@@ -68,7 +67,7 @@ class RetryStore final : public ForwardingStore {
   /// After "exists", with an uncertain attempt before it: whose is it? Not there at all, it is asked for again.
   Result<Created> settle(const std::string& name, ByteView data, Attempts& tries);
 
-  Attempts attempts() { return {policy_, clock_, random_, cancel_, given_up_}; }
+  Attempts attempts() { return {policy_, clock_, random_, cancel_, trouble_}; }
 
   template <class F>
   auto repeat(F operation) -> decltype(operation()) {
@@ -79,7 +78,7 @@ class RetryStore final : public ForwardingStore {
   Clock& clock_;
   RandomSource& random_;
   const CancelToken* const cancel_;
-  std::atomic<bool> given_up_{false};
+  StoreTrouble trouble_;
 };
 
 Result<RetryStore::Outcome> RetryStore::read_back(const std::string& name, ByteView data) {
@@ -123,7 +122,10 @@ Result<Created> RetryStore::create(const std::string& name, ByteView data) {
     if (uncertain) {
       auto outcome = read_back(name, data);
       if (!outcome) return final_error(std::move(created).failure());
-      if (*outcome != Outcome::Absent) return *outcome == Outcome::Ours ? Created::Yes : Created::AlreadyExists;
+      if (*outcome != Outcome::Absent) {
+        tries.answered();
+        return *outcome == Outcome::Ours ? Created::Yes : Created::AlreadyExists;
+      }
     }
     if (!tries.left_after(created.failure())) return final_error(std::move(created).failure());
     TRY(tries.wait(created.failure()));

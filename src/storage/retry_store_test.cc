@@ -1,7 +1,9 @@
 #include "storage/retry_store.h"
 
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
+#include "base/log.h"
 #include "storage/fault_store.h"
 #include "storage/instant_clock.h"
 #include "storage/memory_store.h"
@@ -52,6 +54,42 @@ TEST_F(RetryStoreTest, RepeatsReadsUntilTheyWork) {
   EXPECT_TRUE(store->stat("a/b").value());
   EXPECT_EQ(store->list_parts("a/").value(), std::vector<std::string>{"b"});
   EXPECT_TRUE(store->remove("a/b"));
+}
+
+/// What is logged at level info and above while it lives.
+struct Overheard {
+  Overheard() {
+    set_log_observer([this](LogLevel level, std::string_view text) {
+      if (level != LogLevel::Debug) lines.emplace_back(fmt::format("{} {}", level_name(level), text));
+    });
+  }
+  ~Overheard() { set_log_observer({}); }
+  std::vector<std::string> lines;
+};
+
+TEST_F(RetryStoreTest, ATroubleThatLastsIsToldAndSoIsItsEnd) {
+  auto memory = make_memory_store();
+  auto fault_store = std::make_unique<FaultStore>(std::move(memory), clock);
+  faults = fault_store.get();
+  store = make_retry_store(std::move(fault_store), {.attempts_max = 10}, clock, random, &cancel);
+  Overheard told;
+  // Half a second of delays: nobody need know.
+  fail(Operation::Read, When::Before, Errc::Storage, 3);
+  EXPECT_TRUE(store->read("a", 10));
+  EXPECT_EQ(told.lines, std::vector<std::string>());
+  // More than five, and less than a minute.
+  fail(Operation::Read, When::Before, Errc::Storage, 9);
+  EXPECT_TRUE(store->read("a", 10));
+  ASSERT_EQ(told.lines.size(), 2u) << fmt::format("{}", fmt::join(told.lines, "\n"));
+  EXPECT_TRUE(told.lines[0].starts_with("WARNING") && told.lines[0].find("trying again (") != std::string::npos) << told.lines[0];
+  EXPECT_EQ(told.lines[1], "INFO the store answers again");
+  // A create of which the outcome is read back, once a minute at most.
+  clock.sleep(std::chrono::minutes(2));
+  fail(Operation::Create, When::Before, Errc::Storage, 9);
+  EXPECT_EQ(*store->create("b", as_bytes("text")), Created::Yes);
+  EXPECT_EQ(told.lines.size(), 4u) << fmt::format("{}", fmt::join(told.lines, "\n"));
+  EXPECT_TRUE(store->read("a", 10));
+  EXPECT_EQ(told.lines.size(), 4u);
 }
 
 TEST_F(RetryStoreTest, GivesUpAfterItsAttempts) {

@@ -34,7 +34,7 @@ class RetryVersions final : public ObjectVersions {
       auto listed = go_on();
       if (listed || refused) return listed;
       // A listing of hundreds of pages may fail more often than one request may.
-      if (std::pair(name, seen.size()) != before) tries.emplace(policy_, clock_, random_, cancel_, given_up_);
+      if (std::pair(name, seen.size()) != before) tries.emplace(policy_, clock_, random_, cancel_, trouble_);
       if (!tries->left_after(listed.failure())) return listed;
       TRY(tries->wait(listed.failure()));
     }
@@ -59,14 +59,14 @@ class RetryVersions final : public ObjectVersions {
   }
 
  private:
-  Attempts attempts() { return {policy_, clock_, random_, cancel_, given_up_}; }
+  Attempts attempts() { return {policy_, clock_, random_, cancel_, trouble_}; }
 
   ObjectVersions& inner_;
   const RetryPolicy policy_;
   Clock& clock_;
   RandomSource& random_;
   const CancelToken* cancel_;
-  std::atomic<bool> given_up_{false};
+  StoreTrouble trouble_;
 };
 
 }  // namespace

@@ -48,7 +48,7 @@ S3Upload::S3Upload(S3UploadOptions options, S3Address address, std::unique_ptr<h
     : options_(std::move(options)), address_(std::move(address)), session_(options_.bucket.region, address_.describe(), std::move(client), std::move(credentials), clock),
       clock_(clock), random_(random), cancel_(cancel) {}
 
-Attempts S3Upload::attempts() { return {options_.patience, clock_, random_, cancel_, away_}; }
+Attempts S3Upload::attempts() { return {options_.patience, clock_, random_, cancel_, trouble_}; }
 
 http::Request S3Upload::request_for(std::string method, const std::string& key, std::string_view query) const {
   http::Request request;
@@ -242,8 +242,8 @@ void S3Upload::drop_parts(const std::string& key, const std::string& id) {
   RetryPolicy brief = options_.patience;
   brief.attempts_max = kDropAttempts;
   // Also after Ctrl-C, and when the store seemed away: what is left costs money and is not listed.
-  std::atomic<bool> away{false};
-  const auto dropped = repeated(Attempts(brief, clock_, random_, nullptr, away), [&]() -> Status {
+  StoreTrouble own;
+  const auto dropped = repeated(Attempts(brief, clock_, random_, nullptr, own), [&]() -> Status {
     const auto answer = TRY(session_.send(request_for("DELETE", key, fmt::format("uploadId={}", http::percent_encoded(id)))));
     if (answer.success() || answer.status == 404) return ok();
     return s3_error(answer, "remove parts", true);

@@ -1,14 +1,13 @@
 // Files of people into a bucket, under any name: created once, in parts where they are large, and read back. A repository's objects go through s3_store.h.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "base/strong.h"
-#include "storage/retry_store.h"
+#include "storage/attempts.h"
 #include "storage/s3_address.h"
 #include "storage/s3_session.h"
 #include "storage/s3_store.h"
@@ -85,7 +84,7 @@ class S3Upload {
   Clock& clock_;
   RandomSource& random_;
   const CancelToken* const cancel_;
-  std::atomic<bool> away_{false};
+  StoreTrouble trouble_;
   bool conditional_ = true;
   bool condition_unproven_ = false;
 };

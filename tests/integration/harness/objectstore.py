@@ -55,7 +55,7 @@ mon_cluster_log_file = {home}/log/cluster.log
 [osd]
 osd_data = {home}/osd
 osd_objectstore = {kind}
-memstore_device_bytes = 4294967296
+memstore_device_bytes = {memory}
 bluestore_block_size = 4294967296
 bluestore_block_create = true
 osd_op_num_shards = 2
@@ -93,9 +93,10 @@ def free_ports(count):
 
 
 class ObjectStore:
-    """Started on construction; `stop` ends it. `kind`: memstore, or bluestore, which survives a kill of its OSD."""
+    """Started on construction; `stop` ends it. `kind`: memstore, which holds `memory` bytes, or bluestore, which survives a kill of its OSD. A store that is
+    nearly full answers no writes at all."""
 
-    def __init__(self, kind="memstore", home=None):
+    def __init__(self, kind="memstore", home=None, memory=4 << 30):
         self.home = Path(home or tempfile.mkdtemp(prefix="pgmint-objects-"))
         for name in ("mon", "osd", "rgw", "run", "log", "tls"):
             (self.home / name).mkdir(parents=True, exist_ok=True)
@@ -104,7 +105,7 @@ class ObjectStore:
         self.http_port, self.https_port = ports[1], ports[2]
         self.endpoint, self.plain_endpoint = f"https://localhost:{self.https_port}", f"http://127.0.0.1:{self.http_port}"
         self.fsid = Path("/proc/sys/kernel/random/uuid").read_text().strip()
-        (self.home / "ceph.conf").write_text(CONFIGURATION.format(home=self.home, kind=kind, fsid=self.fsid, mon=ports[0], http=ports[1], https=ports[2],
+        (self.home / "ceph.conf").write_text(CONFIGURATION.format(home=self.home, kind=kind, memory=memory, fsid=self.fsid, mon=ports[0], http=ports[1], https=ports[2],
                                                                   osd_first=ports[3], osd_last=ports[11]))
         self.processes = {}
         try:
