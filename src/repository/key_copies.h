@@ -45,6 +45,7 @@ class KeyCopies final : public storage::ForwardingStore {
 
   Result<std::optional<Bytes>> read(const std::string& name, std::uint64_t limit) override;
   Result<std::optional<storage::BlobFront>> read_front(const std::string& name, std::size_t length) override { return inner().read_front(name, length); }
+  Result<std::optional<storage::BlobFront>> read_front_or_copy(const std::string& name, std::size_t length) override { return inner().read_front_or_copy(name, length); }
   Status remove_all(std::span<const std::string> names) override { return inner().remove_all(names); }
   Result<std::vector<std::string>> remove_unlocked(std::span<const std::string> names) override { return inner().remove_unlocked(names); }
   Status list(const std::string& prefix, const std::string& after, const std::function<Status(const storage::BlobInfo&)>& visit) override;

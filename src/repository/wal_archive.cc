@@ -155,8 +155,12 @@ struct WalArchive::State {
     return &at->second;
   }
 
-  /// @param front  bytes that are wanted of its beginning, if it has so many
-  Result<std::optional<Look>> look(const std::string& file_name, const std::string& name, std::size_t front = kFirstRead);
+  Result<std::optional<Look>> look(const std::string& file_name, const std::string& name) {
+    TRY(check_keys());
+    return look_at(file_name, name, TRY(store().read_front(name, kFirstRead)));
+  }
+  /// @param read  of its beginning, or nullopt: there is none
+  Result<std::optional<Look>> look_at(const std::string& file_name, const std::string& name, std::optional<storage::BlobFront> read);
   Result<crypto::Digest> mac_of(const std::string& file_name, const WalObjectInfo& info, WalPlain& plain);
   /// As WalArchive's; sets the MAC in `info` when there is something to compare with.
   Result<bool> holds(const std::string& file_name, const std::string& name, WalObjectInfo& info, WalPlain& plain);
@@ -171,9 +175,7 @@ struct WalArchive::State {
   Result<Bytes> open_summary(const Look& look, const std::string& name);
 };
 
-Result<std::optional<Look>> WalArchive::State::look(const std::string& file_name, const std::string& name, std::size_t front) {
-  TRY(check_keys());
-  auto read = TRY(store().read_front(name, front));
+Result<std::optional<Look>> WalArchive::State::look_at(const std::string& file_name, const std::string& name, std::optional<storage::BlobFront> read) {
   if (!read) return std::nullopt;
   const auto object_size = read->size;
   if (object_size > kWalObjectMax || object_size < kWalPrefixSize) {
@@ -513,7 +515,9 @@ Result<bool> WalArchive::read_to(const std::string& file_name, const std::functi
 Result<std::optional<Bytes>> WalArchive::summary(const std::string& file_name) {
   State& s = *state_;
   const auto name = TRY(s.object_name(file_name));
-  const auto look = TRY(s.look(file_name, name, storage::BlobStore::kFrontMax).context(file_name));
+  TRY(s.check_keys());
+  auto front = TRY(s.store().read_front_or_copy(name, storage::BlobStore::kFrontMax).context(file_name));
+  const auto look = TRY(s.look_at(file_name, name, std::move(front)).context(file_name));
   if (!look || look->prefix.summary_length == 0) return std::nullopt;
   return TRY(s.open_summary(*look, name).context(file_name));
 }

@@ -69,6 +69,8 @@ class BlobStore {
   /// The first `length` bytes (at least 1, at most kFrontMax), or all when there are fewer; absence as a value. One request where the store is far away.
   virtual Result<std::optional<BlobFront>> read_front(const std::string& name, std::size_t length);
   static constexpr std::size_t kFrontMax = 64 << 10;
+  /// As read_front(), for whoever needs what the object says, and not whether it is there still: a copy that this host made of it may answer.
+  virtual Result<std::optional<BlobFront>> read_front_or_copy(const std::string& name, std::size_t length) { return read_front(name, length); }
 
   /// Calls `visit` for every object below `prefix` (a prefix of the name, usually ending in '/') in byte order of names,
   /// starting after `after` ("" for all); the first failure ends it. Objects created meanwhile may or may not appear.

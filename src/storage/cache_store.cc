@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <map>
 #include <mutex>
 #include <system_error>
@@ -59,7 +60,7 @@ class CacheStore final : public ForwardingStore {
       keep(name, data);
       if (policy_.keeps_small && data.size() <= policy_.small_max && policy_.keeps_small(name)) keep_as(name, data);
       if (policy_.keeps_front && policy_.keeps_front(name)) {
-        if (const auto etag = inner().take_created_etag(name); !etag.empty()) keep_as(front_name(name, etag), data.first(std::min(data.size(), kFrontMax)));
+        keep_front(name, {data.size(), inner().take_created_etag(name)}, data.first(std::min(data.size(), kFrontMax)));
       }
     }
     return created;
@@ -88,17 +89,20 @@ class CacheStore final : public ForwardingStore {
     return read;
   }
   Result<std::optional<BlobFront>> read_front(const std::string& name, std::size_t length) override {
-    const auto listed = policy_.keeps_front ? find_listed(name) : std::nullopt;
-    if (!listed) return inner().read_front(name, length);
-    const auto copy_name = front_name(name, listed->etag);
-    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(length, listed->size));
-    if (auto kept = find(copy_name); kept && kept->size() >= wanted) {
-      kept->resize(wanted);
-      return std::optional(BlobFront{listed->size, std::move(*kept)});
-    }
+    if (!policy_.keeps_front || !policy_.keeps_front(name)) return inner().read_front(name, length);
+    const auto listed = find_listed(name);
+    if (listed)
+      if (auto kept = find_front(name, length); kept && kept->of == *listed) return std::optional(std::move(kept->front));
     auto read = inner().read_front(name, length);
-    if (read && *read && (*read)->size == listed->size) keep_as(copy_name, (*read)->bytes);
+    if (listed && read && *read && (*read)->size == listed->size) keep_front(name, *listed, (*read)->bytes);
     return read;
+  }
+  Result<std::optional<BlobFront>> read_front_or_copy(const std::string& name, std::size_t length) override {
+    if (policy_.keeps_front && policy_.keeps_front(name)) {
+      const auto listed = find_listed(name);
+      if (auto kept = find_front(name, length); kept && (!listed || kept->of == *listed)) return std::optional(std::move(kept->front));
+    }
+    return read_front(name, length);
   }
   Status list(const std::string& prefix, const std::string& after, const std::function<Status(const BlobInfo&)>& visit) override {
     std::string newest, etag;
@@ -128,12 +132,43 @@ class CacheStore final : public ForwardingStore {
   }
 
  private:
-  struct ListedFront {
-    std::uint64_t size;
+  /// Which content of a name it is.
+  struct Content {
+    std::uint64_t size = 0;
     std::string etag;
+    bool operator==(const Content&) const = default;
   };
+  struct KeptFront {
+    Content of;
+    BlobFront front;
+  };
+  static std::string front_name(const std::string& name) { return "front of " + name; }
 
-  static std::string front_name(const std::string& name, const std::string& etag) { return fmt::format("{} {}", name, etag); }
+  /// "size etag", a line, and the bytes.
+  void keep_front(const std::string& name, const Content& of, ByteView front) {
+    if (of.etag.empty() || of.etag.find('\n') != std::string::npos) return;
+    const auto head = fmt::format("{} {}\n", of.size, of.etag);
+    Bytes copy;
+    append(copy, as_bytes(head));
+    append(copy, front);
+    keep_as(front_name(name), copy);
+  }
+
+  /// Of `length` bytes, or of the whole object where that is shorter.
+  std::optional<KeptFront> find_front(const std::string& name, std::size_t length) {
+    const auto copy = find(front_name(name));
+    if (!copy) return std::nullopt;
+    const auto text = as_text(*copy);
+    const auto end = text.find('\n'), space = text.find(' ');
+    KeptFront kept;
+    if (end == std::string_view::npos || space > end || std::from_chars(text.data(), text.data() + space, kept.of.size).ptr != text.data() + space) return std::nullopt;
+    kept.of.etag = text.substr(space + 1, end - space - 1);
+    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(length, kept.of.size));
+    const auto bytes = ByteView(*copy).subspan(end + 1);
+    if (bytes.size() < wanted) return std::nullopt;
+    kept.front = {kept.of.size, Bytes(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(wanted))};
+    return kept;
+  }
 
   /// Once for each listing that ended at this name: its etag, empty when that says nothing.
   std::optional<std::string> take_newest(const std::string& name) {
@@ -148,7 +183,7 @@ class CacheStore final : public ForwardingStore {
     if (listed_.size() >= kListedMax) listed_.clear();
     listed_[info.name] = {info.size, info.etag};
   }
-  std::optional<ListedFront> find_listed(const std::string& name) {
+  std::optional<Content> find_listed(const std::string& name) {
     const std::lock_guard lock(mutex_);
     const auto found = listed_.find(name);
     return found == listed_.end() ? std::nullopt : std::optional(found->second);
@@ -218,6 +253,7 @@ class CacheStore final : public ForwardingStore {
   }
 
   void drop(const std::string& name) {
+    if (policy_.keeps_front && policy_.keeps_front(name)) ::unlink(path_of(front_name(name)).c_str());
     if (policy_.keeps(name) || (policy_.keeps_small && policy_.keeps_small(name))) ::unlink(path_of(name).c_str());
   }
 
@@ -253,7 +289,7 @@ class CacheStore final : public ForwardingStore {
   std::atomic<int> kept_{0};
   std::mutex mutex_;
   std::map<std::string, std::string> newest_;  ///< the last names of listings, with their etag where it is an MD5
-  std::unordered_map<std::string, ListedFront> listed_;
+  std::unordered_map<std::string, Content> listed_;
 };
 
 }  // namespace

@@ -23,7 +23,7 @@ struct CachePolicy {
 /// day that the store has lost it.
 ///
 /// A front is answered from a copy when a listing made through here names the object with the etag that it had when the copy was made: when it was first read, or
-/// when it was created here.
+/// when it was created here. read_front_or_copy() asks for no listing.
 ///
 /// read() of what `keeps` names is answered from `directory` (made when needed, 0700) once it was read or created through here. What the
 /// store has removed since may still be answered: whoever must know what the store holds lists it, or looks past the cache. The last name

@@ -1,5 +1,6 @@
 #include "storage/cache_store.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -116,6 +117,7 @@ struct FrontTest : CacheStoreTest {
     policy.small_max = 100;
     clock.sleep(system_clock().now() - clock.now());  // copies are stamped by the file system
   }
+  static std::string text_of(const Result<std::optional<BlobFront>>& front) { return front && *front ? std::string(as_text((*front)->bytes)) : "absent"; }
   std::uint64_t requests(BlobStore& store, const std::string& name, std::string_view expected) {
     const auto before = faults->operations();
     const auto front = store.read_front(name, 4);
@@ -155,6 +157,8 @@ TEST_F(FrontTest, OfWhatIsCreatedHereTheFrontIsKeptAsTheStoreCallsIt) {
   ASSERT_TRUE(whole && *whole);
   EXPECT_EQ(as_text((*whole)->bytes), "front and more") << "a copy serves every length that it has";
   EXPECT_EQ(faults->operations(), before);
+  EXPECT_EQ(text_of(store->read_front_or_copy("wal/1", 4)), "fron");
+  EXPECT_EQ(faults->operations(), before);
   // Who lost, or was not told what the store calls it, keeps nothing.
   EXPECT_EQ(*store->create("wal/1", as_bytes("FRONT AND MORE")), Created::AlreadyExists);
   EXPECT_EQ(requests(*store, "wal/1", "fron"), 0u);
@@ -162,6 +166,43 @@ TEST_F(FrontTest, OfWhatIsCreatedHereTheFrontIsKeptAsTheStoreCallsIt) {
   ASSERT_EQ(*store->create("wal/2", as_bytes("front and more")), Created::Yes);
   ASSERT_TRUE(list_all(*store, "wal/"));
   EXPECT_GT(requests(*store, "wal/2", "fron"), 0u);
+}
+
+TEST_F(FrontTest, WhoAsksForWhatItSaysNeedsNoListingAndIsNotToldOfAnotherContent) {
+  auto memory = make_memory_store();
+  auto& there = static_cast<MemoryStore&>(*memory);
+  auto store = open(std::make_unique<WithEtags>(std::move(memory)), policy);
+  const auto asks = [&](const std::string& name) {
+    const auto before = faults->operations();
+    const auto text = text_of(store->read_front_or_copy(name, 5));
+    return fmt::format("{}{}", text, faults->operations() > before ? ", asked" : "");
+  };
+  EXPECT_EQ(asks("wal/1"), "absent, asked");
+  ASSERT_EQ(*store->create("wal/1", as_bytes("front and more")), Created::Yes);
+  EXPECT_EQ(asks("wal/1"), "front");
+  ASSERT_TRUE(there.remove("wal/1"));
+  EXPECT_EQ(asks("wal/1"), "front") << "what it said it still says";
+  EXPECT_EQ(text_of(store->read_front("wal/1", 5)), "absent") << "and whether it is there is another question";
+  ASSERT_EQ(*there.create("wal/1", as_bytes("other words")), Created::Yes);
+  ASSERT_TRUE(list_all(*store, "wal/"));
+  EXPECT_EQ(asks("wal/1"), "other, asked");
+  EXPECT_EQ(asks("wal/1"), "other");
+  ASSERT_TRUE(store->remove("wal/1"));
+  EXPECT_EQ(asks("wal/1"), "absent, asked");
+}
+
+TEST_F(FrontTest, ADamagedFrontIsReadAnew) {
+  auto store = open(std::make_unique<WithEtags>(make_memory_store()), policy);
+  ASSERT_EQ(*store->create("wal/1", as_bytes("front and more")), Created::Yes);
+  const auto kept = copies();
+  ASSERT_EQ(kept.size(), 1u);
+  const auto whole = *read_file(kept[0], 1000);
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    auto damaged = whole;
+    damaged[i] ^= std::byte{1};
+    std::ofstream(kept[0], std::ios::binary).write(reinterpret_cast<const char*>(damaged.data()), static_cast<std::streamsize>(damaged.size()));
+    EXPECT_EQ(text_of(store->read_front_or_copy("wal/1", 5)), "front") << i;
+  }
 }
 
 TEST_F(FrontTest, AShorterCopyIsNotTakenForALongerFront) {

@@ -74,9 +74,10 @@ class Bucket final : public S3Store {
   Result<Created> decide_by_versions(const std::string& name, const std::string& id);
   Result<S3Page> page(const std::string& prefix, std::string_view more);
   /// A block of an object, the last one shorter. nullptr: no such object. A block behind the end has no bytes.
-  Result<BlockCache::Shared> block(const std::string& name, std::uint64_t index);
-  /// The same, asked of the store.
-  Result<BlockCache::Shared> fetch_block(const std::string& name, std::uint64_t index);
+  /// @param goes_on  the next one will be asked for too: where neither is known they are one request
+  Result<BlockCache::Shared> block(const std::string& name, std::uint64_t index, bool goes_on);
+  /// The same, asked of the store, with some that follow it.
+  Result<BlockCache::Shared> fetch_blocks(const std::string& name, std::uint64_t index, std::size_t count);
   /// What `?topic` of the bucket answers; nullopt: nothing is set. @errors as s3_error()
   Result<std::optional<Bytes>> setting(const std::string& topic);
 
@@ -172,37 +173,44 @@ Result<std::optional<Bytes>> Bucket::read(const std::string& name, std::uint64_t
   return std::optional(std::move(answer.body));
 }
 
-Result<BlockCache::Shared> Bucket::block(const std::string& name, std::uint64_t index) {
+Result<BlockCache::Shared> Bucket::block(const std::string& name, std::uint64_t index, bool goes_on) {
   if (auto known = blocks_.find(name, index)) return known;
-  return fetch_block(name, index);
+  return fetch_blocks(name, index, goes_on && blocks_.find(name, index + 1) == nullptr ? 2 : 1);
 }
 
-Result<BlockCache::Shared> Bucket::fetch_block(const std::string& name, std::uint64_t index) {
+Result<BlockCache::Shared> Bucket::fetch_blocks(const std::string& name, std::uint64_t index, std::size_t count) {
   const auto what = fmt::format("read {}", name);
   const auto first = index * BlockCache::kBlockSize;
+  const auto wanted = count * BlockCache::kBlockSize;
   auto request = request_for("GET", name);
-  request.headers.push_back({"range", fmt::format("bytes={}-{}", first, first + BlockCache::kBlockSize - 1)});
-  request.answer_max = std::max(kExplanationMax, BlockCache::kBlockSize);
+  request.headers.push_back({"range", fmt::format("bytes={}-{}", first, first + wanted - 1)});
+  request.answer_max = std::max<std::uint64_t>(kExplanationMax, wanted);
   auto answer = TRY(fetch(request, what));
   if (is_absent_object(answer)) return BlockCache::Shared();
-  auto made = std::make_shared<BlockCache::Block>();
   if (answer.status == 416) {
     const auto info = TRY(stat(name));
     if (!info) return BlockCache::Shared();
-    made->object_size = info->size;
     if (first < info->size) return Error(Errc::Storage, fmt::format("{}: the store contradicts itself about the object's length", what));
-    return BlockCache::Shared(std::move(made));
+    auto behind = std::make_shared<BlockCache::Block>();
+    behind->object_size = info->size;
+    return BlockCache::Shared(std::move(behind));
   }
   if (answer.status != 206) return s3_error(answer, what, false);
   const auto range = answer.header("content-range");
   const auto size = range && range->starts_with(fmt::format("bytes {}-", first)) ? size_in_range(*range) : std::nullopt;
-  if (!size || *size <= first || answer.body.size() != std::min(BlockCache::kBlockSize, *size - first))
+  if (!size || *size <= first || answer.body.size() != std::min<std::uint64_t>(wanted, *size - first))
     return Error(Errc::Storage, fmt::format("{}: the store answered with another range than was asked for", what));
-  made->object_size = *size;
-  made->bytes = std::move(answer.body);
-  BlockCache::Shared shared = std::move(made);
-  blocks_.add(name, index, shared);
-  return shared;
+  BlockCache::Shared front;
+  for (std::size_t at = 0; at < answer.body.size(); at += BlockCache::kBlockSize) {
+    const auto bytes = ByteView(answer.body).subspan(at, std::min(BlockCache::kBlockSize, answer.body.size() - at));
+    auto made = std::make_shared<BlockCache::Block>();
+    made->object_size = *size;
+    made->bytes.assign(bytes.begin(), bytes.end());
+    BlockCache::Shared shared = std::move(made);
+    blocks_.add(name, index + at / BlockCache::kBlockSize, shared);
+    if (at == 0) front = std::move(shared);
+  }
+  return front;
 }
 
 Result<std::optional<BlobFront>> Bucket::read_front(const std::string& name, std::size_t length) {
@@ -210,7 +218,7 @@ Result<std::optional<BlobFront>> Bucket::read_front(const std::string& name, std
   PGMINT_ASSERT(length > 0 && length <= kFrontMax);
   TRY(check_blob_name(name));
   // Whether it is there, the store is asked each time; what comes behind its front in this block need not be asked for again.
-  const auto block = TRY(fetch_block(name, 0));
+  const auto block = TRY(fetch_blocks(name, 0, 1));
   if (block == nullptr) return std::optional<BlobFront>();
   const auto bytes = ByteView(block->bytes).first(std::min(length, block->bytes.size()));
   return std::optional(BlobFront{block->object_size, Bytes(bytes.begin(), bytes.end())});
@@ -230,7 +238,7 @@ Status Bucket::read_range(const std::string& name, std::uint64_t offset, Mutable
   if (out.size() <= kShortRead) {
     for (auto rest = out; !rest.empty();) {
       const auto at = offset + (out.size() - rest.size());
-      const auto block = TRY(this->block(name, at / BlockCache::kBlockSize));
+      const auto block = TRY(this->block(name, at / BlockCache::kBlockSize, at % BlockCache::kBlockSize + rest.size() > BlockCache::kBlockSize));
       if (block == nullptr) return Error(Errc::NotFound, fmt::format("{}: no such object", name));
       if (out.size() > block->object_size || offset > block->object_size - out.size()) return too_short(block->object_size);
       const auto part = ByteView(block->bytes).subspan(at % BlockCache::kBlockSize);

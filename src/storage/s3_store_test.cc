@@ -309,6 +309,37 @@ TEST(S3Store, ShortReadsOfOneObjectAreOneRequest) {
   EXPECT_EQ(server.requests().size(), 4u) << "a long read goes by itself";
 }
 
+TEST(S3Store, AShortReadAcrossTwoBlocksIsOneRequest) {
+  std::string content(150'000, 'x');
+  for (std::size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>('a' + i % 23);
+  ScriptedServer server([&](const std::string& request) {
+    const auto at = request.find("range: bytes=") + 13;
+    const std::uint64_t first = std::stoull(request.substr(at)), last = std::min<std::uint64_t>(std::stoull(request.substr(request.find('-', at) + 1)), content.size() - 1);
+    if (first >= content.size()) return reply(416, error_body("InvalidRange"));
+    return reply(206, content.substr(first, last - first + 1), fmt::format("Content-Range: bytes {}-{}/{}\r\n", first, last, content.size()));
+  });
+  InstantClock clock;
+  // What is known of the two blocks beforehand, and how many requests the read across them takes.
+  for (const auto& [known, wanted] : std::vector<std::pair<std::vector<std::uint64_t>, std::size_t>>{{{}, 1}, {{0}, 1}, {{70'000}, 1}, {{0, 70'000}, 0}}) {
+    auto store = open_at(server, clock);
+    Bytes one(10);
+    for (const auto offset : known) ASSERT_TRUE(store->read_range("a", offset, one));
+    const auto before = server.requests().size();
+    Bytes across(1000);
+    ASSERT_TRUE(store->read_range("a", 65'000, across));
+    EXPECT_EQ(as_text(across), content.substr(65'000, 1000));
+    EXPECT_EQ(server.requests().size() - before, wanted);
+  }
+  // The second one is the object's last, and shorter.
+  auto store = open_at(server, clock);
+  const auto before = server.requests().size();
+  Bytes across(20'000);
+  ASSERT_TRUE(store->read_range("a", 130'000, across));
+  EXPECT_EQ(as_text(across), content.substr(130'000, 20'000));
+  EXPECT_EQ(store->read_range("a", 130'001, across).failure().code(), Errc::Corruption);
+  EXPECT_EQ(server.requests().size() - before, 1u);
+}
+
 TEST(S3Store, RemovesOneByOneWhereManyAtOnceAreRefused) {
   ScriptedServer server([](const std::string& request) {
     if (request.starts_with("POST ") || request.starts_with("GET /bucket/?versioning")) return reply(403, error_body("AccessDenied"));
