@@ -1,6 +1,5 @@
 #include "logical/stream_writer.h"
 
-#include "base/priority.h"
 #include "codec/block_codec.h"
 
 namespace pgmint::logical {
@@ -92,11 +91,7 @@ StreamWriter::StreamWriter(const StreamShared& shared, const Predecessor* predec
     : shared_(shared), predecessor_(predecessor), queue_(kQueuedChunks), order_(std::make_unique<Guarded<Order>>()), group_(shared.cancel) {
   group_.on_failure([this] { queue_.cancel(); });
   for (unsigned i = 0; i < std::max(1U, shared.workers); ++i)
-    group_.spawn([this]() -> Status {
-      // A dump takes as long as the server and pg_dump need: on a busy host they go before what compresses behind them.
-      give_way();
-      return Worker(*this).run();
-    });
+    group_.spawn([this]() -> Status { return Worker(*this).run(); });
 }
 
 StreamWriter::~StreamWriter() {
