@@ -13,6 +13,8 @@
 #include <system_error>
 #include <tuple>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -25,6 +27,7 @@ namespace {
 
 constexpr auto kTouchedAfter = std::chrono::hours(24);  ///< a copy that is used says so about once a day
 constexpr auto kSmallStays = std::chrono::hours(24);
+constexpr std::size_t kInMemory = 4;  ///< small objects that are read piece by piece
 constexpr int kKeptBeforePruning = 256;
 constexpr std::string_view kPartThatPrunes = "00";  ///< of the 256 below which copies stand
 constexpr std::size_t kListedMax = 200'000;
@@ -66,9 +69,8 @@ class CacheStore final : public ForwardingStore {
     return created;
   }
   Status read_range(const std::string& name, std::uint64_t offset, MutableByteView out) override {
-    if (!policy_.keeps_small || !policy_.keeps_small(name) || is_older_than(path_of(name), kSmallStays)) return inner().read_range(name, offset, out);
-    const auto kept = find(name);
-    if (!kept) return inner().read_range(name, offset, out);
+    const auto kept = policy_.keeps_small && policy_.keeps_small(name) ? find_small(name) : nullptr;
+    if (kept == nullptr) return inner().read_range(name, offset, out);
     if (offset > kept->size() || out.size() > kept->size() - offset)
       return Error(Errc::Corruption, fmt::format("{} ends at {} bytes, before {} + {}", name, kept->size(), offset, out.size()));
     std::copy_n(kept->begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
@@ -211,6 +213,28 @@ class CacheStore final : public ForwardingStore {
     return std::move(*copy);
   }
 
+  /// Read from front to end once, and not for each of many short reads.
+  std::shared_ptr<const Bytes> find_small(const std::string& name) {
+    const auto path = path_of(name);
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0 || clock_.now() - TimePoint(std::chrono::seconds(status.st_mtime)) > kSmallStays) return nullptr;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto at = std::ranges::find(in_memory_, name, &std::pair<std::string, std::shared_ptr<const Bytes>>::first);
+      if (at != in_memory_.end()) {
+        std::rotate(in_memory_.begin(), at, at + 1);
+        return in_memory_.front().second;
+      }
+    }
+    auto found = find(name);
+    if (!found) return nullptr;
+    auto kept = std::make_shared<const Bytes>(std::move(*found));
+    const std::lock_guard lock(mutex_);
+    if (in_memory_.size() == kInMemory) in_memory_.pop_back();
+    in_memory_.insert(in_memory_.begin(), {name, kept});
+    return kept;
+  }
+
   void touch(const fs::path& path) {
     if (is_older_than(path, kTouchedAfter)) ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0);
   }
@@ -254,6 +278,10 @@ class CacheStore final : public ForwardingStore {
 
   void drop(const std::string& name) {
     if (policy_.keeps_front && policy_.keeps_front(name)) ::unlink(path_of(front_name(name)).c_str());
+    {
+      const std::lock_guard lock(mutex_);
+      std::erase_if(in_memory_, [&](const auto& one) { return one.first == name; });
+    }
     if (policy_.keeps(name) || (policy_.keeps_small && policy_.keeps_small(name))) ::unlink(path_of(name).c_str());
   }
 
@@ -290,6 +318,7 @@ class CacheStore final : public ForwardingStore {
   std::mutex mutex_;
   std::map<std::string, std::string> newest_;  ///< the last names of listings, with their etag where it is an MD5
   std::unordered_map<std::string, Content> listed_;
+  std::vector<std::pair<std::string, std::shared_ptr<const Bytes>>> in_memory_;  ///< the most recently read first
 };
 
 }  // namespace

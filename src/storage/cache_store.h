@@ -14,7 +14,7 @@ struct CachePolicy {
   std::function<bool(const std::string& name)> keeps;  ///< objects that are worth it: read often, small, never written anew
   std::function<bool(const std::string& name)> keeps_front{};  ///< of which the beginning is: it says what is in them
   std::function<bool(const std::string& name)> keeps_small{};  ///< of which those are, for a day, that were created here and are no larger than small_max
-  std::uint64_t small_max = 256 << 10;
+  std::uint64_t small_max = 4 << 20;                   ///< bytes; maps of some 15 GB of a database are no longer
   std::uint64_t object_max = 4 << 20;                  ///< bytes; larger ones are not kept
   std::uint64_t size_max = 256 << 20;                  ///< bytes in all; the longest unused go first
 };

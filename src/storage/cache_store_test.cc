@@ -233,6 +233,18 @@ TEST_F(FrontTest, WhatIsSmallAndWasMadeHereIsKeptForADay) {
   EXPECT_EQ(reads("p/small"), 0u);
   EXPECT_EQ(reads("p/large"), 1u);
   EXPECT_EQ(reads("p/theirs"), 1u);
+  // Read once from the disk, and gone when it is gone there.
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(store->create(fmt::format("p/{}", i), Bytes(50, std::byte{static_cast<unsigned char>(i)})));
+  for (int turn = 0; turn < 2; ++turn)
+    for (int i = 0; i < 10; ++i) {
+      Bytes part(5);
+      ASSERT_TRUE(store->read_range(fmt::format("p/{}", i), 3, part));
+      EXPECT_EQ(part, Bytes(5, std::byte{static_cast<unsigned char>(i)}));
+    }
+  EXPECT_EQ(reads("p/9"), 0u);
+  ASSERT_TRUE(store->remove("p/9"));
+  Bytes gone(5);
+  EXPECT_EQ(store->read_range("p/9", 0, gone).failure().code(), Errc::NotFound);
   Bytes beyond(2);
   EXPECT_EQ(store->read_range("p/small", 99, beyond).failure().code(), Errc::Corruption);
   ASSERT_TRUE(there.remove("p/small"));
