@@ -24,7 +24,7 @@ struct StoreTrouble {
 /// The delays of one operation. Says when the attempts are used up, and tells whoever waits that it goes on trying: a short trouble is nobody's concern.
 class Attempts {
  public:
-  static constexpr auto kToldAfter = std::chrono::seconds(5);
+  static constexpr auto kToldAfter = std::chrono::seconds(3);
   static constexpr auto kToldEvery = std::chrono::minutes(1);
 
   Attempts(const RetryPolicy& policy, Clock& clock, RandomSource& random, const CancelToken* cancel, StoreTrouble& trouble)

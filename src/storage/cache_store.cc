@@ -29,6 +29,7 @@ constexpr auto kTouchedAfter = std::chrono::hours(24);  ///< a copy that is used
 constexpr auto kSmallStays = std::chrono::hours(24);
 constexpr std::size_t kInMemory = 4;  ///< small objects that are read piece by piece
 constexpr int kKeptBeforePruning = 256;
+constexpr std::string_view kFronts = "fronts";  ///< below which fronts stand
 constexpr std::string_view kPartThatPrunes = "00";  ///< of the 256 below which copies stand
 constexpr std::size_t kListedMax = 200'000;
 constexpr std::size_t kDigestSize = std::tuple_size_v<crypto::Digest>;
@@ -144,7 +145,8 @@ class CacheStore final : public ForwardingStore {
     Content of;
     BlobFront front;
   };
-  static std::string front_name(const std::string& name) { return "front of " + name; }
+  static constexpr std::string_view kFrontOf = "front of ";
+  static std::string front_name(const std::string& name) { return fmt::format("{}{}", kFrontOf, name); }
 
   /// "size etag", a line, and the bytes.
   void keep_front(const std::string& name, const Content& of, ByteView front) {
@@ -194,7 +196,8 @@ class CacheStore final : public ForwardingStore {
   /// Below a part of its own for each repository and kind: a directory of a hundred thousand files is slow on some file systems.
   fs::path path_of(const std::string& name) const {
     const auto id = to_hex(digest_of(place_, name, {}));
-    return directory_ / id.substr(0, 2) / id.substr(2, 38);
+    const auto below = name.starts_with(kFrontOf) ? directory_ / kFronts : directory_;
+    return below / id.substr(0, 2) / id.substr(2, 38);
   }
 
   std::optional<Bytes> find(const std::string& name) {
@@ -286,29 +289,43 @@ class CacheStore final : public ForwardingStore {
   }
 
   void prune() {
-    struct Copy {
-      fs::path path;
-      std::uint64_t size;
-      fs::file_time_type used;
-    };
-    std::vector<Copy> copies;
-    std::uint64_t size = 0;
     std::error_code failed;
+    Copies fronts, others;
     for (auto it = fs::recursive_directory_iterator(directory_, failed); !failed && it != fs::recursive_directory_iterator(); it.increment(failed)) {
       std::error_code gone;
       if (!it->is_regular_file(gone) || gone) continue;
       Copy copy{it->path(), it->file_size(gone), it->last_write_time(gone)};
       if (gone) continue;
-      size += copy.size;
-      copies.push_back(std::move(copy));
+      (copy.path.parent_path().parent_path().filename() == kFronts ? fronts : others).add(std::move(copy));
     }
-    if (size <= policy_.size_max) return;
-    std::ranges::sort(copies, {}, &Copy::used);
-    for (const auto& copy : copies) {
-      if (size <= policy_.size_max / 4 * 3) break;
-      if (::unlink(copy.path.c_str()) == 0) size -= copy.size;
-    }
+    // Where much WAL is stored, its fronts must not drive out what each command reads.
+    fronts.shrink_to(policy_.size_max / 4);
+    others.shrink_to(policy_.size_max / 4 * 3);
   }
+
+  struct Copy {
+    fs::path path;
+    std::uint64_t size;
+    fs::file_time_type used;
+  };
+  struct Copies {
+    std::vector<Copy> all;
+    std::uint64_t size = 0;
+
+    void add(Copy copy) {
+      size += copy.size;
+      all.push_back(std::move(copy));
+    }
+    /// Above `max`, down to three quarters of it.
+    void shrink_to(std::uint64_t max) {
+      if (size <= max) return;
+      std::ranges::sort(all, {}, &Copy::used);
+      for (const auto& copy : all) {
+        if (size <= max / 4 * 3) break;
+        if (::unlink(copy.path.c_str()) == 0) size -= copy.size;
+      }
+    }
+  };
 
   const std::string place_;
   const fs::path directory_;

@@ -16,7 +16,7 @@ struct CachePolicy {
   std::function<bool(const std::string& name)> keeps_small{};  ///< of which those are, for a day, that were created here and are no larger than small_max
   std::uint64_t small_max = 4 << 20;                   ///< bytes; maps of some 15 GB of a database are no longer
   std::uint64_t object_max = 4 << 20;                  ///< bytes; larger ones are not kept
-  std::uint64_t size_max = 256 << 20;                  ///< bytes in all; the longest unused go first
+  std::uint64_t size_max = 256 << 20;                  ///< bytes in all, a quarter of them for fronts; the longest unused go first
 };
 
 /// read_range() of what `keeps_small` names is answered from a copy that was taken when it was created, for a day: whoever builds on it each hour finds out within a

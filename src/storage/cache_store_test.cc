@@ -359,6 +359,19 @@ TEST_F(CacheStoreTest, StaysWithinItsSize) {
   EXPECT_GT(size, 10'000u);
 }
 
+TEST_F(FrontTest, ManyFrontsDoNotDriveOutWhatEachCommandReads) {
+  policy.size_max = 100'000;
+  auto store = open(std::make_unique<WithEtags>(make_memory_store()), policy);
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(store->create(fmt::format("log/{}", i), Bytes(1000, std::byte{1})));
+  for (int i = 0; i < 600; ++i) ASSERT_TRUE(store->create(fmt::format("wal/{}", i), Bytes(1000, std::byte{2})));
+  const auto before = faults->operations();
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(store->read(fmt::format("log/{}", i), 1000).value()->size(), 1000u);
+  EXPECT_EQ(faults->operations(), before);
+  std::uint64_t size = 0;
+  for (const auto& copy : copies()) size += fs::file_size(copy);
+  EXPECT_LT(size, 100'000u + 256 * 1100);
+}
+
 TEST_F(CacheStoreTest, StaysWithinItsSizeAlsoWhereEachProcessKeepsOneCopy) {
   CachePolicy policy;
   policy.size_max = 100'000;

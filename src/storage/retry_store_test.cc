@@ -77,7 +77,7 @@ TEST_F(RetryStoreTest, ATroubleThatLastsIsToldAndSoIsItsEnd) {
   fail(Operation::Read, When::Before, Errc::Storage, 3);
   EXPECT_TRUE(store->read("a", 10));
   EXPECT_EQ(told.lines, std::vector<std::string>());
-  // More than five, and less than a minute.
+  // More than three, and less than a minute.
   fail(Operation::Read, When::Before, Errc::Storage, 9);
   EXPECT_TRUE(store->read("a", 10));
   ASSERT_EQ(told.lines.size(), 2u) << fmt::format("{}", fmt::join(told.lines, "\n"));

@@ -236,6 +236,7 @@ def test_a_gateway_that_dies_in_the_middle_of_a_backup(make, in_bucket, objects)
         _, err = running.communicate(timeout=120)
         assert running.returncode == 6, err
         assert "localhost" in err
+        assert re.search(r"warning .*localhost.*: trying again \(\d of 8\)", err), "whoever waits is told why: " + err
         cluster.sql("insert into t select -i, 'while away', now() from generate_series(1000, 1100) i")
         tool.refuses("list", code=6, naming="localhost")
     finally:
