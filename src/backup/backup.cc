@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <set>
-#include <thread>
 
 #include "backup/bad_pages.h"
 #include "backup/copy.h"
@@ -15,6 +14,7 @@
 #include "backup/incremental.h"
 #include "backup/preflight.h"
 #include "backup/progress_reporter.h"
+#include "backup/resources.h"
 #include "backup/run.h"
 #include "backup/stream_changes.h"
 #include "backup/stream_origin.h"
@@ -33,30 +33,10 @@ using namespace std::chrono_literals;
 constexpr std::uint64_t kStretch = 16U << 20;
 constexpr std::uint64_t kFilesOfAStream = 200'000;  ///< that memory is kept for; how many come cannot be known before
 constexpr std::uint64_t kBundle = 512U << 10;
-constexpr unsigned kUploaders = 2;
-constexpr unsigned kFarUploaders = 4;  ///< to a store that is far away; packs stay whole within the memory that is usual
-constexpr std::size_t kQueuedPacks = 1;
-constexpr unsigned kWorkersMax = 256;
-constexpr std::size_t kPackMin = 4U << 20;
-constexpr std::size_t kPackSlack = 8;  ///< a pack may outgrow its target by one of so many parts before a run is torn apart
 /// Moved by one backup at most, so that none takes for ever; the next one goes on.
 constexpr std::uint64_t kForwardMax = 1ULL << 30;
 constexpr auto kAliveEvery = 1s;
 constexpr auto kDroppedDatabasePatience = 10s;
-
-unsigned worker_count(const BackupRequest& request) {
-  const auto wanted = request.workers != 0 ? request.workers : std::thread::hardware_concurrency();
-  return std::clamp(wanted, 1U, kWorkersMax);
-}
-
-unsigned uploader_count(const repository::Cluster& cluster) { return cluster.reads_at_once() > 1 ? kFarUploaders : kUploaders; }
-
-/// Packs being filled (workers, maps, the rest), queued and put share the memory with `lists`: bytes that are kept of the files.
-std::size_t pack_target(const BackupRequest& request, unsigned workers, std::uint64_t lists) {
-  const auto held = workers + uploader_count(request.cluster) + kQueuedPacks + 2;
-  const auto left = request.memory_max.value() - std::min(request.memory_max.value(), lists);
-  return std::clamp<std::size_t>(left / held * kPackSlack / (kPackSlack + 1), kPackMin, repository::kPackTarget);
-}
 
 /// The steps of one backup, and what they hand to each other.
 class Run {
@@ -132,8 +112,9 @@ class Run {
   }
 
   void size_packs(std::uint64_t lists) {
-    packs_->target = pack_target(request_, workers_, lists);
-    packs_->limit = packs_->target + packs_->target / kPackSlack;
+    const auto sizes = pack_sizes(request_.memory_max.value(), workers_, uploader_count(request_.cluster), lists);
+    packs_->target = sizes.target;
+    packs_->limit = sizes.limit;
   }
 
   /// Everything between BEGIN and SNAP. Any failure voids the session.
