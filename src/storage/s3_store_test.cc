@@ -275,15 +275,25 @@ TEST(S3Store, ALostAnswerToAReadIsAskedForAgain) {
   }
 }
 
-TEST(S3Store, ShortReadsOfOneObjectAreOneRequest) {
-  std::string content(200'000, 'x');
-  for (std::size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>('a' + i % 23);
-  ScriptedServer server([&](const std::string& request) {
+std::string varied(std::size_t size) {
+  std::string text(size, 'x');
+  for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>('a' + i % 23);
+  return text;
+}
+
+/// What a store answers that has one object with this content.
+auto ranges_of(const std::string& content) {
+  return [&content](const std::string& request) {
     const auto at = request.find("range: bytes=") + 13;
     const std::uint64_t first = std::stoull(request.substr(at)), last = std::min<std::uint64_t>(std::stoull(request.substr(request.find('-', at) + 1)), content.size() - 1);
-    auto answer = reply(206, content.substr(first, last - first + 1), fmt::format("Content-Range: bytes {}-{}/{}\r\n", first, last, content.size()));
-    return answer;
-  });
+    if (first >= content.size()) return reply(416, error_body("InvalidRange"));
+    return reply(206, content.substr(first, last - first + 1), fmt::format("Content-Range: bytes {}-{}/{}\r\n", first, last, content.size()));
+  };
+}
+
+TEST(S3Store, ShortReadsOfOneObjectAreOneRequest) {
+  const auto content = varied(200'000);
+  ScriptedServer server(ranges_of(content));
   InstantClock clock;
   auto store = open_at(server, clock);
   for (const std::uint64_t offset : {0u, 10u, 5000u, 65'000u}) {
@@ -310,14 +320,8 @@ TEST(S3Store, ShortReadsOfOneObjectAreOneRequest) {
 }
 
 TEST(S3Store, AShortReadAcrossTwoBlocksIsOneRequest) {
-  std::string content(150'000, 'x');
-  for (std::size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>('a' + i % 23);
-  ScriptedServer server([&](const std::string& request) {
-    const auto at = request.find("range: bytes=") + 13;
-    const std::uint64_t first = std::stoull(request.substr(at)), last = std::min<std::uint64_t>(std::stoull(request.substr(request.find('-', at) + 1)), content.size() - 1);
-    if (first >= content.size()) return reply(416, error_body("InvalidRange"));
-    return reply(206, content.substr(first, last - first + 1), fmt::format("Content-Range: bytes {}-{}/{}\r\n", first, last, content.size()));
-  });
+  const auto content = varied(150'000);
+  ScriptedServer server(ranges_of(content));
   InstantClock clock;
   // What is known of the two blocks beforehand, and how many requests the read across them takes.
   for (const auto& [known, wanted] : std::vector<std::pair<std::vector<std::uint64_t>, std::size_t>>{{{}, 1}, {{0}, 1}, {{70'000}, 1}, {{0, 70'000}, 0}}) {
