@@ -137,6 +137,7 @@ def measure(bench, work, server, results, rounds, segments):
                     for what, done in (("S3 backup", spent), ("S3 restore", back)):
                         results.add(what, tool.name + suffix, done.seconds)
                         results.add(what + " cpu", tool.name + suffix, done.cpu)
+                        results.add("memory", tool.name, done.peak)
                     print(f"    S3{suffix or ''} {number + 1}: {tool.name:<11} backup {spent.seconds:6.2f} s, {spent.cpu:5.1f} s CPU; restore {back.seconds:6.2f} s, {back.cpu:5.1f} s CPU", flush=True)
             if suffix == FAR:
                 push_wal(bench, work, server, store, port, bucket, tools, results, segments)

@@ -259,6 +259,7 @@ const CommandSpec& backup_command() {
       .changes_repository = true,
       .leaves_note = true,
       .repositories = Repositories::Each,
+      .copies = BackupCopies::OwnPacks,
       .run = run,
   };
   return command;

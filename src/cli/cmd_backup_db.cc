@@ -62,6 +62,7 @@ const CommandSpec& backup_db_command() {
       .changes_repository = true,
       .leaves_note = true,
       .repositories = Repositories::Each,
+      .copies = BackupCopies::OwnPacks,
       .run = run,
   };
   return command;

@@ -187,6 +187,7 @@ const CommandSpec& export_command() {
                    {"pgmint export mint_replica_20240120_010000.sql.gz.enc --to s3://mint-db-backups/dumps --kms-key-id alias/backups", "Where the runbook's scripts put it."}},
       .see_also = {"import", "restore-db"},
       .repositories = Repositories::Fitting,
+      .copies = BackupCopies::None,
       .run = run_export,
   };
   return command;

@@ -133,6 +133,7 @@ const CommandSpec& restore_command() {
                    {"pgmint restore --to /srv/pg --tablespace /ssd/ts1=/srv/ts1", "With a tablespace."}},
       .see_also = {"list", "wal get", "verify"},
       .repositories = Repositories::Fitting,
+      .copies = BackupCopies::None,
       .run = run,
   };
   return command;

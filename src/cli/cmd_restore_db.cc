@@ -214,6 +214,7 @@ const CommandSpec& restore_db_command() {
                    {"restore-db --db inspection --from-db mint_replica --backup latest", "Into another database, to look at."}},
       .see_also = {"backup-db", "backup", "restore", "list"},
       .repositories = Repositories::Fitting,
+      .copies = BackupCopies::None,
       .run = run,
   };
   return command;

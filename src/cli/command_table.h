@@ -42,7 +42,6 @@ struct ExampleSpec {
   std::string_view text;
 };
 
-/// A command and its manual page. Lives beside its code, in cmd_<verb>.cc.
 /// What a command is about when several repositories are configured, and --repository names none of them.
 enum class Repositories {
   One,     ///< it asks which
@@ -50,6 +49,14 @@ enum class Repositories {
   Fitting  ///< the first that has what is wanted
 };
 
+/// What of a backup may be answered from copies on this host, where the store is far away.
+enum class BackupCopies {
+  None,       ///< it brings backups back: that the store has them is what its success says
+  Manifests,  ///< it tells of backups
+  OwnPacks    ///< it builds on them: manifests, and for a day the small packs that this host has made
+};
+
+/// A command and its manual page. Lives beside its code, in cmd_<verb>.cc.
 struct CommandSpec {
   std::string_view verb;                      ///< "wal push"
   std::string_view summary;                   ///< completes "pgmint VERB - ..."
@@ -69,6 +76,7 @@ struct CommandSpec {
   /// It works while nobody watches: what becomes of it is noted in the state directory (run_key.h), and told by alerts and metrics.
   bool leaves_note = false;
   Repositories repositories = Repositories::One;
+  BackupCopies copies = BackupCopies::Manifests;
   /// Returns the exit code: 0, or that of an answer that is no failure (nothing found, damage found, objective
   /// breached).
   Result<int> (*run)(Context&) = nullptr;

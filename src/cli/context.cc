@@ -90,8 +90,10 @@ Result<RepositoryPlace*> Context::place(bool create) {
   made->log_bucket = opened.log_bucket;
   made->log_store = opened.log_store;
   if (made->bucket != nullptr && !look_past_copies_) {
-    const storage::CachePolicy policy{.keeps = repository::is_small_and_final, .keeps_front = repository::is_wal,
-                                      .keeps_small = [](const std::string& name) { return repository::parse_pack_name(name).has_value(); }};
+    storage::CachePolicy policy{.keeps = repository::is_small_and_final, .keeps_front = repository::is_wal};
+    const auto copies = arguments_.command->copies;
+    if (copies == BackupCopies::None) policy.keeps = [](const std::string& name) { return repository::is_small_and_final(name) && !repository::is_manifest(name); };
+    if (copies == BackupCopies::OwnPacks) policy.keeps_small = [](const std::string& name) { return repository::parse_pack_name(name).has_value(); };
     made->store = storage::make_cache_store(std::move(made->store), TRY(state_directory()) / "copies", policy, system_clock());
   }
   // Also of a directory, where WAL may have to be sealed while it is away.

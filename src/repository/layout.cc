@@ -65,6 +65,11 @@ bool is_small_and_final(const std::string& name) {
   return rest && (rest->starts_with("log/") || rest->starts_with("snap/") || rest->starts_with("keyring/"));
 }
 
+bool is_manifest(const std::string& name) {
+  const auto rest = inside_cluster(name);
+  return rest && rest->starts_with("snap/");
+}
+
 storage::SideRule log_apart_rule() {
   using storage::Side;
   const auto of_name = [](const std::string& name) {

@@ -33,6 +33,8 @@ std::string wal_name(const ClusterId& cluster, std::uint64_t system_id, Incarnat
 
 /// Log entries, manifests and key rings: read by nearly every command, small, and never anything else under their name.
 bool is_small_and_final(const std::string& name);
+/// The root of a backup's manifest.
+bool is_manifest(const std::string& name);
 
 /// What a repository whose log lives in a store of its own keeps where: the log there, `format` and key rings in both, all else in the first.
 /// Format: docs/format/README.md, "Log apart".

@@ -208,7 +208,7 @@ class CacheStore final : public ForwardingStore {
     const auto data = ByteView(*copy).subspan(kDigestSize);
     if (!std::ranges::equal(digest_of(place_, name, data), ByteView(*copy).first(kDigestSize))) {
       log_debug("the kept copy of {} is damaged: reading it anew", name);
-      drop(name);
+      ::unlink(path.c_str());
       return std::nullopt;
     }
     touch(path);

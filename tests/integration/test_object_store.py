@@ -182,6 +182,24 @@ def test_refusals_name_what_is_wrong_and_change_nothing(make, in_bucket, objects
         assert not (each / "repository.key").exists(), "a key file was made for a repository that was not"
 
 
+def test_a_restore_is_no_proof_by_copies_on_this_host(make, objects):
+    """Whatever the bucket has lost of a backup, the host that made it a moment ago does not bring it back from what it kept: its restore would pass for a proof."""
+    bucket = objects.bucket("no-proof-by-copies")
+    cluster, tool = make.pair(pgmint=make.pgmint(repository=f"s3://{bucket}/r", extra=objects.table()))
+    tool.backup()
+    cluster.archive_now()
+    tool.run("list")
+    parts = [key for key in objects.keys(bucket) if "/p/" in key or "/snap/" in key]
+    assert len(parts) >= 3, "two packs, and the manifest"
+    for key in parts:
+        content = objects.ask("GET", f"/{bucket}/{key}")
+        objects.ask("DELETE", f"/{bucket}/{key}")
+        lost = tool.restore(make.folder("lost") / "data", code=None)
+        assert lost.code != 0, f"{key} is gone, and nobody has missed it: {lost}"
+        objects.ask("PUT", f"/{bucket}/{key}", body=content)
+    tool.restore(make.folder("whole") / "data")
+
+
 def test_a_bucket_that_was_emptied_is_not_taken_for_an_empty_repository(make, in_bucket, objects):
     """The host has copies of the keys, which open it; what it remembers says that there was more."""
     cluster, tool = make.pair(pgmint=in_bucket())
