@@ -61,7 +61,7 @@ struct BlockCompressor::State {
   std::vector<std::uint64_t> lz4;  // LZ4's state wants eight-byte alignment
 };
 
-BlockCompressor::BlockCompressor(BlockCodec codec, int level, int hash_log) : state_(std::make_unique<State>()) {
+BlockCompressor::BlockCompressor(BlockCodec codec, int level, int hash_log, int min_match) : state_(std::make_unique<State>()) {
   state_->codec = codec;
   if (codec == BlockCodec::Lz4) {
     state_->lz4.resize((static_cast<std::size_t>(LZ4_sizeofState()) + 7) / 8);
@@ -73,7 +73,7 @@ BlockCompressor::BlockCompressor(BlockCodec codec, int level, int hash_log) : st
   PGMINT_ASSERT(context != nullptr);
   for (const auto& [parameter, value] : {std::pair(ZSTD_c_compressionLevel, level), std::pair(ZSTD_c_checksumFlag, 0),
                                          std::pair(ZSTD_c_contentSizeFlag, 0), std::pair(ZSTD_c_dictIDFlag, 0),
-                                         std::pair(ZSTD_c_hashLog, hash_log)}) {
+                                         std::pair(ZSTD_c_hashLog, hash_log), std::pair(ZSTD_c_minMatch, min_match)}) {
     PGMINT_ASSERT(ZSTD_isError(ZSTD_CCtx_setParameter(context, parameter, value)) == 0);
   }
 }
@@ -81,11 +81,7 @@ BlockCompressor::BlockCompressor(BlockCompressor&&) noexcept = default;
 BlockCompressor::~BlockCompressor() = default;
 
 BlockCompressor BlockCompressor::for_residue() {
-  constexpr int kHashLog = 12, kMinMatch = 6;
-  BlockCompressor compressor(BlockCodec::Zstd, 1);
-  for (const auto& [parameter, value] : {std::pair(ZSTD_c_hashLog, kHashLog), std::pair(ZSTD_c_minMatch, kMinMatch)})
-    PGMINT_ASSERT(ZSTD_isError(ZSTD_CCtx_setParameter(compressor.state_->zstd.get(), parameter, value)) == 0);
-  return compressor;
+  return {BlockCodec::Zstd, 1, 12, 6};
 }
 
 BlockCompressor BlockCompressor::for_deltas() {

@@ -16,8 +16,9 @@ inline constexpr int kZstdLevelMax = 19;
 class BlockCompressor {
  public:
   /// @param level  1 to kZstdLevelMax; of no meaning for lz4
-  /// @param hash_log  zstd's match table has two to this power of entries of four bytes; 0: as the level says
-  BlockCompressor(BlockCodec codec, int level, int hash_log = 0);
+  /// @param hash_log   zstd's match table has two to this power of entries of four bytes; 0: as the level says
+  /// @param min_match  how many bytes zstd's search holds against each other, 3 to 7; 0: as the level says
+  BlockCompressor(BlockCodec codec, int level, int hash_log = 0, int min_match = 0);
   /// For compress_against(): a window that holds prefix and block.
   static BlockCompressor for_deltas();
   /// zstd level 1 with a hash table that stays in a core's first cache, for streams whose repetitions were taken out before: a fifth

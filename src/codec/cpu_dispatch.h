@@ -3,6 +3,8 @@
 #pragma once
 
 #define PGMINT_INLINE [[gnu::always_inline]] inline
+/// The same behind the parameters of a lambda. Left to itself it may become a function of its own, for the baseline.
+#define PGMINT_INLINE_LAMBDA __attribute__((always_inline))
 
 #if defined(__x86_64__)
 #define PGMINT_HAS_AVX2_BUILD 1

@@ -3,76 +3,10 @@
 #include <algorithm>
 
 #include "codec/binary.h"
-#include "codec/short_copy.h"
+#include "codec/page_target.h"
 
 namespace pgmint::codec {
 namespace {
-
-/// 32 bytes at once.
-using Lanes [[gnu::vector_size(32)]] = std::uint64_t;
-constexpr std::uint32_t kLanes = sizeof(Lanes);
-
-/// From kLanes - n on: n bytes of ones, then zeros.
-constexpr auto kFirstBytes = [] {
-  std::array<unsigned char, std::size_t{2} * kLanes> mask{};
-  for (std::size_t i = 0; i < kLanes; ++i) mask[i] = 0xFF;
-  return mask;
-}();
-
-/// Where the bytes of pages go: written ... Loops have a target of their own, which stays in a register.
-struct Writing {
-  static constexpr bool kCompares = false;
-  using Page = unsigned char*;
-  PGMINT_INLINE void put16(Page at, std::uint32_t v) { store16(at, v); }
-  PGMINT_INLINE void put32(Page at, std::uint32_t v) { store32(at, v); }
-  PGMINT_INLINE void put64(Page at, std::uint64_t v) { store64(at, v); }
-  PGMINT_INLINE void put_block(Page at, std::uint32_t block) { store_block(at, block); }
-  PGMINT_INLINE void copy(Page to, PagePointer from, std::uint32_t n) { copy_exactly(to, from, n); }
-  PGMINT_INLINE void zero(Page at, std::uint32_t n) { std::memset(at, 0, n); }
-  bool same() const { return true; }
-  void add(const Writing&) {}
-};
-
-/// ... or held against pages that are there, without a copy of them. It is up to the caller to know that every byte was asked about.
-struct Comparing {
-  static constexpr bool kCompares = true;
-  using Page = PagePointer;
-  PagePointer group_end = nullptr, remainder_end = nullptr;
-  std::uint64_t differing = 0;
-  Lanes differing_lanes{};
-  PGMINT_INLINE void put16(Page at, std::uint32_t v) { differing |= load16(at) ^ (v & 0xFFFF); }
-  PGMINT_INLINE void put32(Page at, std::uint32_t v) { differing |= load32(at) ^ v; }
-  PGMINT_INLINE void put64(Page at, std::uint64_t v) { differing |= load64(at) ^ v; }
-  PGMINT_INLINE void put_block(Page at, std::uint32_t block) { differing |= load_block(at) ^ block; }
-  PGMINT_INLINE void compare_lanes(PagePointer a, PagePointer b) {
-    Lanes x, y;
-    std::memcpy(&x, a, sizeof x);
-    std::memcpy(&y, b, sizeof y);
-    differing_lanes |= x ^ y;
-  }
-  /// n of the kLanes bytes that are there.
-  PGMINT_INLINE void compare_first(PagePointer a, PagePointer b, std::uint32_t n) {
-    Lanes x, y, mask;
-    std::memcpy(&x, a, sizeof x);
-    std::memcpy(&y, b, sizeof y);
-    std::memcpy(&mask, kFirstBytes.data() + kLanes - n, sizeof mask);
-    differing_lanes |= (x ^ y) & mask;
-  }
-  /// Most are short, of any length: 32 bytes at once, where there are so many, need no branch that guesses it.
-  PGMINT_INLINE void copy(Page to, PagePointer from, std::uint32_t n) {
-    if (n > kLanes) {
-      for (std::uint32_t i = 0; i + kLanes < n; i += kLanes) compare_lanes(to + i, from + i);
-      compare_lanes(to + n - kLanes, from + n - kLanes);
-    } else if (group_end - to >= kLanes && remainder_end - from >= kLanes) {
-      compare_first(to, from, n);
-    } else {
-      for (std::uint32_t i = 0; i < n; ++i) differing |= static_cast<std::uint64_t>(to[i] ^ from[i]);
-    }
-  }
-  PGMINT_INLINE void zero(Page at, std::uint32_t n) { differing |= all_zero(at, n) ? 0 : 1; }
-  bool same() const { return (differing | differing_lanes[0] | differing_lanes[1] | differing_lanes[2] | differing_lanes[3]) == 0; }
-  void add(const Comparing& other) { differing |= other.differing, differing_lanes |= other.differing_lanes; }
-};
 
 /// Shrinking fronts of the streams while a group is put together.
 ///
@@ -84,37 +18,31 @@ template <class Target>
 struct Source {
   using Page = typename Target::Page;
   const Columns& columns;
+  TupleWords& tuples;  ///< of this page
+  WordChoice choice;
   PagePointer flags, flags_end;
   PagePointer remainder, remainder_end;
-  std::uint32_t prefix = 0, suffix = 0;
+  Page pages_end;
   std::uint32_t words = 0;
   std::uint64_t h0 = 0, h1 = 0, h2 = 0;
   std::array<std::uint32_t, kColumnCount> at{};
   Target start{};  ///< for the loop over a page
   Target total{};  ///< of the pages so far
 
+  PGMINT_INLINE const std::uint32_t* next_words(std::size_t column) const { return columns.words(column) + at[column]; }
   PGMINT_INLINE std::uint32_t pull(std::size_t column) { return columns.words(column)[at[column]++]; }
   PGMINT_INLINE std::uint32_t pull(Column column) { return pull(index_of(column)); }
 
-  PGMINT_INLINE bool take(Target& target, Page to, std::uint32_t n) {
+  /// Bytes that are no tuple's.
+  PGMINT_INLINE bool take(Page to, std::uint32_t n) {
     if (n > static_cast<std::size_t>(remainder_end - remainder)) return false;
-    target.copy(to, remainder, n);
+    total.copy(to, remainder, n);
     remainder += n;
     return true;
   }
 
-  /// A tuple's data, as Sink::split() left it.
-  PGMINT_INLINE bool join(Target& target, Page data, std::uint32_t size) {
-    const std::uint32_t taken = 4 * (prefix + suffix);
-    if (size < taken) return take(target, data, size);
-    const std::uint32_t* word = columns.words(Column::Word) + words++;
-    for (std::uint32_t w = 0; w < prefix; ++w, word += Columns::next_column()) target.put32(data + 4 * w, *word);
-    for (std::uint32_t w = 0; w < suffix; ++w, word += Columns::next_column()) target.put32(data + size - 4 * (w + 1), *word);
-    return size == taken || take(target, data + 4 * prefix, size - taken);
-  }
-
   bool ended_exactly() {
-    for (std::uint32_t w = 0; w < prefix + suffix; ++w) at[index_of(Column::Word, w)] = words;
+    for (std::uint32_t w = 0; w < choice.prefix + choice.suffix; ++w) at[index_of(Column::Word, w)] = words;
     return at == columns.sizes && flags == flags_end && remainder == remainder_end;
   }
 };
@@ -130,24 +58,66 @@ struct Layout {
   }
 };
 
-/// Line pointers of one page as they are put together.
+/// The tuples of one page as they are put together: what moves on with each of them, on the stack of the loop over them. On close() the page's words
+/// follow, and the streams are where they are then.
 template <class Target>
 struct Items {
-  typename Target::Page page;
+  using Page = typename Target::Page;
+  Source<Target>& source;
+  Page page;
   const Layout& layout;
-  std::uint32_t previous;  ///< where the tuple before begins
-  std::uint32_t covered = 0;
-  std::uint32_t all_flags = 0;
+  Target target = source.start;
+  std::uint32_t previous = layout.special;  ///< where the tuple before begins
+  std::uint32_t covered = 0, all_flags = 0;
+  const std::uint32_t* lengths = source.columns.words(Column::Length) + source.at[index_of(Column::Length)];
+  PagePointer flags = source.flags, remainder = source.remainder;
+  std::uint32_t split = 0;  ///< tuples whose data was split into words and the rest
+  const WordChoice choice = source.choice;
+  /// Whether neither the end of the group nor that of the remainder is near: what is compared may then be read further than it goes. Of the remainder
+  /// the tuples take no more than they have room for in the page.
+  const bool within = page + kPageSize != source.pages_end && source.remainder_end - source.remainder >= kPageSize + kLanes;
+
+  /// Its words come on close().
+  PGMINT_INLINE void put_words() {
+    target.put_words(page, page + kPageSize == source.pages_end, source.tuples, split, choice, source.columns.words(Column::Word) + source.words);
+    source.words += split;
+    split = 0;
+  }
+
+  /// False where the tuples leave bytes of the page to nobody.
+  PGMINT_INLINE bool close() {
+    put_words();
+    source.at[index_of(Column::Length)] = static_cast<std::uint32_t>(lengths - source.columns.words(Column::Length));
+    source.flags = flags;
+    source.remainder = remainder;
+    source.total.add(target);
+    return fill_the_page();
+  }
+
+  PGMINT_INLINE bool take(Page to, std::uint32_t n) {
+    if (n > static_cast<std::size_t>(source.remainder_end - remainder)) return false;
+    within ? target.copy_within(to, remainder, n) : target.copy(to, remainder, n);
+    remainder += n;
+    return true;
+  }
+
+  /// A tuple's data, as Sink::split() left it: what is between its words now, the words with the others of the page.
+  PGMINT_INLINE bool join(std::uint32_t data, std::uint32_t size) {
+    const std::uint32_t taken = choice.bytes();
+    if (size < taken) return take(page + data, size);
+    source.tuples.set(split++, data, size, choice);
+    return size == taken || take(page + data + 4 * choice.prefix, size - taken);
+  }
 
   /// Whether the tuples are as many bytes as there is room for: none is left that nobody wrote. Who compares does not rely on that they
   /// do not overlap either.
-  bool fill_the_page() const {
-    if (covered != layout.special - layout.upper) return false;
+  PGMINT_INLINE bool fill_the_page() const {
+    if (room() != 0) return false;
     return !Target::kCompares || (all_flags & kFlagPointer) == 0 || all_apart();
   }
 
   /// Whether no two tuples share a byte, by line pointers that were held against the page.
-  bool all_apart() const {
+  PGMINT_INLINE bool all_apart() const {
     std::array<std::uint64_t, kPageSize / 8 / 64> taken{};
     for (std::uint32_t i = 0; i < layout.items(); ++i) {
       const LinePointer item = line_pointer(page, i);
@@ -168,10 +138,12 @@ struct Items {
   struct Item {
     std::uint32_t offset, length, flags;
   };
-  /// False when the tuple would not lie within the page.
-  PGMINT_INLINE bool next(Source<Target>& source, Target& target, std::uint32_t i, std::uint32_t length_min, Item& item) {
-    item.length = layout.has(kKindFixedLength) ? layout.fixed_length : source.pull(Column::Length) & 0x7FFF;
-    item.flags = layout.has(kKindNoFlags) ? 0 : *source.flags++;
+  std::uint32_t room() const { return layout.special - layout.upper - covered; }
+
+  /// False when the tuple would not lie within the page, or the tuples are more than there is room for.
+  PGMINT_INLINE bool next(std::uint32_t i, std::uint32_t length_min, Item& item) {
+    item.length = layout.has(kKindFixedLength) ? layout.fixed_length : *lengths++ & 0x7FFF;
+    item.flags = layout.has(kKindNoFlags) ? 0 : *flags++;
     const std::uint32_t size = align8(item.length);
     const bool at_upper = i == 0 && layout.has(kKindHighKeyFirst);
     item.offset = at_upper ? layout.upper : previous - size;
@@ -183,7 +155,7 @@ struct Items {
     target.put32(page + kPageHeaderSize + 4 * i, bits | item.length << 17);
     all_flags |= item.flags;
     if (item.length == 0) return true;
-    if (item.length < length_min || item.offset > kPageSize || size > kPageSize - item.offset) return false;
+    if (item.length < length_min || item.offset > kPageSize || size > kPageSize - item.offset || size > room()) return false;
     if (!at_upper) previous = item.offset;
     covered += size;
     return true;
@@ -213,18 +185,17 @@ template <class Target>
 PGMINT_INLINE bool put_heap(Source<Target>& source, typename Target::Page page, const Layout& layout) {
   const std::uint32_t block = source.pull(Column::Block);
   const std::uint64_t own = std::uint64_t{block >> 16} << 32 | std::uint64_t{block & 0xFFFF} << 48;
-  Items<Target> items{page, layout, layout.special};
-  Target target = source.start;
+  Items<Target> items{source, page, layout};
   std::uint64_t h0 = source.h0, h1 = source.h1, h2 = source.h2;
   const auto replace = [](std::uint64_t& in, std::uint64_t mask, std::uint64_t value) { in = (in & ~mask) | value; };
   for (std::uint32_t i = 0; i < layout.items(); ++i) {
     typename Items<Target>::Item item;
-    if (!items.next(source, target, i, kHeapHeaderSize, item)) return false;
+    if (!items.next(i, kHeapHeaderSize, item)) return false;
     if (item.length == 0) continue;
     const auto tuple = page + item.offset;
     const std::uint32_t size = align8(item.length);
     const bool padding = layout.has(kKindPadding);
-    if ((item.length & 7) != 0) put_zero_padding(target, tuple, item.length, padding);
+    if ((item.length & 7) != 0) put_zero_padding(items.target, tuple, item.length, padding);
     h1 = (h1 & 0xFFFF'FFFFU) | own;
     replace(h2, 0xFFFF, i + 1);
     if ((item.flags & ~std::uint32_t{kFlagPointer}) != 0) {
@@ -239,67 +210,135 @@ PGMINT_INLINE bool put_heap(Source<Target>& source, typename Target::Page page, 
       if ((item.flags & kFlagInfomask) != 0) replace(h2, 0xFFFF'FFFF'0000U, std::uint64_t{source.pull(Column::Infomask)} << 16);
       if ((item.flags & kFlagHoff) != 0) replace(h2, 0xFFFF'0000'0000'0000U, std::uint64_t{source.pull(Column::Hoff) & 0xFFFF} << 48);
     }
-    target.put64(tuple, h0);
-    target.put64(tuple + 8, h1);
-    target.put64(tuple + 16, h2);
+    items.target.put64(tuple, h0);
+    items.target.put64(tuple + 8, h1);
+    items.target.put64(tuple + 16, h2);
     static_assert(kHoffAt == 16 + 6);
     const std::uint32_t data = heap_data_offset(static_cast<std::uint32_t>(h2 >> 48 & 0xFF), item.length);
-    if (!put_null_bits(source, target, tuple, data)) return false;
-    if (!source.join(target, tuple + data, (padding ? size : item.length) - data)) return false;
+    if (!put_null_bits(source, items.target, tuple, data)) return false;
+    if (!items.join(item.offset + data, (padding ? size : item.length) - data)) return false;
   }
   source.h0 = h0, source.h1 = h1, source.h2 = h2;
-  source.total.add(target);
-  return items.fill_the_page();
+  return items.close();
+}
+
+constexpr auto kTids = index_of(Column::TidBlock), kTidItems = index_of(Column::TidItem);
+
+/// Posting lists make the columns of TIDs longer than one word for each item: they are held against their size.
+template <class Target>
+PGMINT_INLINE bool has_tids(const Source<Target>& source, std::uint32_t count) {
+  return count <= source.columns.sizes[kTids] - source.at[kTids] && count <= source.columns.sizes[kTidItems] - source.at[kTidItems];
 }
 
 template <class Target>
-PGMINT_INLINE bool put_posting(Source<Target>& source, Target& target, typename Target::Page tuple, std::uint32_t length, std::uint32_t info) {
+PGMINT_INLINE bool put_posting(Items<Target>& items, std::uint32_t tuple, std::uint32_t length, std::uint32_t info) {
+  auto& source = items.source;
   const std::uint32_t offset = source.pull(Column::PostingOffset), status = source.pull(Column::PostingStatus);
   const std::uint32_t count = posting_count(offset, status & 0xFFFF, info, length);
-  constexpr auto kTids = index_of(Column::TidBlock), kItems = index_of(Column::TidItem);
-  if (count == 0 || count > source.columns.sizes[kTids] - source.at[kTids] || count > source.columns.sizes[kItems] - source.at[kItems])
-    return false;
-  target.put_block(tuple, offset);
-  target.put16(tuple + 4, status);
-  target.put16(tuple + 6, info);
-  auto member = tuple + offset;
-  const std::uint32_t* blocks = source.columns.words(kTids) + source.at[kTids];
-  const std::uint32_t* tid_items = source.columns.words(kItems) + source.at[kItems];
+  if (count == 0 || !has_tids(source, count)) return false;
+  const auto to = items.page + tuple;
+  items.target.put_block(to, offset);
+  items.target.put16(to + 4, status);
+  items.target.put16(to + 6, info);
+  auto member = to + offset;
+  const std::uint32_t *blocks = source.next_words(kTids), *tid_items = source.next_words(kTidItems);
   for (std::uint32_t j = 0; j < count; ++j, member += 6) {
-    target.put_block(member, blocks[j]);
-    target.put16(member + 4, tid_items[j]);
+    items.target.put_block(member, blocks[j]);
+    items.target.put16(member + 4, tid_items[j]);
   }
   source.at[kTids] += count;
-  source.at[kItems] += count;
-  return source.join(target, tuple + kIndexHeaderSize, offset - kIndexHeaderSize) && source.take(target, member, length - offset - count * 6);
+  source.at[kTidItems] += count;
+  return items.join(tuple + kIndexHeaderSize, offset - kIndexHeaderSize) && items.take(member, length - offset - count * 6);
+}
+
+/// What take_two_word_run() takes: while four tuples have no flags, they and the line pointers to them are put together at once. Returns the first
+/// tuple that was not.
+template <class Target>
+PGMINT_INLINE std::uint32_t put_two_word_run(Items<Target>& items, std::uint32_t i) {
+  auto& source = items.source;
+  const bool has_flags = !items.layout.has(kKindNoFlags);
+  const Words4 steps{kTwoWordTuple, 2 * kTwoWordTuple, 3 * kTwoWordTuple, 4 * kTwoWordTuple};
+  for (; i + 4 <= items.layout.items() && std::min(items.previous, items.room()) >= 4 * kTwoWordTuple && has_tids(source, 4); i += 4) {
+    if (has_flags && load32(items.flags) != 0) break;
+    const auto words = [&](std::uint32_t w) { return load_words4(source.columns.words(index_of(Column::Word, w)) + source.words); };
+    const Words4 blocks = load_words4(source.next_words(kTids)), tid_items = load_words4(source.next_words(kTidItems));
+    const auto tuples = transpose(blocks << 16 | blocks >> 16, (tid_items & 0xFFFF) | kTwoWordTuple << 16, words(0), words(1));
+    items.target.put_words4(items.page + kPageHeaderSize + 4 * i, (items.previous - steps) | (LinePointer::kNormal << 15 | kTwoWordTuple << 17));
+    for (const Words4 tuple : tuples) items.target.put_words4(items.page + (items.previous -= kTwoWordTuple), tuple);
+    items.covered += 4 * kTwoWordTuple;
+    items.flags += has_flags ? 4 : 0;
+    source.at[kTids] += 4;
+    source.at[kTidItems] += 4;
+    source.words += 4;
+  }
+  return i;
+}
+
+/// Tuples without posting lists, one behind the other: nothing has to be held against the ends of the streams. Returns the first tuple that was not
+/// put together.
+template <class Target>
+PGMINT_INLINE std::uint32_t put_plain_run(Items<Target>& items, std::uint32_t i) {
+  auto& source = items.source;
+  const std::uint32_t from = i, end = items.layout.items();
+  if (!items.within || !has_tids(source, end - i)) return i;
+  const bool has_flags = !items.layout.has(kKindNoFlags), fixed_length = items.layout.has(kKindFixedLength);
+  const WordChoice choice = items.choice;
+  const std::uint32_t *blocks = source.next_words(kTids) - i, *tid_items = source.next_words(kTidItems) - i;  // by the number of the tuple
+  std::uint32_t previous = items.previous;
+  const std::uint32_t lowest = previous - std::min(previous, items.room());
+  for (; i < end; ++i) {
+    const std::uint32_t length = fixed_length ? items.layout.fixed_length : *items.lengths & 0x7FFF, flag = has_flags ? *items.flags : 0;
+    if ((flag & ~std::uint32_t{kFlagInfo}) != 0 || length < kIndexHeaderSize || (length & 7) != 0 || length > previous - lowest) break;
+    items.lengths += fixed_length ? 0 : 1;
+    items.flags += has_flags ? 1 : 0;
+    previous -= length;
+    items.target.put32(items.page + kPageHeaderSize + 4 * i, previous | LinePointer::kNormal << 15 | length << 17);
+    const std::uint32_t info = flag == 0 ? length : (length + source.pull(Column::IndexInfo)) & 0xFFFF;
+    items.target.put64(items.page + previous, std::rotl(blocks[i], 16) | std::uint64_t{(tid_items[i] & 0xFFFF) | info << 16} << 32);
+    const std::uint32_t data = previous + kIndexHeaderSize, size = length - kIndexHeaderSize;
+    const bool whole = size < choice.bytes();
+    const std::uint32_t rest = whole ? size : size - choice.bytes();
+    source.tuples.set(items.split, data, size, choice);
+    items.split += whole ? 0 : 1;
+    items.target.copy_within(items.page + data + (whole ? 0 : 4 * choice.prefix), items.remainder, rest);
+    items.remainder += rest;
+  }
+  items.covered += items.previous - previous;
+  items.previous = previous;
+  source.at[kTids] += i - from;
+  source.at[kTidItems] += i - from;
+  return i;
+}
+
+template <class Target>
+PGMINT_INLINE bool put_index_tuple(Items<Target>& items, std::uint32_t i) {
+  auto& source = items.source;
+  typename Items<Target>::Item item;
+  if (!items.next(i, kIndexHeaderSize, item)) return false;
+  if (item.length == 0) return true;
+  if (Target::kCompares && (item.length & 7) != 0) return false;  // nothing would say what is behind it
+  std::uint32_t info = item.length;
+  if ((item.flags & kFlagInfo) != 0) info = (info + source.pull(Column::IndexInfo)) & 0xFFFF;
+  if ((item.flags & kFlagPosting) != 0) return put_posting(items, item.offset, item.length, info);
+  if (!has_tids(source, 1)) return false;
+  const std::uint32_t block = source.pull(kTids), tid_item = source.pull(kTidItems) & 0xFFFF;
+  items.target.put64(items.page + item.offset, std::rotl(block, 16) | std::uint64_t{tid_item | info << 16} << 32);
+  return items.join(item.offset + kIndexHeaderSize, item.length - kIndexHeaderSize);
 }
 
 template <class Target>
 PGMINT_INLINE bool put_index(Source<Target>& source, typename Target::Page page, const Layout& layout) {
-  constexpr auto kTids = index_of(Column::TidBlock), kItems = index_of(Column::TidItem);
-  Items<Target> items{page, layout, layout.special};
-  Target target = source.start;
-  for (std::uint32_t i = 0; i < layout.items(); ++i) {
-    typename Items<Target>::Item item;
-    if (!items.next(source, target, i, kIndexHeaderSize, item)) return false;
-    if (item.length == 0) continue;
-    if (Target::kCompares && (item.length & 7) != 0) return false;  // nothing would say what is behind it
-    const auto tuple = page + item.offset;
-    std::uint32_t info = item.length;
-    if ((item.flags & kFlagInfo) != 0) info = (info + source.pull(Column::IndexInfo)) & 0xFFFF;
-    if ((item.flags & kFlagPosting) != 0) {
-      if (!put_posting(source, target, tuple, item.length, info)) return false;
-      continue;
+  Items<Target> items{source, page, layout};
+  const bool two_words = layout.has(kKindFixedLength) && layout.fixed_length == kTwoWordTuple && source.choice == WordChoice{2, 0};
+  for (std::uint32_t i = 0; i < layout.items();) {
+    if (i != 0 || !layout.has(kKindHighKeyFirst)) {
+      if (two_words) items.put_words();
+      i = two_words ? put_two_word_run(items, i) : put_plain_run(items, i);
+      if (i == layout.items()) break;
     }
-    // Posting lists make these two columns longer than one word for each item: they are held against their size.
-    if (source.at[kTids] >= source.columns.sizes[kTids] || source.at[kItems] >= source.columns.sizes[kItems]) return false;
-    target.put_block(tuple, source.pull(kTids));
-    target.put16(tuple + 4, source.pull(kItems));
-    target.put16(tuple + 6, info);
-    if (!source.join(target, tuple + kIndexHeaderSize, item.length - kIndexHeaderSize)) return false;
+    if (!put_index_tuple(items, i++)) return false;
   }
-  source.total.add(target);
-  return items.fill_the_page();
+  return items.close();
 }
 
 template <class Target>
@@ -309,7 +348,7 @@ PGMINT_INLINE bool put_page(Source<Target>& source, std::uint32_t kind, typename
     source.total.zero(page, kPageSize);
     return true;
   }
-  if (model == PageModel::Raw) return source.take(source.total, page, kPageSize);
+  if (model == PageModel::Raw) return source.take(page, kPageSize);
   for (std::uint32_t w = 0; w < kHeaderWords; ++w) source.total.put32(page + 4 * w, source.pull(index_of(Column::Header, w)));
   // In a page that is compared these may be others than the columns say: then it is not the same, and what follows is as good as any.
   Layout layout{kind, load16(page + kLowerAt), load16(page + kUpperAt), load16(page + kSpecialAt)};
@@ -319,7 +358,7 @@ PGMINT_INLINE bool put_page(Source<Target>& source, std::uint32_t kind, typename
   const std::uint32_t hole = layout.upper - layout.lower;
   if (!layout.has(kKindHole))
     source.total.zero(page + layout.lower, hole);
-  else if (!source.take(source.total, page + layout.lower, hole))
+  else if (!source.take(page + layout.lower, hole))
     return false;
   if (layout.has(kKindFixedLength)) layout.fixed_length = source.pull(Column::Length) & 0x7FFF;
   if (!layout.has(kKindNoFlags) && layout.items() > static_cast<std::size_t>(source.flags_end - source.flags)) return false;
@@ -347,25 +386,25 @@ Result<bool> put_group(const Columns& columns, const Fill& fill, [[maybe_unused]
                        typename Target::Page to, std::size_t size) {
   const auto pages = static_cast<std::uint32_t>(size / kPageSize);
   BinaryReader in(control, "page record");
-  const auto choice = TRY(in.u8());
+  const std::uint32_t counts = TRY(in.u8());
   const auto kinds = TRY(in.raw(pages));
-  if (choice >> 4 > kPrefixWordsMax || (choice & 15) > kSuffixWordsMax) return in.corrupt("impossible word counts");
+  const WordChoice choice{counts >> 4, counts & 15};
+  if (choice.prefix > kPrefixWordsMax || choice.suffix > kSuffixWordsMax) return in.corrupt("impossible word counts");
   PlaneSource planes{control.subspan(in.position()), raw};
   if (!TRY(fill(planes))) return false;
   if (!planes.raw.empty()) return in.corrupt("raw planes are left over");
 
-  Source<Target> source{columns, as_u8(planes.packed), as_u8(planes.packed) + planes.packed.size(), as_u8(remainder),
-                        as_u8(remainder) + remainder.size()};
+  TupleWords tuples;
+  const PagePointer flags = as_u8(planes.packed), rest = as_u8(remainder);
+  Source<Target> source{columns, tuples, choice, flags, flags + planes.packed.size(), rest, rest + remainder.size(), to + size};
   if constexpr (Target::kCompares) source.start = source.total = {to + size, source.remainder_end};
-  source.prefix = choice >> 4;
-  source.suffix = choice & 15;
 #if PGMINT_HAS_AVX2_BUILD
   const bool whole = path == CpuPath::Avx2 ? put_all_avx2(source, as_u8(kinds), pages, to) : put_all(source, as_u8(kinds), pages, to);
 #else
   const bool whole = put_all(source, as_u8(kinds), pages, to);
 #endif
   const std::size_t paged = std::size_t{pages} * kPageSize;
-  if (!whole || !source.take(source.total, to + paged, static_cast<std::uint32_t>(size - paged)) || !source.ended_exactly())
+  if (!whole || !source.take(to + paged, static_cast<std::uint32_t>(size - paged)) || !source.ended_exactly())
     return in.corrupt("pages and columns do not fit together");
   return source.total.same();
 }

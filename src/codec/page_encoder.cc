@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "codec/page_inspector.h"
+#include "codec/tuple_words.h"
 #include "codec/word_choice.h"
 
 namespace pgmint::codec {
@@ -12,12 +13,6 @@ namespace {
 constexpr std::uint32_t kOverrun = 32;
 constexpr std::size_t kControlMax = 2 + kGroupPagesMax + kDescriptorsMax + 4;
 constexpr std::size_t kFlagsMax = kColumnCapacity;
-
-/// How many words from the start and from the end of each tuple's data become columns.
-struct WordChoice {
-  std::uint32_t prefix = 0, suffix = 0;
-  std::uint32_t bytes() const { return 4 * (prefix + suffix); }
-};
 
 // -- choosing words -----------------------------------------------------------------------------------------------------
 
@@ -90,18 +85,22 @@ WordChoice choose_words(PagePointer pages, std::uint32_t count) {
 
 // -- taking pages apart -------------------------------------------------------------------------------------------------
 
-/// Growing ends of the streams while a group is taken apart.
+/// Growing ends of the streams while a group is taken apart. Functions work on a copy, which no store to a stream can change, so that it stays in
+/// registers.
 struct Sink {
-  Columns& columns;
+  Columns* columns;
+  TupleWords* tuples;  ///< of this page
   PagePointer input_end;
   WordChoice choice;
   unsigned char* flags;
   unsigned char* remainder;
-  std::uint32_t words = 0;           ///< tuples whose words went into the columns
+  std::uint32_t words = 0;               ///< tuples whose words went into the columns
+  std::uint32_t listed = 0;              ///< tuples of this page whose words are still to come
   std::uint64_t h0 = 0, h1 = 0, h2 = 0;  ///< header of the heap tuple before
-  std::uint32_t block = 0;           ///< of the page before
+  std::uint32_t block = 0;               ///< of the page before
 
-  PGMINT_INLINE void push(std::size_t column, std::uint32_t word) { columns.words(column)[columns.sizes[column]++] = word; }
+  PGMINT_INLINE std::uint32_t* end_of(Column column) const { return columns->words(column) + columns->sizes[index_of(column)]; }
+  PGMINT_INLINE void push(std::size_t column, std::uint32_t word) { columns->words(column)[columns->sizes[column]++] = word; }
   PGMINT_INLINE void push(Column column, std::uint32_t word) { push(index_of(column), word); }
 
   /// To the remainder. Most are short: 32 bytes at once, where the input allows it, are faster than counting.
@@ -118,41 +117,35 @@ struct Sink {
     remainder += n;
   }
 
-  /// A tuple's data: chosen words to their columns, what is between them to the remainder. Data shorter than the words is kept whole.
-  PGMINT_INLINE void split(PagePointer data, std::uint32_t size) {
+  /// A tuple's data: it is listed for its chosen words, what is between them goes to the remainder. Data shorter than the words is kept whole.
+  PGMINT_INLINE void split(PagePointer page, std::uint32_t data, std::uint32_t size) {
     const std::uint32_t taken = choice.bytes();
-    if (size < taken) return keep(data, size);
-    std::uint32_t* word = columns.words(Column::Word) + words++;
-    for (std::uint32_t w = 0; w < choice.prefix; ++w, word += Columns::next_column()) *word = load32(data + 4 * w);
-    for (std::uint32_t w = 0; w < choice.suffix; ++w, word += Columns::next_column()) *word = load32(data + size - 4 * (w + 1));
-    if (size > taken) keep(data + 4 * choice.prefix, size - taken);
+    if (size < taken) return keep(page + data, size);
+    tuples->set(listed++, data, size, choice);
+    if (size > taken) keep(page + data + 4 * choice.prefix, size - taken);
+  }
+
+  /// The words of the tuples that are listed, to their columns.
+  PGMINT_INLINE void take_words(PagePointer page) {
+    const auto place = [first = columns->words(Column::Word) + words](std::uint32_t column, std::uint32_t i)
+                           PGMINT_INLINE_LAMBDA { return first + column * Columns::next_column() + i; };
+    tuples->read(
+        page, page + kPageSize != input_end, listed, choice,
+        [&](std::uint32_t column, std::uint32_t i, Words4 four) PGMINT_INLINE_LAMBDA { store_words4(place(column, i), four); },
+        [&](std::uint32_t column, std::uint32_t i, std::uint32_t word) PGMINT_INLINE_LAMBDA { *place(column, i) = word; });
+    words += listed;
+    listed = 0;
   }
 };
 
-/// Line pointers of one page as its tuples are taken apart.
-struct Items {
-  PagePointer page;
-  PageShape shape;
-  std::uint32_t previous;  ///< where the tuple before begins
-
-  struct Item {
-    LinePointer pointer;
-    std::uint32_t flags = 0;
-  };
-  PGMINT_INLINE Item next(Sink& sink, std::uint32_t i) {
-    Item item{line_pointer(page, i)};
-    const std::uint32_t length = item.pointer.length();
-    if (!shape.fixed_length) sink.push(Column::Length, length);
-    if (!shape.canonical) {
-      if (item.pointer.offset() != previous - align8(length) || !item.pointer.normal()) {
-        item.flags = kFlagPointer;
-        sink.push(Column::PointerBits, item.pointer.bits & 0x1FFFF);
-      }
-      if (length != 0) previous = item.pointer.offset();
-    }
-    return item;
-  }
-};
+/// A line pointer of a page that is not canonical, where it is not as it was predicted. Returns the flag that says so.
+/// @param previous  where the tuple before begins
+PGMINT_INLINE std::uint32_t take_pointer(Sink& sink, LinePointer pointer, std::uint32_t& previous) {
+  const bool predicted = pointer.offset() == previous - align8(pointer.length()) && pointer.normal();
+  if (!predicted) sink.push(Column::PointerBits, pointer.bits & 0x1FFFF);
+  if (pointer.length() != 0) previous = pointer.offset();
+  return predicted ? 0 : kFlagPointer;
+}
 
 /// The block that most likely holds this page: its own tuples say so.
 PGMINT_INLINE std::uint32_t own_block(PagePointer page, const PageShape& shape, std::uint32_t fallback) {
@@ -164,15 +157,17 @@ PGMINT_INLINE std::uint32_t own_block(PagePointer page, const PageShape& shape, 
 }
 
 /// Returns the flags of all tuples or-ed together.
-PGMINT_INLINE std::uint32_t take_heap(Sink& sink, PagePointer page, const PageShape& shape) {
+PGMINT_INLINE std::uint32_t take_heap(Sink& whole, PagePointer page, const PageShape& shape) {
+  Sink sink = whole;
   const std::uint32_t block = sink.block = own_block(page, shape, sink.block + 1);
   sink.push(Column::Block, block);
   const std::uint64_t own = std::uint64_t{block >> 16} << 32 | std::uint64_t{block & 0xFFFF} << 48;
-  Items items{page, shape, shape.special};
-  std::uint32_t all_flags = 0;
+  std::uint32_t all_flags = 0, previous = shape.special;
   for (std::uint32_t i = 0; i < shape.items(); ++i) {
-    auto [pointer, flags] = items.next(sink, i);
+    const LinePointer pointer = line_pointer(page, i);
     const std::uint32_t length = pointer.length();
+    if (!shape.fixed_length) sink.push(Column::Length, length);
+    std::uint32_t flags = shape.canonical ? 0 : take_pointer(sink, pointer, previous);
     if (length != 0) {
       const PagePointer tuple = page + pointer.offset();
       const std::uint64_t h0 = load64(tuple), h1 = load64(tuple + 8), h2 = load64(tuple + 16);
@@ -195,123 +190,135 @@ PGMINT_INLINE std::uint32_t take_heap(Sink& sink, PagePointer page, const PageSh
       sink.h0 = h0, sink.h1 = h1, sink.h2 = h2;
       const std::uint32_t data = heap_data_offset(tuple[kHoffAt], length);
       for (std::uint32_t at = kHeapHeaderSize; at < data; at += 4) sink.push(Column::NullBits, load32(tuple + at));
-      sink.split(tuple + data, (shape.padding ? align8(length) : length) - data);
+      sink.split(page, pointer.offset() + data, (shape.padding ? align8(length) : length) - data);
     }
     *sink.flags++ = static_cast<unsigned char>(flags);
     all_flags |= flags;
   }
+  sink.take_words(page);
+  whole = sink;
   return all_flags;
 }
 
-PGMINT_INLINE void take_posting(Sink& sink, PagePointer tuple, std::uint32_t length, std::uint32_t count) {
+/// The eight bytes before an index tuple's data, with one load.
+struct IndexHeader {
+  std::uint64_t bits;
+  std::uint32_t block() const { return std::rotl(static_cast<std::uint32_t>(bits), 16); }
+  std::uint32_t item() const { return static_cast<std::uint32_t>(bits >> 32 & 0xFFFF); }
+  std::uint32_t info() const { return static_cast<std::uint32_t>(bits >> 48); }
+  std::uint32_t posting_count(std::uint32_t length) const { return codec::posting_count(block(), item(), info(), length); }
+};
+
+/// Ends of the columns that index tuples need, in registers over a page.
+struct IndexColumns {
+  Sink& sink;
+  std::uint32_t* __restrict lengths = sink.end_of(Column::Length);
+  std::uint32_t* __restrict blocks = sink.end_of(Column::TidBlock);
+  std::uint32_t* __restrict tid_items = sink.end_of(Column::TidItem);
+
+  PGMINT_INLINE void put_tid(std::uint32_t block, std::uint32_t item) { *blocks++ = block, *tid_items++ = item; }
+  PGMINT_INLINE void close() {
+    const auto set = [&](Column column, const std::uint32_t* end) {
+      sink.columns->sizes[index_of(column)] = static_cast<std::uint32_t>(end - sink.columns->words(column));
+    };
+    set(Column::Length, lengths), set(Column::TidBlock, blocks), set(Column::TidItem, tid_items);
+  }
+};
+
+PGMINT_INLINE void take_posting(Sink& sink, IndexColumns& columns, PagePointer page, std::uint32_t at, std::uint32_t length, std::uint32_t count) {
+  const PagePointer tuple = page + at;
   const std::uint32_t offset = load_block(tuple);
   sink.push(Column::PostingOffset, offset);
   sink.push(Column::PostingStatus, load16(tuple + 4));
   PagePointer member = tuple + offset;
-  for (std::uint32_t j = 0; j < count; ++j, member += 6) {
-    sink.push(Column::TidBlock, load_block(member));
-    sink.push(Column::TidItem, load16(member + 4));
-  }
-  sink.split(tuple + kIndexHeaderSize, offset - kIndexHeaderSize);
+  for (std::uint32_t j = 0; j < count; ++j, member += 6) columns.put_tid(load_block(member), load16(member + 4));
+  sink.split(page, at + kIndexHeaderSize, offset - kIndexHeaderSize);
   sink.keep(member, length - offset - count * 6);
 }
 
-/// Runs of plain 16-byte tuples, two words of data each: every integer, date or timestamp index. Returns how many it took.
-PGMINT_INLINE std::uint32_t take_two_word_run(Sink& sink, PagePointer page, const PageShape& shape, std::uint32_t& all_flags) {
-  constexpr std::uint32_t kSize = 16;
-  const std::uint32_t rotate = shape.high_key_first ? 1 : 0, items = shape.items();
-  auto& sizes = sink.columns.sizes;
-  const auto end_of = [&](Column c) { return sink.columns.words(c) + sizes[index_of(c)]; };
-  std::uint32_t* __restrict blocks = end_of(Column::TidBlock);
-  std::uint32_t* __restrict tid_items = end_of(Column::TidItem);
-  std::uint32_t* __restrict word0 = sink.columns.words(index_of(Column::Word, 0)) + sink.words;
-  std::uint32_t* __restrict word1 = sink.columns.words(index_of(Column::Word, 1)) + sink.words;
-  std::uint32_t i = 0;
-  for (; i < items; ++i) {
-    const PagePointer tuple = page + (i >= rotate ? shape.special - kSize * (i + 1 - rotate) : shape.upper);
-    const std::uint32_t block = load_block(tuple), item = load16(tuple + 4), info = load16(tuple + 6);
-    std::uint32_t flags = 0;
-    if (info != kSize) {
-      if (posting_count(block, item, info, kSize) != 0) break;
-      flags = kFlagInfo;
-      sink.push(Column::IndexInfo, info - kSize);
+/// Tuples of 16 bytes with two words of data, as in every index on one integer, date or timestamp: header and data are four words, and four such
+/// tuples four columns. Takes them from tuple i on, one behind the other, while they are plain; returns the first that it did not take.
+PGMINT_INLINE std::uint32_t take_two_word_run(Sink& sink, PagePointer page, const PageShape& shape, std::uint32_t i) {
+  std::uint32_t* const blocks = sink.end_of(Column::TidBlock);
+  std::uint32_t* const tid_items = sink.end_of(Column::TidItem);
+  std::uint32_t* const word0 = sink.columns->words(index_of(Column::Word, 0)) + sink.words;
+  std::uint32_t* const word1 = sink.columns->words(index_of(Column::Word, 1)) + sink.words;
+  std::uint32_t taken = 0;
+  const std::uint32_t items = shape.items(), rotate = shape.high_key_first ? 1 : 0;
+  for (; i + 4 <= items; i += 4, taken += 4) {
+    const PagePointer tuple = page + (shape.special - kTwoWordTuple * (i + 1 - rotate));
+    const auto rows = transpose(load_words4(tuple), load_words4(tuple - kTwoWordTuple), load_words4(tuple - 2 * kTwoWordTuple),
+                                load_words4(tuple - 3 * kTwoWordTuple));
+    const auto others = std::bit_cast<std::array<std::uint64_t, 2>>(rows[1] >> 16 ^ kTwoWordTuple);
+    if ((others[0] | others[1]) != 0) break;
+    store_words4(blocks + taken, rows[0] << 16 | rows[0] >> 16);
+    store_words4(tid_items + taken, rows[1] & 0xFFFF);
+    store_words4(word0 + taken, rows[2]);
+    store_words4(word1 + taken, rows[3]);
+    std::memset(sink.flags + taken, 0, 4);
+  }
+  sink.columns->sizes[index_of(Column::TidBlock)] += taken;
+  sink.columns->sizes[index_of(Column::TidItem)] += taken;
+  sink.words += taken;
+  sink.flags += taken;
+  return i;
+}
+
+/// One tuple. Its line pointer and, unless it is that of all, its length are taken.
+PGMINT_INLINE std::uint32_t take_index_tuple(Sink& sink, IndexColumns& columns, PagePointer page, LinePointer pointer) {
+  const std::uint32_t length = pointer.length();
+  const IndexHeader header{load64(page + pointer.offset())};
+  std::uint32_t flags = 0;
+  if (header.info() != length) {
+    flags = kFlagInfo, sink.push(Column::IndexInfo, header.info() - length);
+    if (const std::uint32_t count = header.posting_count(length); count != 0) {
+      take_posting(sink, columns, page, pointer.offset(), length, count);
+      return flags | kFlagPosting;
     }
-    blocks[i] = block;
-    tid_items[i] = item;
-    word0[i] = load32(tuple + 8);
-    word1[i] = load32(tuple + 12);
-    sink.flags[i] = static_cast<unsigned char>(flags);
-    all_flags |= flags;
   }
-  sizes[index_of(Column::TidBlock)] += i;
-  sizes[index_of(Column::TidItem)] += i;
-  sink.words += i;
-  sink.flags += i;
-  return i;
+  columns.put_tid(header.block(), header.item());
+  sink.split(page, pointer.offset() + kIndexHeaderSize, length - kIndexHeaderSize);
+  return flags;
 }
 
-/// The tuples from the first on that most pages have alone, without posting lists and with room for the words: the ends of the few columns that they
-/// need stay in registers meanwhile. Returns how many it took.
-PGMINT_INLINE std::uint32_t take_plain_run(Sink& sink, PagePointer page, const PageShape& shape, std::uint32_t& all_flags) {
-  auto& sizes = sink.columns.sizes;
-  const auto end_of = [&](Column c) { return sink.columns.words(c) + sizes[index_of(c)]; };
-  std::uint32_t *lengths = end_of(Column::Length), *infos = end_of(Column::IndexInfo);
-  std::uint32_t *blocks = end_of(Column::TidBlock), *tid_items = end_of(Column::TidItem);
-  Sink here = sink;
-  std::uint32_t i = 0;
-  for (const std::uint32_t items = shape.items(); i < items; ++i) {
-    const LinePointer pointer = line_pointer(page, i);
-    const std::uint32_t length = pointer.length();
-    if (length == 0) break;
-    const PagePointer tuple = page + pointer.offset();
-    const std::uint32_t block = load_block(tuple), item = load16(tuple + 4), info = load16(tuple + 6);
-    if (posting_count(block, item, info, length) != 0) break;
-    const bool plain = info == length;
-    lengths[i] = length;
-    *infos = info - length;
-    infos += plain ? 0 : 1;
-    blocks[i] = block;
-    tid_items[i] = item;
-    here.flags[i] = plain ? 0 : kFlagInfo;
-    all_flags |= here.flags[i];
-    here.split(tuple + kIndexHeaderSize, length - kIndexHeaderSize);
-  }
-  sizes[index_of(Column::Length)] += shape.fixed_length ? 0 : i;
-  sizes[index_of(Column::IndexInfo)] = static_cast<std::uint32_t>(infos - sink.columns.words(Column::IndexInfo));
-  sizes[index_of(Column::TidBlock)] += i;
-  sizes[index_of(Column::TidItem)] += i;
-  sink.words = here.words;
-  sink.remainder = here.remainder;
-  sink.flags += i;
-  return i;
-}
-
-PGMINT_INLINE std::uint32_t take_index(Sink& sink, PagePointer page, const PageShape& shape) {
+PGMINT_INLINE std::uint32_t take_index(Sink& whole, PagePointer page, const PageShape& shape) {
+  Sink sink = whole;
   std::uint32_t all_flags = 0, i = 0;
-  if (shape.fixed_length && line_pointer(page, 0).length() == 16 && sink.choice.prefix == 2 && sink.choice.suffix == 0)
-    i = take_two_word_run(sink, page, shape, all_flags);
-  else if (shape.canonical)
-    i = take_plain_run(sink, page, shape, all_flags);
-  Items items{page, shape, shape.special};
-  for (; i < shape.items(); ++i) {
-    auto [pointer, flags] = items.next(sink, i);
-    const std::uint32_t length = pointer.length();
-    if (length != 0) {
-      const PagePointer tuple = page + pointer.offset();
-      const std::uint32_t block = load_block(tuple), item = load16(tuple + 4), info = load16(tuple + 6);
-      if (info != length) flags |= kFlagInfo, sink.push(Column::IndexInfo, info - length);
-      if (const std::uint32_t count = posting_count(block, item, info, length); count != 0) {
-        flags |= kFlagPosting;
-        take_posting(sink, tuple, length, count);
-      } else {
-        sink.push(Column::TidBlock, block);
-        sink.push(Column::TidItem, item);
-        sink.split(tuple + kIndexHeaderSize, length - kIndexHeaderSize);
-      }
-    }
+  const auto put_flags = [&](std::uint32_t flags) {
     *sink.flags++ = static_cast<unsigned char>(flags);
     all_flags |= flags;
+  };
+  const std::uint32_t items = shape.items();
+  if (shape.fixed_length && line_pointer(page, 0).length() == kTwoWordTuple && sink.choice == WordChoice{2, 0}) {
+    while (i < items) {
+      if (i != 0 || !shape.high_key_first) i = take_two_word_run(sink, page, shape, i);
+      if (i == items) break;
+      IndexColumns columns{sink};
+      put_flags(take_index_tuple(sink, columns, page, line_pointer(page, i++)));
+      columns.close();
+      sink.take_words(page);
+    }
+  } else {
+    IndexColumns columns{sink};
+    if (shape.canonical) {
+      for (; i < items; ++i) {
+        const LinePointer pointer = line_pointer(page, i);
+        *columns.lengths = pointer.length();
+        columns.lengths += shape.fixed_length ? 0 : 1;
+        put_flags(take_index_tuple(sink, columns, page, pointer));
+      }
+    } else {
+      for (std::uint32_t previous = shape.special; i < items; ++i) {
+        const LinePointer pointer = line_pointer(page, i);
+        *columns.lengths++ = pointer.length();
+        const std::uint32_t flags = take_pointer(sink, pointer, previous);
+        put_flags(flags | (pointer.length() != 0 ? take_index_tuple(sink, columns, page, pointer) : 0));
+      }
+    }
+    columns.close();
+    sink.take_words(page);
   }
+  whole = sink;
   return all_flags;
 }
 
@@ -345,7 +352,7 @@ PGMINT_INLINE bool take_all(Sink& sink, ShapeInspector& inspector, PagePointer p
   }
   if (!modelled) return false;
   for (std::uint32_t g = 0; g < count; ++g) kinds[g] = static_cast<unsigned char>(take_page(sink, shapes[g], pages + std::size_t{g} * kPageSize));
-  for (std::uint32_t w = 0; w < sink.choice.prefix + sink.choice.suffix; ++w) sink.columns.sizes[index_of(Column::Word, w)] = sink.words;
+  for (std::uint32_t w = 0; w < sink.choice.prefix + sink.choice.suffix; ++w) sink.columns->sizes[index_of(Column::Word, w)] = sink.words;
   return true;
 }
 
@@ -361,6 +368,7 @@ struct PageEncoder::State {
   CpuPath path;
   ShapeInspector inspector;
   Columns columns;
+  TupleWords tuples;
   LazyArray<std::uint32_t> scratch{std::size_t{2} * kColumnCapacity};
   LazyArray<unsigned char> flags{kFlagsMax}, planes{kControlMax + kPlanesMax + kFlagsMax}, raw{kPlanesMax}, remainder{kGroupSize + 2 * kOverrun};
 };
@@ -376,7 +384,7 @@ std::optional<PageStreams> PageEncoder::encode(ByteView group) {
   const auto rest = static_cast<std::uint32_t>(group.size() % kPageSize);
   if (pages == 0) return std::nullopt;
   s.columns.clear();
-  Sink sink{s.columns, as_u8(group) + group.size(), choose_words(as_u8(group), pages), s.flags.get(), s.remainder.get()};
+  Sink sink{&s.columns, &s.tuples, as_u8(group) + group.size(), choose_words(as_u8(group), pages), s.flags.get(), s.remainder.get()};
 
   // Control in front of the planes, which are written first: its size is known when all columns are done.
   std::array<unsigned char, kControlMax> control;
@@ -389,6 +397,9 @@ std::optional<PageStreams> PageEncoder::encode(ByteView group) {
   const bool modelled = take_all(sink, s.inspector, as_u8(group), pages, control.data() + size);
 #endif
   if (!modelled) return std::nullopt;
+  const auto of_index = std::count_if(control.begin() + 1, control.begin() + 1 + pages, [](unsigned char kind) {
+    return (kind & kKindModel) == static_cast<std::uint32_t>(PageModel::Index);
+  });
   size += pages;
   if (rest != 0) sink.keep(as_u8(group) + group.size() - rest, rest);
 
@@ -401,7 +412,8 @@ std::optional<PageStreams> PageEncoder::encode(ByteView group) {
   std::memcpy(start, control.data(), size);
   const auto view = [](const unsigned char* from, std::size_t n) { return std::as_bytes(std::span(from, n)); };
   return PageStreams{view(start, size + planes.plane_bytes + flags), view(s.raw.get(), planes.raw_bytes),
-                     view(s.remainder.get(), static_cast<std::size_t>(sink.remainder - s.remainder.get())), &s.columns};
+                     view(s.remainder.get(), static_cast<std::size_t>(sink.remainder - s.remainder.get())), &s.columns,
+                     of_index * 2 > std::ptrdiff_t{pages}};
 }
 
 }  // namespace pgmint::codec

@@ -14,6 +14,7 @@ struct PageStreams {
   ByteView raw;        ///< planes that look random
   ByteView remainder;  ///< rest of the tuples, holes, pages that fit no model
   const Columns* columns = nullptr;  ///< what the planes were made of, for who checks them
+  bool of_index = false;             ///< whether most of the pages are an index's
 };
 
 /// Any bytes go in, most usefully 8 KiB pages of one relation in block order. Never reads outside of them, whatever they hold.

@@ -1,6 +1,8 @@
 // Holds a page against its model, byte by byte: what passes here can be taken apart without looking at bounds again.
 #pragma once
 
+#include <algorithm>
+
 #include "codec/cpu_dispatch.h"
 #include "codec/page_layout.h"
 
@@ -39,18 +41,19 @@ class ShapeInspector {
     }
     const LinePointer first = line_pointer(page, 0);
     const std::uint32_t rotate = index && first.offset() + align8(first.length()) != shape.special ? 1 : 0;
-    std::uint32_t previous = shape.special, differing = 0, lengths = 0;
+    std::uint32_t previous = shape.special, differing = 0, lengths = 0, shortest = first.length();
     std::uint64_t padding = 0;
     for (std::uint32_t j = rotate; j < items + rotate; ++j) {
       const LinePointer item = line_pointer(page, j < items ? j : 0);
-      const std::uint32_t length = item.length(), size = align8(length);
-      if (!item.normal() || length < length_min || size > previous - shape.upper || item.offset() != previous - size) return false;
+      const std::uint32_t length = item.length();
+      previous -= align8(length);
+      if (item.place() != (previous | LinePointer::kNormal << 15)) return false;  // and so where it has become negative
       differing |= length ^ first.length();
       lengths |= length;
-      previous -= size;
+      shortest = std::min(shortest, length);
       padding |= padding_of(page, previous, length);
     }
-    if (previous != shape.upper || (index && (lengths & 7) != 0)) return false;
+    if (previous != shape.upper || shortest < length_min || (index && (lengths & 7) != 0)) return false;
     shape.canonical = true;
     shape.high_key_first = rotate != 0;
     shape.fixed_length = differing == 0;
@@ -58,34 +61,36 @@ class ShapeInspector {
     return true;
   }
 
+  /// In any order: where each tuple ends another one begins, or the tuples end; one begins where they begin; and together they are as many bytes as
+  /// there are. Then those on the way from there to the end are all of them.
   PGMINT_INLINE bool is_tiled(PagePointer page, PageShape& shape, bool index, std::uint32_t length_min) {
-    starts_.fill(0);
+    if (++mark_ == 0) begins_.fill(0), mark_ = 1;
+    begins_[shape.special / 8] = mark_;
     const std::uint32_t items = shape.items();
     std::uint64_t padding = 0;
-    std::uint32_t tuples = 0;
+    std::uint32_t covered = 0;
     for (std::uint32_t i = 0; i < items; ++i) {
       const LinePointer item = line_pointer(page, i);
       const std::uint32_t offset = item.offset(), length = item.length();
       if (length == 0) continue;
       if (length < length_min || (offset & 7) != 0 || offset < shape.upper || offset + align8(length) > shape.special ||
-          (index && (length & 7) != 0) || starts_[offset / 8] != 0)
+          (index && (length & 7) != 0) || begins_[offset / 8] == mark_)
         return false;
-      starts_[offset / 8] = static_cast<std::uint16_t>(align8(length) / 8);
-      ++tuples;
+      begins_[offset / 8] = mark_;
+      covered += align8(length);
       padding |= padding_of(page, offset, length);
     }
-    for (std::uint32_t at = shape.upper; at < shape.special; --tuples) {
-      const std::uint32_t size = starts_[at / 8];
-      if (size == 0) return false;
-      at += 8 * size;
-      if (at > shape.special) return false;
+    bool follows = begins_[shape.upper / 8] == mark_;
+    for (std::uint32_t i = 0; i < items; ++i) {
+      const LinePointer item = line_pointer(page, i);
+      follows &= item.length() == 0 || begins_[(item.offset() + align8(item.length())) / 8] == mark_;
     }
-    if (tuples != 0) return false;
     shape.padding = padding != 0;
-    return true;
+    return follows && covered == shape.special - shape.upper;
   }
 
-  std::array<std::uint16_t, kPageSize / 8> starts_{};  ///< size in eights of the tuple that begins there
+  std::array<std::uint8_t, kPageSize / 8 + 1> begins_{};  ///< by eights: mark_ where a tuple of this page begins, and where the last one ends
+  std::uint8_t mark_ = 0;
 };
 
 }  // namespace pgmint::codec

@@ -18,6 +18,7 @@ inline constexpr std::uint32_t kGroupSize = kPageSize * kGroupPagesMax;
 inline constexpr std::uint32_t kPageHeaderSize = 24;
 inline constexpr std::uint32_t kHeapHeaderSize = 24;  ///< the 23 bytes of HeapTupleHeader and what follows, null bits or padding
 inline constexpr std::uint32_t kIndexHeaderSize = 8;
+inline constexpr std::uint32_t kTwoWordTuple = 16;  ///< an index tuple whose data is two words: one integer, date or timestamp
 inline constexpr std::uint32_t kLinePointersMax = (kPageSize - kPageHeaderSize) / 4;
 
 /// Offsets in the page header, in 32-bit words: pd_lsn (high, low), pd_checksum and pd_flags, pd_lower and pd_upper, pd_special and
@@ -59,17 +60,15 @@ struct LinePointer {
   std::uint32_t bits;
   std::uint32_t offset() const { return bits & 0x7FFF; }
   std::uint32_t length() const { return bits >> 17; }
+  std::uint32_t place() const { return bits & 0x1FFFF; }  ///< offset and state
   bool normal() const { return (bits >> 15 & 3) == kNormal; }
   static constexpr std::uint32_t kNormal = 1;
 };
 inline LinePointer line_pointer(PagePointer page, std::uint32_t i) { return {load32(page + kPageHeaderSize + 4 * i)}; }
 
 /// ItemPointerData: the block in two halves, the high one first.
-inline std::uint32_t load_block(PagePointer p) { return load16(p) << 16 | load16(p + 2); }
-inline void store_block(unsigned char* p, std::uint32_t block) {
-  store16(p, block >> 16);
-  store16(p + 2, block);
-}
+inline std::uint32_t load_block(PagePointer p) { return std::rotl(load32(p), 16); }
+inline void store_block(unsigned char* p, std::uint32_t block) { store32(p, std::rotl(block, 16)); }
 
 /// The posting list of a deduplicated btree tuple (nbtree.h, BTreeTupleIsPosting): how many heap TIDs stand `offset` bytes into the
 /// tuple; 0 where it has none, or none that fits into the tuple. `offset` and `status` are the two parts of t_tid, `info` is t_info.
