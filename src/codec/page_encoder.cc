@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "codec/page_inspector.h"
+#include "codec/short_copy.h"
 #include "codec/tuple_words.h"
 #include "codec/word_choice.h"
 
@@ -10,7 +11,7 @@ namespace pgmint::codec {
 namespace {
 
 /// Copies run over by up to this much: what is behind is written later or never read.
-constexpr std::uint32_t kOverrun = 32;
+constexpr std::uint32_t kOverrun = kLanes;
 constexpr std::size_t kControlMax = 2 + kGroupPagesMax + kDescriptorsMax + 4;
 constexpr std::size_t kFlagsMax = kColumnCapacity;
 
@@ -110,8 +111,8 @@ struct Sink {
     } else {
       std::uint32_t i = 0;
       do {
-        std::memcpy(remainder + i, from + i, kOverrun);
-        i += kOverrun;
+        copy_lanes(remainder + i, from + i);
+        i += kLanes;
       } while (i < n);
     }
     remainder += n;

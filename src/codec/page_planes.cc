@@ -59,10 +59,14 @@ PGMINT_INLINE bool looks_random(const std::uint32_t* words, std::uint32_t count,
   std::array<std::uint16_t, 256> seen{};
   std::uint32_t squares = 0;
   const std::uint32_t step = count / kRandomSample;
-  constexpr std::uint32_t kAtOnce = 32;  // most planes are found out by their first words
-  for (std::uint32_t i = 0, at = 0; i < kRandomSample && squares < kRandomBelow; i += kAtOnce)
+  constexpr std::uint32_t kAtOnce = 32, kFirstBelow = 128;  // most planes are found out by their first words: of random ones 32 give some 36
+  std::uint32_t below = kFirstBelow;
+  for (std::uint32_t i = 0, at = 0; i < kRandomSample; i += kAtOnce) {
     for (std::uint32_t k = 0; k < kAtOnce; ++k, at += step) squares += 2U * seen[words[at] >> shift & 0xFF]++ + 1U;
-  return squares < kRandomBelow;
+    if (squares >= below) return false;
+    below = kRandomBelow;
+  }
+  return true;
 }
 
 constexpr std::uint32_t kNoTwin = kColumnCount;

@@ -7,10 +7,6 @@
 
 namespace pgmint::codec {
 
-/// 32 bytes at once.
-using Lanes [[gnu::vector_size(32)]] = std::uint64_t;
-constexpr std::uint32_t kLanes = sizeof(Lanes);
-
 /// From kLanes - n on: n bytes of ones, then zeros.
 constexpr auto kFirstBytes = [] {
   std::array<unsigned char, std::size_t{2} * kLanes> mask{};

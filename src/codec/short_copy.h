@@ -1,10 +1,20 @@
-// Copies of a few bytes, for the decoders.
+// Copies of a few bytes.
 #pragma once
 
 #include "codec/cpu_dispatch.h"
 #include "codec/page_layout.h"
 
 namespace pgmint::codec {
+
+/// 32 bytes at once.
+using Lanes [[gnu::vector_size(32)]] = std::uint64_t;
+inline constexpr std::uint32_t kLanes = sizeof(Lanes);
+
+PGMINT_INLINE void copy_lanes(unsigned char* to, PagePointer from) {
+  Lanes v;
+  std::memcpy(&v, from, sizeof v);
+  std::memcpy(to, &v, sizeof v);
+}
 
 /// Exactly n bytes, most often few: what lies behind them in the page is there already.
 PGMINT_INLINE void copy_exactly(unsigned char* to, PagePointer from, std::uint32_t n) {
