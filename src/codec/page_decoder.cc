@@ -79,7 +79,7 @@ struct Items {
 
   /// Its words come on close().
   PGMINT_INLINE void put_words() {
-    target.put_words(page, page + kPageSize == source.pages_end, source.tuples, split, choice, source.columns.words(Column::Word) + source.words);
+    source.tuples.put(target, page, page + kPageSize != source.pages_end, split, choice, source.columns.words(Column::Word) + source.words);
     source.words += split;
     split = 0;
   }

@@ -128,12 +128,7 @@ struct Sink {
 
   /// The words of the tuples that are listed, to their columns.
   PGMINT_INLINE void take_words(PagePointer page) {
-    const auto place = [first = columns->words(Column::Word) + words](std::uint32_t column, std::uint32_t i)
-                           PGMINT_INLINE_LAMBDA { return first + column * Columns::next_column() + i; };
-    tuples->read(
-        page, page + kPageSize != input_end, listed, choice,
-        [&](std::uint32_t column, std::uint32_t i, Words4 four) PGMINT_INLINE_LAMBDA { store_words4(place(column, i), four); },
-        [&](std::uint32_t column, std::uint32_t i, std::uint32_t word) PGMINT_INLINE_LAMBDA { *place(column, i) = word; });
+    tuples->take(page, page + kPageSize != input_end, listed, choice, columns->words(Column::Word) + words);
     words += listed;
     listed = 0;
   }

@@ -14,8 +14,10 @@ constexpr auto kFirstBytes = [] {
   return mask;
 }();
 
-/// Written ... Loops have a target of their own, which stays in a register. put_words(): the words of the tuples that are listed, from the first of
-/// their columns on; `last`: nothing behind the page may be read.
+/// From 4 - n on: n words of ones, then zeros.
+constexpr std::array<std::uint32_t, 8> kFirstWords{~0U, ~0U, ~0U, ~0U, 0, 0, 0, 0};
+
+/// Written ... Loops have a target of their own, which stays in a register. put_row(): the first n words of four.
 struct Writing {
   static constexpr bool kCompares = false;
   using Page = unsigned char*;
@@ -24,11 +26,12 @@ struct Writing {
   PGMINT_INLINE void put64(Page at, std::uint64_t v) { store64(at, v); }
   PGMINT_INLINE void put_block(Page at, std::uint32_t block) { store_block(at, block); }
   PGMINT_INLINE void put_words4(Page at, Words4 v) { store_words4(at, v); }
-  PGMINT_INLINE void put_words(Page page, bool, const TupleWords& tuples, std::uint32_t count, const WordChoice& choice,
-                               const std::uint32_t* columns) {
-    tuples.for_each(count, choice, [&](std::uint32_t column, std::uint32_t i, std::uint32_t at) PGMINT_INLINE_LAMBDA {
-      store32(page + at, columns[column * Columns::next_column() + i]);
-    });
+  PGMINT_INLINE void put_row(Page at, Words4 v, std::uint32_t n) {
+    if (n == 4) return store_words4(at, v);
+    const auto halves = std::bit_cast<std::array<std::uint64_t, 2>>(v);
+    if (n == 1) return store32(at, static_cast<std::uint32_t>(halves[0]));
+    store64(at, halves[0]);
+    if (n == 3) store32(at + 8, static_cast<std::uint32_t>(halves[1]));
   }
   PGMINT_INLINE void copy(Page to, PagePointer from, std::uint32_t n) { copy_exactly(to, from, n); }
   PGMINT_INLINE void copy_within(Page to, PagePointer from, std::uint32_t n) { copy_exactly(to, from, n); }
@@ -50,18 +53,7 @@ struct Comparing {
   PGMINT_INLINE void put64(Page at, std::uint64_t v) { differing |= load64(at) ^ v; }
   PGMINT_INLINE void put_block(Page at, std::uint32_t block) { differing |= load_block(at) ^ block; }
   PGMINT_INLINE void put_words4(Page at, Words4 v) { differing_words |= load_words4(at) ^ v; }
-  PGMINT_INLINE void put_words(Page page, bool last, const TupleWords& tuples, std::uint32_t count, const WordChoice& choice,
-                               const std::uint32_t* columns) {
-    Words4 differing4{};
-    std::uint32_t differing1 = 0;
-    const auto place = [columns](std::uint32_t column, std::uint32_t i) PGMINT_INLINE_LAMBDA { return columns + column * Columns::next_column() + i; };
-    tuples.read(
-        page, !last, count, choice,
-        [&](std::uint32_t column, std::uint32_t i, Words4 four) PGMINT_INLINE_LAMBDA { differing4 |= load_words4(place(column, i)) ^ four; },
-        [&](std::uint32_t column, std::uint32_t i, std::uint32_t word) PGMINT_INLINE_LAMBDA { differing1 |= *place(column, i) ^ word; });
-    differing_words |= differing4;
-    differing |= differing1;
-  }
+  PGMINT_INLINE void put_row(Page at, Words4 v, std::uint32_t n) { differing_words |= (load_words4(at) ^ v) & load_words4(kFirstWords.data() + 4 - n); }
   PGMINT_INLINE void compare_lanes(PagePointer a, PagePointer b) {
     Lanes x, y;
     std::memcpy(&x, a, sizeof x);

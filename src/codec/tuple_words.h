@@ -46,52 +46,59 @@ class TupleWords {
     tail_[i] = static_cast<std::uint16_t>(data + size - 4 * choice.suffix);
   }
 
-  /// Calls each(column, i, at) for every word: of which column behind the first, of which tuple, and where in the page.
-  template <class Each>
-  PGMINT_INLINE void for_each(std::uint32_t count, const WordChoice& choice, const Each& each) const {
-    for (std::uint32_t w = 0; w < choice.prefix; ++w)
-      for (std::uint32_t i = 0; i < count; ++i) each(w, i, begin_[i] + 4 * w);
-    for (std::uint32_t w = 0; w < choice.suffix; ++w)
-      for (std::uint32_t i = 0; i < count; ++i) each(choice.prefix + w, i, tail_[i] + 4 * (choice.suffix - 1 - w));
+  /// From the page to the columns, for who takes it apart.
+  /// @param columns   from the first of the words' on, their ends
+  /// @param readable  whether the 16 bytes behind the page may be read
+  PGMINT_INLINE void take(PagePointer page, bool readable, std::uint32_t count, const WordChoice& choice, std::uint32_t* columns) const {
+    const std::uint32_t whole = readable ? count & ~3U : 0;
+    for_each_run(choice, [&](const Places& places, std::uint32_t distance, std::uint32_t n, const Run& run) PGMINT_INLINE_LAMBDA {
+      for (std::uint32_t i = 0; i < whole; i += 4) {
+        const std::uint16_t* at = places.data() + i;
+        const PagePointer from = page + distance;
+        const auto words = transpose(load_words4(from + at[0]), load_words4(from + at[1]), load_words4(from + at[2]), load_words4(from + at[3]));
+        for (std::uint32_t k = 0; k < 4; ++k)
+          if (k < n) store_words4(columns + run.column(k) + i, words[k]);
+      }
+      for (std::uint32_t i = whole; i < count; ++i)
+        for (std::uint32_t k = 0; k < n; ++k) columns[run.column(k) + i] = load32(page + places[i] + distance + 4 * k);
+    });
   }
 
-  /// The same for a page that is read: calls four(column, i, words) for tuples i to i + 3, and one(column, i, word) for those that are left.
-  /// @param readable  whether the 16 bytes behind the page may be read
-  template <class Four, class One>
-  PGMINT_INLINE void read(PagePointer page, bool readable, std::uint32_t count, const WordChoice& choice, const Four& four, const One& one) const {
-    const auto single = [&](std::uint32_t column, std::uint32_t i, std::uint32_t at) PGMINT_INLINE_LAMBDA { one(column, i, load32(page + at)); };
-    if (!readable || count < 4) return for_each(count, choice, single);
-    for (std::uint32_t w = 0; w < choice.prefix; w += 4) {
-      const std::uint32_t n = choice.prefix - w;
-      transpose_all(page + 4 * w, begin_, count, [&](std::uint32_t i, const std::array<Words4, 4>& words) PGMINT_INLINE_LAMBDA {
-        four(w, i, words[0]);
-        if (n > 1) four(w + 1, i, words[1]);
-        if (n > 2) four(w + 2, i, words[2]);
-        if (n > 3) four(w + 3, i, words[3]);
-      });
-    }
-    if (choice.suffix != 0) {
-      const std::uint32_t last = choice.prefix + choice.suffix - 1;
-      transpose_all(page, tail_, count, [&](std::uint32_t i, const std::array<Words4, 4>& words) PGMINT_INLINE_LAMBDA {
-        four(last, i, words[0]);
-        if (choice.suffix > 1) four(last - 1, i, words[1]);
-        if (choice.suffix > 2) four(last - 2, i, words[2]);
-        if (choice.suffix > 3) four(last - 3, i, words[3]);
-      });
-    }
+  /// From the columns to the page: target.put_row(place, words, how many of them), or put32(place, word).
+  /// @param readable  whether the 16 bytes behind the page may be read, as who compares does
+  template <class Target>
+  PGMINT_INLINE void put(Target& target, typename Target::Page page, bool readable, std::uint32_t count, const WordChoice& choice,
+                         const std::uint32_t* columns) const {
+    const std::uint32_t whole = readable ? count & ~3U : 0;
+    for_each_run(choice, [&](const Places& places, std::uint32_t distance, std::uint32_t n, const Run& run) PGMINT_INLINE_LAMBDA {
+      const auto words = [&](std::uint32_t k, std::uint32_t i) PGMINT_INLINE_LAMBDA {
+        return k < n ? load_words4(columns + run.column(k) + i) : Words4{};
+      };
+      for (std::uint32_t i = 0; i < whole; i += 4) {
+        const auto rows = transpose(words(0, i), words(1, i), words(2, i), words(3, i));
+        for (std::uint32_t k = 0; k < 4; ++k) target.put_row(page + places[i + k] + distance, rows[k], n);
+      }
+      for (std::uint32_t i = whole; i < count; ++i)
+        for (std::uint32_t k = 0; k < n; ++k) target.put32(page + places[i] + distance + 4 * k, columns[run.column(k) + i]);
+    });
   }
 
  private:
   using Places = std::array<std::uint16_t, kLinePointersMax>;
 
-  /// The last four once more with some before them, if they are fewer.
+  /// Up to four words of a tuple that follow each other: those from the start in the order of their columns, those from the end in the opposite one.
+  struct Run {
+    std::uint32_t first;
+    bool backwards;
+    PGMINT_INLINE std::size_t column(std::uint32_t k) const { return (backwards ? first - k : first + k) * Columns::next_column(); }
+  };
+
+  /// Calls use(places of the tuples, bytes from there, words, run).
   template <class Use>
-  PGMINT_INLINE static void transpose_all(PagePointer page, const Places& places, std::uint32_t count, const Use& use) {
-    for (std::uint32_t i = 0; i < count; i += 4) {
-      i = std::min(i, count - 4);
-      const std::uint16_t* at = places.data() + i;
-      use(i, transpose(load_words4(page + at[0]), load_words4(page + at[1]), load_words4(page + at[2]), load_words4(page + at[3])));
-    }
+  PGMINT_INLINE void for_each_run(const WordChoice& choice, const Use& use) const {
+    for (std::uint32_t w = 0; w < choice.prefix; w += 4) use(begin_, 4 * w, std::min(4U, choice.prefix - w), Run{w, false});
+    static_assert(kSuffixWordsMax <= 4);
+    if (choice.suffix != 0) use(tail_, 0U, choice.suffix, Run{choice.prefix + choice.suffix - 1, true});
   }
 
   Places begin_, tail_;
