@@ -260,7 +260,7 @@ PGMINT_INLINE std::uint32_t put_two_word_run(Items<Target>& items, std::uint32_t
   const Words4 steps{kTwoWordTuple, 2 * kTwoWordTuple, 3 * kTwoWordTuple, 4 * kTwoWordTuple};
   for (; i + 4 <= items.layout.items() && std::min(items.previous, items.room()) >= 4 * kTwoWordTuple && has_tids(source, 4); i += 4) {
     if (has_flags && load32(items.flags) != 0) break;
-    const auto words = [&](std::uint32_t w) { return load_words4(source.columns.words(index_of(Column::Word, w)) + source.words); };
+    const auto words = [&](std::uint32_t w) PGMINT_INLINE_LAMBDA { return load_words4(source.columns.words(index_of(Column::Word, w)) + source.words); };
     const Words4 blocks = load_words4(source.next_words(kTids)), tid_items = load_words4(source.next_words(kTidItems));
     const auto tuples = transpose(blocks << 16 | blocks >> 16, (tid_items & 0xFFFF) | kTwoWordTuple << 16, words(0), words(1));
     items.target.put_words4(items.page + kPageHeaderSize + 4 * i, (items.previous - steps) | (LinePointer::kNormal << 15 | kTwoWordTuple << 17));

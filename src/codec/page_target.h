@@ -68,14 +68,21 @@ struct Comparing {
     std::memcpy(&mask, kFirstBytes.data() + kLanes - n, sizeof mask);
     differing_lanes |= (x ^ y) & mask;
   }
-  /// Most are short, of any length: 32 bytes at once, where there are so many, need no branch that guesses it.
+  /// Most are short, of any length: 32 bytes at once need no branch that guesses it.
   PGMINT_INLINE void copy_within(Page to, PagePointer from, std::uint32_t n) {
     for (; n > kLanes; n -= kLanes, to += kLanes, from += kLanes) compare_lanes(to, from);
     compare_first(to, from, n);
   }
+  /// The same where the ends are near.
   PGMINT_INLINE void copy(Page to, PagePointer from, std::uint32_t n) {
-    if (std::min(group_end - to, remainder_end - from) >= std::ptrdiff_t{n} + kLanes) return copy_within(to, from, n);
-    for (std::uint32_t i = 0; i < n; ++i) differing |= static_cast<std::uint64_t>(to[i] ^ from[i]);
+    if (n >= kLanes) {
+      for (std::uint32_t i = 0; i + kLanes < n; i += kLanes) compare_lanes(to + i, from + i);
+      compare_lanes(to + n - kLanes, from + n - kLanes);
+    } else if (std::min(group_end - to, remainder_end - from) >= kLanes) {
+      compare_first(to, from, n);
+    } else {
+      for (std::uint32_t i = 0; i < n; ++i) differing |= static_cast<std::uint64_t>(to[i] ^ from[i]);
+    }
   }
   PGMINT_INLINE void zero(Page at, std::uint32_t n) { differing |= all_zero(at, n) ? 0 : 1; }
   bool same() const {
