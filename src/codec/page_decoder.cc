@@ -73,13 +73,14 @@ struct Items {
   PagePointer flags = source.flags, remainder = source.remainder;
   std::uint32_t split = 0;  ///< tuples whose data was split into words and the rest
   const WordChoice choice = source.choice;
-  /// Whether neither the end of the group nor that of the remainder is near: what is compared may then be read further than it goes. Of the remainder
-  /// the tuples take no more than they have room for in the page.
-  const bool within = page + kPageSize != source.pages_end && source.remainder_end - source.remainder >= kPageSize + kLanes;
+  /// What follows the page, pages or a piece of one, may be read where it is as long as what is compared at once.
+  const std::ptrdiff_t behind = source.pages_end - (page + kPageSize);
+  /// Whether neither the end of the group nor that of the remainder is near. Of the remainder the tuples take no more than they have room for in the page.
+  const bool within = behind >= kLanes && source.remainder_end - source.remainder >= kPageSize + kLanes;
 
   /// Its words come on close().
   PGMINT_INLINE void put_words() {
-    source.tuples.put(target, page, page + kPageSize != source.pages_end, split, choice, source.columns.words(Column::Word) + source.words);
+    source.tuples.put(target, page, behind >= std::ptrdiff_t{sizeof(Words4)}, split, choice, source.columns.words(Column::Word) + source.words);
     source.words += split;
     split = 0;
   }

@@ -128,7 +128,8 @@ struct Sink {
 
   /// The words of the tuples that are listed, to their columns.
   PGMINT_INLINE void take_words(PagePointer page) {
-    tuples->take(page, page + kPageSize != input_end, listed, choice, columns->words(Column::Word) + words);
+    const bool readable = input_end - (page + kPageSize) >= std::ptrdiff_t{sizeof(Words4)};
+    tuples->take(page, readable, listed, choice, columns->words(Column::Word) + words);
     words += listed;
     listed = 0;
   }

@@ -8,14 +8,14 @@
 namespace pgmint::codec {
 
 /// From kLanes - n on: n bytes of ones, then zeros.
-constexpr auto kFirstBytes = [] {
+inline constexpr auto kFirstBytes = [] {
   std::array<unsigned char, std::size_t{2} * kLanes> mask{};
   for (std::size_t i = 0; i < kLanes; ++i) mask[i] = 0xFF;
   return mask;
 }();
 
 /// From 4 - n on: n words of ones, then zeros.
-constexpr std::array<std::uint32_t, 8> kFirstWords{~0U, ~0U, ~0U, ~0U, 0, 0, 0, 0};
+inline constexpr std::array<std::uint32_t, 8> kFirstWords{~0U, ~0U, ~0U, ~0U, 0, 0, 0, 0};
 
 /// Written ... Loops have a target of their own, which stays in a register. put_row(): the first n words of four.
 struct Writing {
