@@ -30,7 +30,28 @@ Status Fd::close(std::string_view what) {
   return ok();
 }
 
+void give_to_owner_of(int directory, int made) {
+  if (::geteuid() != 0) return;
+  struct stat owner {}, own {};
+  if (::fstat(directory, &owner) != 0 || ::fstat(made, &own) != 0 || own.st_uid != 0 || owner.st_uid == 0) return;
+  // Dropped on purpose: without owners (vfat, a squashing server) whoever may go into the directory may read the file.
+  (void)::fchown(made, owner.st_uid, owner.st_gid);
+}
+
+static fs::path directory_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+
+/// By the directory as it was opened, and nothing but a new file: links of the directory's owner lead root nowhere. Invalid: there is no such directory, or the name is taken.
+static Fd create_for_owner(const fs::path& path, int flags, mode_t mode) {
+  const Fd directory(::open(directory_of(path).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid()) return {};
+  Fd made(::openat(directory.get(), path.filename().c_str(), flags | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+  if (made.valid()) give_to_owner_of(directory.get(), made.get());
+  return made;
+}
+
 Result<Fd> open_file(const fs::path& path, int flags, mode_t mode) {
+  if ((flags & O_CREAT) != 0 && ::geteuid() == 0)
+    if (auto made = create_for_owner(path, flags, mode); made.valid()) return made;
   for (;;) {
     int fd = ::open(path.c_str(), flags | O_CLOEXEC, mode);
     if (fd >= 0) return Fd(fd);
@@ -118,23 +139,39 @@ Result<std::optional<struct stat>> stat_if_exists(const fs::path& path) {
   return errno_error(errno, fmt::format("stat {}", path.string()));
 }
 
-Status create_directories(const fs::path& path, mode_t mode) {
-  if (path.empty()) return ok();
-  if (::mkdir(path.c_str(), mode) == 0) return sync_directory(path.has_parent_path() ? path.parent_path() : fs::path("."));
-  if (errno == EEXIST) {
-    struct stat st {};
-    if (::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) return ok();
-    return Error(Errc::Precondition, fmt::format("{} exists and is not a directory", path.string()));
-  }
-  if (errno != ENOENT || !path.has_parent_path() || path.parent_path() == path)
-    return errno_error(errno, fmt::format("create directory {}", path.string()));
-  TRY(create_directories(path.parent_path(), mode));
-  if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST)
-    return errno_error(errno, fmt::format("create directory {}", path.string()));
-  return sync_directory(path.parent_path());
+void give_directory_to_owner_of(int directory, const std::string& leaf) {
+  if (::geteuid() != 0) return;
+  const Fd made(::openat(directory, leaf.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (made.valid()) give_to_owner_of(directory, made.get());
 }
 
-static fs::path directory_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+Result<bool> make_directory(const fs::path& path, mode_t mode) {
+  if (::mkdir(path.c_str(), mode) != 0) {
+    if (errno == EEXIST) return false;
+    return errno_error(errno, fmt::format("create directory {}", path.string()), errno == ENOENT ? Errc::NotFound : Errc::Io);
+  }
+  const auto named = path.has_filename() ? path : path.parent_path();  // "x/" is x
+  const Fd directory(::open(directory_of(named).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (directory.valid()) give_directory_to_owner_of(directory.get(), named.filename().string());
+  return true;
+}
+
+Status create_directories(const fs::path& path, mode_t mode) {
+  if (path.empty()) return ok();
+  auto made = make_directory(path, mode);
+  bool is_in_new_one = false;
+  if (!made && made.failure().code() == Errc::NotFound && path.has_parent_path() && path.parent_path() != path) {
+    TRY(create_directories(path.parent_path(), mode));
+    is_in_new_one = true;
+    made = make_directory(path, mode);
+  }
+  if (!made) return std::move(made).failure();
+  struct stat st {};
+  if (!*made && (::stat(path.c_str(), &st) != 0 || !S_ISDIR(st.st_mode)))
+    return Error(Errc::Precondition, fmt::format("{} exists and is not a directory", path.string()));
+  // Also where another process was faster: it may not have got to its fsync yet.
+  return *made || is_in_new_one ? sync_directory(directory_of(path)) : ok();
+}
 
 static Result<fs::path> write_beside(const fs::path& path, ByteView data, mode_t mode) {
   ByteArray<8> nonce;

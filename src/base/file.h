@@ -35,7 +35,13 @@ class Fd {
   int fd_ = -1;
 };
 
-/// open(2) with O_CLOEXEC; EINTR is retried. A missing file is Errc::NotFound. @errors NotFound, Key, Io
+/// What root makes in somebody's directory is theirs: `sudo pgmint list` must not leave behind what keeps the repository's owner out. Gives `made` to the owner and
+/// group of `directory`, in which it was made just now; does nothing for others than root, nor where the file system knows no owners.
+void give_to_owner_of(int directory, int made);
+/// The same for a directory, by its name in `directory`; a link of that name is left alone.
+void give_directory_to_owner_of(int directory, const std::string& leaf);
+
+/// open(2) with O_CLOEXEC; EINTR is retried. A missing file is Errc::NotFound. A new file goes to its directory's owner (above). @errors NotFound, Key, Io
 Result<Fd> open_file(const fs::path& path, int flags, mode_t mode = 0600);
 /// As above, absence as a value.
 Result<std::optional<Fd>> open_if_exists(const fs::path& path, int flags);
@@ -56,6 +62,8 @@ Result<Bytes> read_file(const fs::path& path, std::uint64_t limit);
 Result<std::string> read_text_file(const fs::path& path, std::uint64_t limit);
 /// lstat(2), absence as a value. @errors Key, Io
 Result<std::optional<struct stat>> stat_if_exists(const fs::path& path);
+/// mkdir(2); a new directory goes to its parent's owner (above). False: something of that name is there. @errors NotFound, Key, Io
+Result<bool> make_directory(const fs::path& path, mode_t mode);
 /// mkdir -p with `mode`; each new directory's parent is fsynced. @errors Key, Io
 Status create_directories(const fs::path& path, mode_t mode);
 /// Writes beside `path`, fsyncs, renames over it, fsyncs the directory. @errors Key, Io

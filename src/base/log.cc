@@ -62,6 +62,11 @@ class JournalFormatter final : public spdlog::formatter {
   std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<JournalFormatter>(); }
 };
 
+LogFormat& current_format() {
+  static LogFormat format = LogFormat::Text;
+  return format;
+}
+
 LogObserver& observer() {
   static LogObserver function;
   return function;
@@ -70,10 +75,12 @@ LogObserver& observer() {
 }  // namespace
 
 void set_log_format(LogFormat format) {
+  current_format() = format;
   if (format == LogFormat::Json) logger().set_formatter(std::make_unique<JsonFormatter>());
   else if (format == LogFormat::Journal) logger().set_formatter(std::make_unique<JournalFormatter>());
   else logger().set_pattern(kTextPattern);
 }
+bool log_is_for_people() { return current_format() == LogFormat::Text; }
 void set_log_observer(LogObserver function) { observer() = std::move(function); }
 void tell_observer(LogLevel level, std::string_view text) {
   if (observer()) observer()(level, redact(text));
@@ -94,6 +101,14 @@ void log_line(LogLevel level, std::string_view text) {
   const auto line = redact(text);
   logger().log(to_spdlog(level), line);
   if (observer()) observer()(level, line);
+}
+
+void print_line(LogLevel level, std::string_view text) {
+  const auto line = redact(text);
+  for (const auto& sink : logger().sinks()) {
+    sink->log(spdlog::details::log_msg(logger().name(), to_spdlog(level), line));
+    sink->flush();
+  }
 }
 
 std::string redact(std::string_view text) {

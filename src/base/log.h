@@ -19,6 +19,8 @@ bool log_enabled(LogLevel level);
 enum class LogFormat { Text, Json, Journal };
 /// Default Text. Call before threads start.
 void set_log_format(LogFormat format);
+/// Whether people read these lines: Text. Programs read the other two, line by line.
+bool log_is_for_people();
 /// Also told of every line that is not dropped, redacted. Call while no other thread logs; empty: nobody.
 using LogObserver = std::function<void(LogLevel, std::string_view)>;
 void set_log_observer(LogObserver observer);
@@ -28,6 +30,8 @@ void tell_observer(LogLevel level, std::string_view text);
 std::string_view level_name(LogLevel level);
 /// One line: "2026-11-22 08:41:19.005 INFO  text". Secrets of the form password=... are redacted. Thread-safe.
 void log_line(LogLevel level, std::string_view text);
+/// A line of a command's own, whatever the level is set to, and not for the observer (tell_observer). In the form that is set. Thread-safe.
+void print_line(LogLevel level, std::string_view text);
 /// Replaces the value of password=, passphrase= and secret_access_key= (also as user:password@ in a URI) by ***.
 std::string redact(std::string_view text);
 

@@ -17,6 +17,7 @@
 #include "cli/s3_connection.h"
 #include "cli/secrets.h"
 #include "cli/store_probe.h"
+#include "cli/unit_facts.h"
 #include "crypto/secret.h"
 #include "postgres/base_backup_stream.h"
 #include "postgres/server_facts.h"
@@ -30,6 +31,7 @@ namespace {
 constexpr auto kClockSkewMax = std::chrono::seconds(5);
 /// Where scripts of before put dumps, encrypted or not.
 constexpr const char* kWorkingFolders[] = {"/tmp/db-backups", "/tmp/db-restores"};
+constexpr std::uint64_t kUnitMax = 1 << 20;
 constexpr auto kAlertCheckMax = std::chrono::hours(1);
 
 enum class State { Ok, Warning, Failed };
@@ -400,6 +402,22 @@ class Examination {
       good("schedule", fmt::format("the daemon runs, process {}", **daemon));
     else
       warn("schedule", "no daemon runs with this state directory: unless cron does, nothing begins a backup", "pgmint schedule install");
+    examine_unit();
+  }
+
+  /// A unit names the places of the configuration that it was written for. What came later the daemon cannot reach.
+  void examine_unit() {
+    const auto installed = read_text_file(fs::path(service::kUnitDirectory) / service::kUnitName, kUnitMax);
+    if (!installed || !installed->starts_with(service::kWrittenByUs)) return;
+    const auto wanted = unit_text_now(service::user_of(*installed));
+    if (!wanted) return warn("service", fmt::format("whether {} lets the daemon reach what it needs is not known: {}", service::kUnitName, wanted.failure().describe()), wanted.failure().hint());
+    if (const auto kept = service::withheld(*installed, *wanted); !kept.empty())
+      warn("service", fmt::format("{} keeps from the daemon what the configuration names by now: {}", service::kUnitName, fmt::join(kept, ", ")),
+           "sudo pgmint schedule install && sudo systemctl daemon-reload && sudo systemctl restart pgmint");
+  }
+
+  Result<std::string> unit_text_now(const std::string& user) {
+    return service::unit_file(TRY(unit_facts(context_, TRY(service_user(*TRY(context_.configuration()), user)))));
   }
 
   void examine_health() {

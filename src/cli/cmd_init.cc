@@ -10,6 +10,7 @@
 #include "cli/recall_command.h"
 #include "cli/s3_connection.h"
 #include "cli/secrets.h"
+#include "cli/service_user.h"
 #include "cli/slots_json.h"
 #include "cli/store_probe.h"
 #include "repository/key_objects.h"
@@ -107,6 +108,15 @@ Status check_bucket(Context& context) {
   return probe_bucket(store, place.bucket);
 }
 
+/// When root makes the repository, it does so for the owner of the server. What comes into the owner's directory is the owner's (give_to_owner_of).
+Status make_places_for(const ServiceUser& owner, const RepositorySettings& settings, const std::optional<std::string>& key_file) {
+  if (key_file) TRY(make_directory_for(owner, fs::path(*key_file).parent_path()));
+  if (settings.is_s3()) return ok();
+  const auto directory = TRY(settings.directory());
+  TRY(make_directory_for(owner, directory));
+  return give_to(owner, directory);
+}
+
 /// Clusters whose data directory can be read are made at once: a key for one host alone needs its cluster.
 std::vector<std::string> create_clusters(Context& context, const Configuration& configuration) {
   std::vector<std::string> lines;
@@ -127,13 +137,13 @@ std::vector<std::string> create_clusters(Context& context, const Configuration& 
   return lines;
 }
 
-void tell(Context& context, const FirstKey& key, const PrintedKey& recovery,
-          const std::vector<std::string>& clusters) {
+void tell(Context& context, const FirstKey& key, const PrintedKey& recovery, const std::vector<std::string>& clusters, const std::optional<ServiceUser>& owner) {
   auto& out = context.output();
   const auto& configuration = **context.configuration();
   out.line(fmt::format("created the repository {}", configuration.repositories.front().url));
   if (key.key_file) out.line(fmt::format("{} the key file {}", key.made ? "made" : "used", key.key_file->string()));
   for (const auto& line : clusters) out.line(line);
+  if (owner) out.line(fmt::format("what root made of these belongs to {}, like the server that is backed up", owner->name));
   out.line("");
   if (recovery.form.count == 0) {
     out.line("This is the recovery key. It opens the repository when this host and its key file are lost, and is shown only now:");
@@ -151,7 +161,7 @@ void tell(Context& context, const FirstKey& key, const PrintedKey& recovery,
   out.line(fmt::format("  archive_command = '{}'", archive_command_line(context)));
   out.line("");
   out.line(
-      fmt::format("and take the first backup: pgmint backup{}", configuration.clusters.size() == 1 ? "" : " CLUSTER"));
+      fmt::format("and take the first backup: {}pgmint backup{}", owner ? fmt::format("sudo -u {} ", owner->name) : "", configuration.clusters.size() == 1 ? "" : " CLUSTER"));
 }
 
 Result<int> run(Context& context) {
@@ -163,10 +173,13 @@ Result<int> run(Context& context) {
   // Whatever refuses does so before anything is made.
   const auto encryption = TRY(context.encryption());
   auto present = TRY(present_key(encryption));
+  const auto owner = whom_root_serves(configuration);
+  if (owner) TRY(make_places_for(*owner, settings, encryption.key_file));
   auto environment = TRY(context.environment(true));
   if (!present) {
     const fs::path file(*encryption.key_file);
     present = FirstKey{TRY(create_key_file(file, system_random())), file, true};
+    if (owner) TRY(give_to(*owner, file));
   }
   const auto& key = *present;
   const auto recovery = create_recovery_key(form, environment.random);
@@ -198,7 +211,7 @@ Result<int> run(Context& context) {
                {"archive_command", archive_command_line(context)}};
   add_to(json, recovery.printed);
   context.output().document(json);
-  tell(context, key, recovery.printed, clusters);
+  tell(context, key, recovery.printed, clusters, owner);
   return looked ? 0 : exit_code(looked.error().code());
 }
 
@@ -213,6 +226,7 @@ const CommandSpec& init_command() {
            "that [encryption] names. "
            "Everything in the repository is encrypted: "
            "whoever has neither the key file nor the recovery key cannot read the backups, and that includes you.",
+           "Root makes all of this for the owner of the first configured cluster's data directory, who is to run everything else.",
            "Prints the recovery key, once. Keep it away from this host, and try it: status warns until it has been "
            "opened once.",
            "The configured clusters whose data directory can be read are entered at once, others at their first "

@@ -1,85 +1,18 @@
 #include <fmt/format.h>
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
 #include "cli/context.h"
-#include "cli/pkcs11_keys.h"
 #include "cli/recall_command.h"
 #include "cli/schedule_plan.h"
-#include "cli/service_user.h"
+#include "cli/unit_facts.h"
 #include "service/run_memory.h"
 #include "service/unit_file.h"
 
 namespace pgmint::cli {
 namespace {
 
-constexpr std::string_view kUnitDirectory = "/etc/systemd/system";
 constexpr std::uint64_t kFileMax = 1 << 20;
-
-/// Every path in a conninfo or URI: directories of sockets, certificates. A database's name may pass for one, which only makes the unit more careful.
-std::vector<fs::path> paths_in(std::string connection) {
-  for (const std::string_view slash : {"%2F", "%2f"})
-    for (auto at = connection.find(slash); at != std::string::npos; at = connection.find(slash)) connection.replace(at, slash.size(), "/");
-  std::vector<fs::path> paths;
-  constexpr std::string_view kBetween = " '\"=&,?@:";
-  for (std::size_t at = 0; at < connection.size();) {
-    const auto end = std::min(connection.find_first_of(kBetween, at), connection.size());
-    if (connection[at] == '/') paths.emplace_back(fs::path(connection.substr(at, end - at)).lexically_normal());
-    at = end + 1;
-  }
-  return paths;
-}
-
-/// What a repository is written to and read by.
-Status add_repository(service::InstallFacts& facts, const Configuration& configuration, const RepositorySettings& repository) {
-  if (!repository.is_s3()) facts.written.push_back(TRY(repository.directory()));
-  const auto& encryption = repository.encryption.empty() ? configuration.encryption : repository.encryption;
-  for (const auto& file : {encryption.key_file, encryption.passphrase_file, encryption.recovery_key_file})
-    if (file) facts.read.emplace_back(*file);
-  const auto& s3 = repository.s3.empty() ? configuration.s3 : repository.s3;
-  if (repository.is_s3() && s3.ca_file) facts.read.emplace_back(*s3.ca_file);
-  const auto& services = encryption.services;
-  if (!encryption.kms.empty() && services.kms.ca_file) facts.read.emplace_back(*services.kms.ca_file);
-  if (!encryption.vault.empty())
-    for (const auto& file : {services.vault.ca_file, services.vault.token_file, services.vault.secret_id_file})
-      if (file) facts.read.emplace_back(*file);
-  for (const auto& text : encryption.pkcs11) {
-    const auto uri = TRY(parse_pkcs11_uri(text));
-    for (const auto& file : {uri.module ? uri.module : services.pkcs11.module, uri.pin_file ? uri.pin_file : services.pkcs11.pin_file})
-      if (file) facts.read.emplace_back(*file);
-  }
-  return ok();
-}
-
-Result<service::InstallFacts> facts_of(Context& context, const ServiceUser& user) {
-  const auto& configuration = *TRY(context.configuration());
-  service::InstallFacts facts;
-  facts.program = own_command(context);
-  facts.user = user.name;
-  facts.state_directory = TRY(state_directory_of(configuration, user));
-  TRY(context.need_repositories());
-  for (const auto& repository : configuration.repositories) TRY(add_repository(facts, configuration, repository));
-  for (const auto& mirror : configuration.mirrors) {
-    RepositorySettings place;
-    place.url = mirror.url;
-    if (!place.is_s3()) facts.written.push_back(TRY(place.directory()));
-    const auto& its = mirror.s3.empty() ? configuration.s3 : mirror.s3;
-    if (place.is_s3() && its.ca_file) facts.read.emplace_back(*its.ca_file);
-  }
-  if (configuration.logs.directory) facts.written.push_back(*configuration.logs.directory);
-  if (!configuration.file.empty()) facts.read.push_back(fs::absolute(configuration.file));
-  for (const auto& channel : configuration.alerts) {
-    for (const auto& file : {channel.secret_file, channel.password_file, channel.ca_file})
-      if (!file.empty()) facts.read.push_back(file);
-    if (!channel.command.empty()) facts.read.emplace_back(channel.command.front());
-  }
-  for (const auto& cluster : configuration.clusters) {
-    if (!cluster.is_remote()) facts.read.push_back(cluster.data_directory);
-    for (auto& place : paths_in(cluster.connection)) facts.socket_places.push_back(std::move(place));
-  }
-  return facts;
-}
 
 /// What this command wrote before may be replaced; anything else only when told.
 Status may_write(Context& context, const fs::path& file) {
@@ -96,13 +29,13 @@ class Install {
       : context_(context), user_(std::move(user)), facts_(std::move(facts)), is_printed_(context.arguments().has("--print")), to_(context.arguments().get("--to")) {}
 
   Result<int> systemd() {
-    const fs::path directory = to_ ? fs::path(*to_) : fs::path(kUnitDirectory);
-    TRY(put(directory / "pgmint.service", TRY(service::unit_file(facts_))));
+    const fs::path directory = to_ ? fs::path(*to_) : fs::path(service::kUnitDirectory);
+    TRY(put(directory / service::kUnitName, TRY(service::unit_file(facts_))));
     if (is_printed_) return finish();
     // The daemon makes it too, but not where only root may write, and not below a system that it sees read-only.
-    if (!to_ && !TRY(make_state_directory(facts_.state_directory, user_)))
+    if (!to_ && !TRY(make_directory_for(user_, facts_.state_directory)))
       next_.push_back(fmt::format("sudo install -d -o {} -m 0700 {}", user_.name, shell_quoted(facts_.state_directory.string())));
-    if (to_) next_.push_back(fmt::format("sudo cp {} {}/", shell_quoted((directory / "pgmint.service").string()), kUnitDirectory));
+    if (to_) next_.push_back(fmt::format("sudo cp {} {}/", shell_quoted((directory / service::kUnitName).string()), service::kUnitDirectory));
     next_.insert(next_.end(), {"sudo systemctl daemon-reload", "sudo systemctl enable --now pgmint", "systemctl status pgmint"});
     return finish();
   }
@@ -164,7 +97,7 @@ Result<int> run(Context& context) {
   if (context.arguments().has("--systemd") && context.arguments().has("--cron")) return Error(Errc::Usage, "--systemd and --cron: one of them", Hint{"pgmint schedule install --help"});
   TRY(plan_of(*TRY(context.configuration()), host_name()));  // what the daemon would refuse is refused here
   auto user = TRY(service_user(*TRY(context.configuration()), context.arguments().get("--user")));
-  auto facts = TRY(facts_of(context, user));
+  auto facts = TRY(unit_facts(context, user));
   Install install(context, std::move(user), std::move(facts));
   return context.arguments().has("--cron") ? install.cron() : install.systemd();
 }

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "cli/service_user.h"
 
 namespace pgmint::cli {
 namespace {
@@ -38,6 +39,8 @@ Status open_command_log(Context& context) {
   const auto loaded = context.configuration();
   if (!loaded || !(*loaded)->logs.directory) return ok();
   const auto& settings = (*loaded)->logs;
+  // Else the owner of the server, who runs everything but this, could log nothing.
+  if (const auto owner = whom_root_serves(**loaded); owner && !TRY(stat_if_exists(*settings.directory))) TRY(make_directory_for(*owner, *settings.directory));
   const auto open = [&](LogBook book, std::unique_ptr<LogBookFile>& file) -> Status {
     auto opened = std::make_unique<LogBookFile>(settings, book, std::string(command.verb), system_clock());
     TRY(opened->open());

@@ -66,8 +66,7 @@ void LogBookFile::write(LogLevel level, std::string_view text) {
   if (written || failed_) return;
   failed_ = true;
   // Not by the log: it would come back to this book.
-  const auto message = fmt::format("pgmint: warning: [logs]: {}\n", written.failure().describe());
-  std::fwrite(message.data(), 1, message.size(), stderr);
+  print_line(LogLevel::Warning, fmt::format("[logs]: {}", written.failure().describe()));
 }
 
 std::string LogBookFile::line_of(LogLevel level, std::string_view text, TimePoint now) const {
@@ -85,7 +84,8 @@ Status LogBookFile::open_day(const std::string& today) {
   const auto path = *settings_.directory / name;
   TRY(create_directories(*settings_.directory, 0750));
   const bool is_new = !TRY(stat_if_exists(path)).has_value();
-  file_ = TRY(open_file(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, kLogMode));
+  // Who may write to the folder may put a link there: it leads nobody to another file, root least of all.
+  file_ = TRY(open_file(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, kLogMode));
   day_ = today;
   if (!is_new) return ok();
   lead_to(name);

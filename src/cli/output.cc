@@ -15,6 +15,14 @@ void write(std::FILE* file, std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), file);
 }
 
+/// A program that reads standard error line by line gets lines as the log has them; people get `plain`.
+void say(LogLevel level, const std::string& plain, std::string_view text) {
+  if (log_is_for_people())
+    write(stderr, redact(plain) + '\n');
+  else
+    print_line(level, text);
+}
+
 /// Columns that a terminal takes for UTF-8 text of no double width: bytes that do not continue a character.
 std::size_t width(std::string_view text) {
   return static_cast<std::size_t>(
@@ -49,16 +57,20 @@ Status Output::finish() {
 }
 
 void print_error(const Error& error) {
-  write(stderr, fmt::format("pgmint: error: {}\n", redact(error.describe())));
-  if (!error.hint().empty()) write(stderr, fmt::format("hint: {}\n", redact(error.hint())));
+  say(LogLevel::Error, fmt::format("pgmint: error: {}", error.describe()), error.describe());
+  // Of the same level: who asks the journal for errors wants to know what helps.
+  if (const auto hint = fmt::format("hint: {}", error.hint()); !error.hint().empty()) say(LogLevel::Error, hint, hint);
 }
 
 void print_warning(std::string_view text) {
-  write(stderr, fmt::format("pgmint: warning: {}\n", redact(text)));
+  say(LogLevel::Warning, fmt::format("pgmint: warning: {}", text), text);
   tell_observer(LogLevel::Warning, text);
 }
 
-void print_next(std::string_view command) { write(stderr, fmt::format("next: {}\n", redact(command))); }
+void print_next(std::string_view command) {
+  const auto next = fmt::format("next: {}", command);
+  say(LogLevel::Info, next, next);
+}
 
 Json error_document(const Error& error) {
   Json inner = {

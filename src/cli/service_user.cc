@@ -57,7 +57,7 @@ Result<fs::path> state_directory_of(const Configuration& configuration, const Se
   });
 }
 
-Result<bool> make_state_directory(const fs::path& directory, const ServiceUser& user) {
+Result<bool> make_directory_for(const ServiceUser& user, const fs::path& directory) {
   if (TRY(stat_if_exists(directory))) return true;
   if (::geteuid() == user.uid) {
     TRY(create_directories(directory, 0700));
@@ -71,11 +71,27 @@ Result<bool> make_state_directory(const fs::path& directory, const ServiceUser& 
   for (; !TRY(stat_if_exists(part)); part = part.parent_path()) missing.push_back(part);
   if (!TRY(is_roots_alone(part)))
     return Error(Errc::Precondition, fmt::format("{} is not there, {} may not make it, and others than root can change what leads there", directory.string(), user.name),
-                 Hint{"make it by hand, or name another place: state_directory in pgmint.toml"});
+                 Hint{"make it by hand, or name another place in pgmint.toml"});
   TRY(create_directories(directory, 0700));
   for (const auto& made_here : missing)  // the deepest first: whoever owns what is above it could exchange it
     if (::chown(made_here.c_str(), user.uid, user.gid) != 0) return errno_error(errno, fmt::format("give {} to {}", made_here.string(), user.name));
   return true;
+}
+
+std::optional<ServiceUser> whom_root_serves(const Configuration& configuration) {
+  if (::geteuid() != 0) return std::nullopt;
+  auto user = service_user(configuration, std::nullopt);
+  return user ? std::optional(std::move(*user)) : std::nullopt;
+}
+
+Status give_to(const ServiceUser& user, const fs::path& path) {
+  std::error_code failed;
+  const auto real = fs::canonical(path, failed);
+  if (failed) return errno_error(failed.value(), path.string());
+  const auto status = TRY(stat_if_exists(real));
+  if (!status || status->st_uid != 0 || !TRY(is_roots_alone(real.parent_path()))) return ok();
+  if (::chown(real.c_str(), user.uid, user.gid) != 0) return errno_error(errno, fmt::format("give {} to {}", real.string(), user.name));
+  return ok();
 }
 
 }  // namespace pgmint::cli

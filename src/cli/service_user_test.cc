@@ -28,7 +28,7 @@ class StateDirectoryTest : public testing::Test {
 };
 
 TEST_F(StateDirectoryTest, InTheUsersHomeAllOfItIsTheUsers) {
-  const auto made = make_state_directory(home_ / ".local/state/pgmint", user_);
+  const auto made = make_directory_for(user_, home_ / ".local/state/pgmint");
   ASSERT_TRUE(made) << made.failure().describe();
   EXPECT_TRUE(*made);
   for (const auto* part : {".local", ".local/state", ".local/state/pgmint"}) EXPECT_EQ(owner_of(home_ / part), user_.uid) << part;
@@ -43,11 +43,11 @@ TEST_F(StateDirectoryTest, ALinkOfTheUsersLeadsRootNowhere) {
   ASSERT_TRUE(create_directories(roots, 0755));
   fs::create_directory_symlink(roots, home_ / "link");
   ASSERT_EQ(::lchown((home_ / "link").c_str(), user_.uid, user_.gid), 0);
-  const auto made = make_state_directory(home_ / "link/pgmint", user_);
+  const auto made = make_directory_for(user_, home_ / "link/pgmint");
   ASSERT_FALSE(made);
   EXPECT_EQ(made.failure().code(), Errc::Precondition) << made.failure().describe();
   EXPECT_TRUE(fs::is_empty(roots));
-  ASSERT_FALSE(make_state_directory(home_ / "link/deep/pgmint", user_));
+  ASSERT_FALSE(make_directory_for(user_, home_ / "link/deep/pgmint"));
   EXPECT_TRUE(fs::is_empty(roots));
 }
 
@@ -56,7 +56,7 @@ TEST_F(StateDirectoryTest, WhereOnlyRootWritesItIsMadeAndGivenAway) {
   ASSERT_NE(::mkdtemp(pattern), nullptr);
   const fs::path run = pattern;
   fs::permissions(run, fs::perms(0755));
-  const auto made = make_state_directory(run / "pgmint/state", user_);
+  const auto made = make_directory_for(user_, run / "pgmint/state");
   EXPECT_TRUE(made) << (made ? "" : made.failure().describe());
   EXPECT_EQ(owner_of(run / "pgmint"), user_.uid);
   EXPECT_EQ(owner_of(run / "pgmint/state"), user_.uid);

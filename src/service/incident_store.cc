@@ -73,8 +73,7 @@ Status IncidentStore::create(IncidentRecord& record, TimePoint now) {
   const auto first = fmt::format("{}-{}", format_compact(now), mark_of(record.plan_name));
   for (unsigned number = 1;; ++number) {
     record.id = number == 1 ? first : fmt::format("{}-{}", first, number);
-    if (::mkdir((directory_ / record.id).c_str(), 0700) == 0) return sync_directory(directory_);
-    if (errno != EEXIST) return errno_error(errno, fmt::format("make {}", (directory_ / record.id).string()));
+    if (TRY(make_directory(directory_ / record.id, 0700))) return sync_directory(directory_);
   }
 }
 

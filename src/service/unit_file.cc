@@ -72,6 +72,35 @@ std::string quoted_for_systemd(std::string_view word, std::string_view doubled) 
   return is_plain ? out : '"' + out + '"';
 }
 
+/// What stands behind "KEY=" on a line of its own; empty: nothing does.
+std::string_view unit_value(std::string_view unit, std::string_view key) {
+  for (std::size_t at = 0; at < unit.size();) {
+    const auto end = std::min(unit.find('\n', at), unit.size());
+    const auto line = unit.substr(at, end - at);
+    if (line.starts_with(key) && line.substr(key.size()).starts_with('=')) return line.substr(key.size() + 1);
+    at = end + 1;
+  }
+  return {};
+}
+
+/// The words of a line that we wrote: as they stand, with their quotes.
+std::set<std::string> unit_words(std::string_view line) {
+  std::set<std::string> found;
+  std::string word;
+  bool quoted = false;
+  for (std::size_t i = 0; i <= line.size(); ++i) {
+    if (i == line.size() || (line[i] == ' ' && !quoted)) {
+      if (!word.empty()) found.insert(word);
+      word.clear();
+      continue;
+    }
+    if (line[i] == '"') quoted = !quoted;
+    word += line[i];
+    if (line[i] == '\\' && i + 1 < line.size()) word += line[++i];
+  }
+  return found;
+}
+
 std::string unit_path(const fs::path& path) { return quoted_for_systemd(path.string(), "%"); }
 
 }  // namespace
@@ -169,6 +198,21 @@ WantedBy=multi-user.target
                      fmt::arg("marker", kWrittenByUs), fmt::arg("mounts", mounts.empty() ? "" : mounts.substr(1)), fmt::arg("command", words(command, unit_quoted)),
                      fmt::arg("user", facts.user), fmt::arg("writable", writable.substr(1)), fmt::arg("home", in_home ? "no" : "yes"),
                      fmt::arg("tmp", in_tmp ? "no" : "yes"));
+}
+
+std::string user_of(const std::string& unit) { return std::string(unit_value(unit, "User")); }
+
+std::vector<std::string> withheld(const std::string& installed, const std::string& wanted) {
+  for (const auto* key : {"ExecStart", "User"})
+    if (unit_value(installed, key) != unit_value(wanted, key)) return {};
+  std::vector<std::string> all;
+  const auto writable = unit_words(unit_value(installed, "ReadWritePaths"));
+  for (const auto& place : unit_words(unit_value(wanted, "ReadWritePaths")))
+    if (!writable.contains(place)) all.push_back(fmt::format("writing to {}", place));
+  const auto hides = [&](const char* key) { return unit_value(installed, key) == "yes" && unit_value(wanted, key) == "no"; };
+  if (hides("ProtectHome")) all.emplace_back("/home, /root and /run/user");
+  if (hides("PrivateTmp")) all.emplace_back("/tmp and /var/tmp");
+  return all;
 }
 
 Result<std::string> crontab(const InstallFacts& facts, const std::vector<PlannedJob>& jobs, const std::vector<Hook>& hooks, const std::map<std::string, fs::path>& locks, bool with_user) {

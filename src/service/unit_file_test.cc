@@ -47,6 +47,25 @@ TEST(UnitFile, APrivateTmpWouldHideASocketOrARepositoryThere) {
   EXPECT_TRUE(has_line(unit_of(with), "ProtectHome=yes"));
 }
 
+TEST(UnitFile, WhatAnInstalledUnitWithholdsIsTold) {
+  const auto before = unit_of(facts());
+  EXPECT_EQ(user_of(before), "postgres");
+  EXPECT_TRUE(withheld(before, before).empty());
+  auto now = facts();
+  now.written = {"/srv/my backups", "/srv/100%", "/var/lib/pgmint"};
+  now.read = {"/home/app/*.conf"};
+  now.socket_places = {"/tmp"};
+  EXPECT_EQ(withheld(before, unit_of(now)),
+            (std::vector<std::string>{"writing to \"/srv/my backups\"", "writing to /srv/100%%", "/home, /root and /run/user", "/tmp and /var/tmp"}));
+  EXPECT_TRUE(withheld(unit_of(now), before).empty()) << "more than is needed withholds nothing";
+  EXPECT_TRUE(withheld("", before).empty()) << "no unit";
+  now.user = "backup";
+  EXPECT_TRUE(withheld(before, unit_of(now)).empty()) << "of another user";
+  now.user = "postgres";
+  now.program.back() = "/etc/pgmint/other.toml";
+  EXPECT_TRUE(withheld(before, unit_of(now)).empty()) << "of another configuration";
+}
+
 TEST(UnitFile, WordsAreQuotedAsSystemdReadsThem) {
   EXPECT_EQ(unit_quoted("/usr/bin/pgmint"), "/usr/bin/pgmint");
   EXPECT_EQ(unit_quoted("/srv/my backups"), "\"/srv/my backups\"");

@@ -32,11 +32,21 @@ sigset_t our_signals() {
   return set;
 }
 
+/// A daemon that was killed while it started a job leaves its lock with that job until the job has become another program, which closes what it inherited.
+Result<std::optional<Fd>> lock_of_the_only_daemon(const fs::path& file, Clock& clock) {
+  constexpr int kTries = 50;
+  for (int i = 1;; ++i) {
+    auto lock = TRY(try_lock(file));
+    if (lock || i == kTries) return lock;
+    clock.sleep(std::chrono::milliseconds(10));
+  }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<UnixSurroundings>> UnixSurroundings::open(Clock& clock, UnixOptions options) {
   std::unique_ptr<UnixSurroundings> world(new UnixSurroundings(clock, std::move(options)));
-  auto lock = TRY(try_lock(world->files_.daemon_lock()));
+  auto lock = TRY(lock_of_the_only_daemon(world->files_.daemon_lock(), clock));
   if (!lock) {
     const auto other = read_text_file(world->files_.daemon_lock(), kPidMax).value_or("");
     return Error(Errc::Busy, fmt::format("another daemon works with {}{}", world->options_.state_directory.string(), other.empty() ? "" : ": process " + other),

@@ -109,6 +109,7 @@ Status PosixStore::make_durable_directory(const std::string& directory) {
   if (::mkdirat(root_.get(), directory.c_str(), options_.directory_mode) == 0) {
     if (::fchmodat(root_.get(), directory.c_str(), options_.directory_mode, 0) != 0)
       return posix_error(errno, fmt::format("chmod {}", shown(directory)));
+    give_directory_to_owner_of(TRY(open_directory(parent)).get(), leaf_of(directory));
   } else if (errno == EEXIST) {
     // Whoever made it may be between its mkdir and its fsync; but nothing is put into it before that.
     durable = TRY(holds_anything({root_, root_path_, ""}, directory));

@@ -202,11 +202,15 @@ def test_json_lines_and_the_journals_priorities(make):
     cluster, tool = make.pair(rows=50)
     folder = with_logs(tool, format="json")
     journal = tool.run("backup", "--progress", "none", "--log-format", "journal", "--log-level", "debug").err.splitlines()
-    told = [line for line in journal if not line.startswith("pgmint:")]
-    assert told and all(re.match(r"<[3467]>\S", line) for line in told), journal
+    assert journal and all(re.match(r"<[3467]>\S", line) for line in journal), journal
     lines = tool.run("backup", "--progress", "none", "--log-format", "json", "--log-level", "debug").err.splitlines()
-    told = [json.loads(line) for line in lines if not line.startswith("pgmint:")]
+    told = [json.loads(line) for line in lines]
     assert told and all({"time", "level", "message"} <= set(line) for line in told)
+    # What fails says so in the same form, and its hint with it: a program reads every line, and the journal knows an error from a remark.
+    failed = tool.run("restore", "--backup", "nothing", "--to", tool.home / "x", "--log-format", "json", code=1).err.splitlines()
+    assert [json.loads(line)["level"] for line in failed][-1] == "error" and "nothing" in failed[0]
+    failed = tool.run("restore", "--backup", "nothing", "--to", tool.home / "x", "--log-format", "journal", "--log-level", "error", code=1).err.splitlines()
+    assert failed and all(line.startswith("<3>") for line in failed), failed
     for line in (folder / "backup.log").read_text().splitlines():
         assert {"time", "level", "pid", "command", "message"} <= set(json.loads(line))
     # Files that cannot be written keep nobody from a backup.

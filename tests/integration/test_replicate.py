@@ -5,15 +5,16 @@ import re
 import shutil
 import signal
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 import pytest
 
 from harness.cluster import Background
 from harness.objectstore import ObjectStore
 from harness.pgmint import toml_value, wait_for_phase
+from harness.schedules import schedule
 from test_clone_safety import clone_of
-from test_schedule import JOBS, daemons, memory_file, remember, stamp  # noqa: F401
+from test_schedule import daemons, remember  # noqa: F401
 
 NO_RETENTION = "[cluster.main.retention]\ndaily = \"0d\"\nweekly = \"0d\"\nmonthly = \"0d\"\nyearly = \"0d\"\nwal = \"0d\"\n"
 
@@ -380,17 +381,12 @@ def test_a_store_without_create_if_absent_takes_a_mirror_of_one_writer(make, obj
 
 def test_the_daemon_copies_by_itself(make, mirrored, daemons):
     cluster, tool, folder = mirrored()
-    tool.extra += "[schedule]\n" + "".join(f'{job} = "never"\n' for job in JOBS) + 'jitter = "0"\n'
+    tool.extra += schedule()
     tool.write()
     tool.backup()
     shown = tool.run("schedule", "show", "--json").json["repository"]["jobs"]
     assert [(job["job"], job["schedule"], job["source"]) for job in shown] == [("replicate", "hourly", "default")]
-    remember(tool)
-    memory = json.loads(memory_file(tool).read_text())
-    long_ago = stamp(datetime.now(timezone.utc) - timedelta(hours=3))
-    memory["jobs"].append({"cluster": "@repository", "job": "replicate", "through": long_ago, "started": long_ago, "ended": long_ago, "end": "settled", "failures": 0,
-                           "exit_code": 0, "succeeded": long_ago, "running": False})
-    memory_file(tool).write_text(json.dumps(memory))
+    remember(tool, replicate=timedelta(hours=3))
     daemon = daemons(tool)
     daemon.says("@repository", "copy to the mirrors ends", "done")
     daemon.stop()

@@ -14,18 +14,9 @@ import pytest
 
 from harness.pgmint import Pgmint, end
 from harness.places import OWNER, RUNNING_AS_ROOT, give_to_owner, owner_folder, wait_until
+from harness.schedules import JOBS, memory_of, schedule, stamp
 
-JOBS = ("full", "incremental", "logical", "config", "expire", "collect", "verify")
 NEVER = "[schedule]\n" + "".join(f'{job} = "never"\n' for job in JOBS)
-
-
-def schedule(**jobs):
-    """A [schedule] in which nothing runs but what is named."""
-    return "[schedule]\n" + "".join(f'{job} = "{jobs.get(job, "never")}"\n' for job in JOBS) + 'jitter = "0"\n'
-
-
-def stamp(when):
-    return when.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def pair(make, **keywords):
@@ -107,15 +98,9 @@ def memory_file(pgmint):
 
 def remember(pgmint, **ages):
     """What a daemon of before would have left: each job's last run was so long ago, and went well."""
-    now = datetime.now(timezone.utc)
-    jobs = []
-    for job in JOBS:
-        when = stamp(now - ages.get(job, timedelta(0)))
-        jobs.append({"cluster": "main", "job": job, "through": when, "started": when, "ended": when, "end": "settled", "failures": 0, "exit_code": 0, "succeeded": when,
-                     "running": False})
     owner_folder(pgmint.home / "state")
     owner_folder(memory_file(pgmint).parent)
-    memory_file(pgmint).write_text(json.dumps({"version": 1, "jobs": jobs}))
+    memory_file(pgmint).write_text(memory_of(**ages))
     give_to_owner(memory_file(pgmint))
 
 
@@ -513,7 +498,7 @@ def allowed_calls(unit):
 
 
 def test_the_unit_allows_what_daemon_and_jobs_call(make, daemons):
-    """There is no systemd to run the unit under here: what all the jobs call is held against what its filter lets through."""
+    """What all the jobs call is held against what the unit's filter lets through: also where no systemd can be had to run it (test_systemd.py)."""
     if not shutil.which("strace"):
         pytest.skip("strace is not installed")
     cluster, pgmint = pair(make, rows=200)
