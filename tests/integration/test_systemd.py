@@ -120,8 +120,7 @@ def built(work, base_version):
         programs = server_programs(base_version)
         site = Site(machine, programs)
         shutil.copy2(work.binary(), machine.inside("/usr/local/bin/pgmint"))
-        machine.folder("/var/lib/pgmint")
-        machine.folder("/etc/pgmint", mode=0o755)
+        machine.folder("/etc/pgmint", owner=(0, 0), mode=0o755)
         machine.folder(DATA)
         machine.write("/etc/systemd/system/server.service", SERVER_UNIT.format(programs=programs))
         site.configure()
@@ -132,7 +131,7 @@ def built(work, base_version):
         machine.run(programs / "initdb", "-D", DATA, "-U", "postgres", "-A", "trust", "--locale=C.UTF-8", "--data-checksums", user=OWNER.pw_name)
         with open(machine.inside(f"{DATA}/postgresql.conf"), "a") as file:
             file.write(f"unix_socket_directories = '{SOCKETS}'\nlisten_addresses = ''\nfsync = off\narchive_mode = on\njit = off\n")
-        site.pgmint("init")
+        machine.run("pgmint", "init")  # as root, as the README has it: neither the repository nor its key is there
         machine.run("systemctl", "enable", "--now", "server")
         site.archive()
         site.sql("create table t as select generate_series(1, 20000) as i")

@@ -1,5 +1,6 @@
 """A machine of its own with a real systemd as PID 1 and a real journal: systemd-nspawn over this machine's own file system, to which it writes nothing."""
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -102,7 +103,8 @@ class Machine:
     def run(self, *arguments, code=0, user=None, timeout=60):
         """A program on the machine, as root or as `user`; the exit code that is expected, or None for any."""
         as_user = ["runuser", "-u", user, "--"] if user else []
-        command = ["nsenter", "--target", str(self.leader), "--all", "env", "-i", "--chdir=/", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", *as_user,
+        home = pwd.getpwnam(user or "root").pw_dir
+        command = ["nsenter", "--target", str(self.leader), "--all", "env", "-i", "--chdir=/", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", f"HOME={home}", *as_user,
                    *map(str, arguments)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", timeout=timeout)
         assert code is None or done.returncode == code, f"{' '.join(map(str, arguments))} exited {done.returncode}\n{done.stdout}\n{done.stderr}"
