@@ -50,10 +50,13 @@ def assert_clean(tool, what, content):
 
 
 def children_of(pid):
+    """Those of all its threads, and theirs. Threads and processes come and go while this looks."""
     found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += [int(child), *children_of(int(child))]
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                for child in (task / "children").read_text().split():
+                    found += [int(child), *children_of(int(child))]
     return found
 
 

@@ -23,6 +23,7 @@ key_file = "/etc/pgmint/repository.key"
 [cluster.main]
 data_directory = "{DATA}"
 connection = "host={SOCKETS} user=postgres dbname=postgres"
+bin_directory = "{{programs}}"
 environment = "production"
 {{cluster}}
 """
@@ -50,7 +51,7 @@ class Site:
         self.machine, self.programs = machine, programs
 
     def configure(self, extra="", cluster=""):
-        self.machine.write("/etc/pgmint/pgmint.toml", CONFIGURATION.format(extra=extra, cluster=cluster), 0o640, OWNED)
+        self.machine.write("/etc/pgmint/pgmint.toml", CONFIGURATION.format(extra=extra, cluster=cluster, programs=self.programs), 0o640, OWNED)
 
     def pgmint(self, *arguments, **keywords):
         return self.machine.run("pgmint", *arguments, user=OWNER.pw_name, **keywords)
