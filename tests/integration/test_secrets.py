@@ -1,4 +1,5 @@
 """Where secrets must not be: core dumps, argument lists and environments of children, output, logs, state, and the repository."""
+import contextlib
 import os
 import signal
 import subprocess
