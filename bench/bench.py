@@ -508,7 +508,7 @@ def measure_codec(server, results):
     server.start()
     relations = server.relations()
     server.stop()
-    # One codec's turns lie between the others', and each one's fastest counts: what neighbours on the machine do meanwhile only ever takes time, up to 40 % of a turn.
+    # One codec's turns lie between the others', and each one's fastest counts: what neighbours on the machine do meanwhile only ever takes time, of some turns a third.
     done = subprocess.run([TREE / "build/release/bench/page_codec_bench", "--benchmark_format=json", "--benchmark_min_time=0.05", "--benchmark_repetitions=7",
                            "--benchmark_enable_random_interleaving=true",
                            *(f"{name}={file}" for name, file in relations.items())], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

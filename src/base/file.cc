@@ -44,9 +44,12 @@ static fs::path directory_of(const fs::path& path) { return path.has_parent_path
 static Fd create_for_owner(const fs::path& path, int flags, mode_t mode) {
   const Fd directory(::open(directory_of(path).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!directory.valid()) return {};
-  Fd made(::openat(directory.get(), path.filename().c_str(), flags | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
-  if (made.valid()) give_to_owner_of(directory.get(), made.get());
-  return made;
+  for (;;) {
+    Fd made(::openat(directory.get(), path.filename().c_str(), flags | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+    if (!made.valid() && errno == EINTR) continue;
+    if (made.valid()) give_to_owner_of(directory.get(), made.get());
+    return made;
+  }
 }
 
 Result<Fd> open_file(const fs::path& path, int flags, mode_t mode) {
@@ -165,7 +168,10 @@ Status create_directories(const fs::path& path, mode_t mode) {
     is_in_new_one = true;
     made = make_directory(path, mode);
   }
-  if (!made) return std::move(made).failure();
+  if (!made) {
+    auto failure = std::move(made).failure();
+    return failure.code() == Errc::NotFound ? std::move(failure).with_code(Errc::Io) : failure;  // its parent went meanwhile
+  }
   struct stat st {};
   if (!*made && (::stat(path.c_str(), &st) != 0 || !S_ISDIR(st.st_mode)))
     return Error(Errc::Precondition, fmt::format("{} exists and is not a directory", path.string()));

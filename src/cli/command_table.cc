@@ -56,7 +56,7 @@ const std::vector<OptionSpec>& global_options() {
        .words = {"auto", "text", "json", "journal"}},
       {.name = "--progress",
        .value = "HOW",
-       .text = "auto: a bar on a terminal, else plain lines every few seconds; plain; json: one event a line; none. "
+       .text = "auto: a bar on a terminal, else plain lines every few seconds, with --log-format json events; plain; json: one event a line; none. "
                "Always on standard error.",
        .words = {"auto", "plain", "json", "none"}},
       {.name = "--yes", .value = "", .text = "Do what would otherwise need a confirmation."},

@@ -372,7 +372,7 @@ const std::vector<Key<Configuration>>& top_keys() {
        [](T& t, const Value& v) {
          return check_word(t.log_format, v, {"auto", "text", "json", "journal"});
        }},
-      {"progress", "text", "\"auto\" (a bar on a terminal, else lines; the default), \"plain\", \"json\" or \"none\".",
+      {"progress", "text", "\"auto\" (a bar on a terminal, else lines, with log_format \"json\" those of json; the default), \"plain\", \"json\" or \"none\".",
        [](T& t, const Value& v) {
          return check_word(t.progress, v, {"auto", "plain", "json", "none"});
        }},

@@ -49,13 +49,17 @@ microseconds pause_of(ProgressMode mode) {
 }  // namespace
 
 ProgressMode progress_mode(Context& context) {
-  std::string how = "auto";
-  if (const auto configuration = context.configuration(); configuration && (*configuration)->progress)
-    how = *(*configuration)->progress;
+  std::string how = "auto", log_format = "auto";
+  if (const auto configuration = context.configuration()) {
+    how = (*configuration)->progress.value_or(how);
+    log_format = (*configuration)->log_format.value_or(log_format);
+  }
+  log_format = context.arguments().get("--log-format").value_or(log_format);
   how = context.arguments().get("--progress").value_or(how);
   if (how == "none") return ProgressMode::None;
   if (how == "json") return ProgressMode::Events;
   if (how == "plain") return ProgressMode::Plain;
+  if (log_format == "json") return ProgressMode::Events;  // who reads objects line by line gets nothing else
   return ::isatty(STDERR_FILENO) != 0 ? ProgressMode::Bar : ProgressMode::Plain;
 }
 

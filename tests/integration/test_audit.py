@@ -206,9 +206,12 @@ def test_json_lines_and_the_journals_priorities(make):
     lines = tool.run("backup", "--progress", "none", "--log-format", "json", "--log-level", "debug").err.splitlines()
     told = [json.loads(line) for line in lines]
     assert told and all({"time", "level", "message"} <= set(line) for line in told)
+    lines = tool.run("backup", "--type", "full", "--log-format", "json").err.splitlines()
+    assert lines and all(isinstance(json.loads(line), dict) for line in lines), "progress too"
     # What fails says so in the same form, and its hint with it: a program reads every line, and the journal knows an error from a remark.
     failed = tool.run("restore", "--backup", "nothing", "--to", tool.home / "x", "--log-format", "json", code=1).err.splitlines()
-    assert [json.loads(line)["level"] for line in failed][-1] == "error" and "nothing" in failed[0]
+    told = [line for line in map(json.loads, failed) if "event" not in line]  # else it is progress
+    assert told and {line["level"] for line in told} == {"error"} and "nothing" in told[0]["message"], failed
     failed = tool.run("restore", "--backup", "nothing", "--to", tool.home / "x", "--log-format", "journal", "--log-level", "error", code=1).err.splitlines()
     assert failed and all(line.startswith("<3>") for line in failed), failed
     for line in (folder / "backup.log").read_text().splitlines():

@@ -1,5 +1,6 @@
 """What root does with a repository of PostgreSQL's owner: an administrator types sudo, and nobody is kept out by that afterwards."""
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -53,7 +54,8 @@ def test_what_root_did_keeps_the_owner_out_of_nothing(site, state_is_configured)
                     ["alert", "check"], ["metrics"], ["report"], ["runbook"], ["hold", first, "--reason", "court", "--until", until], ["release", first], ["verify", "--read-data"],
                     ["expire"], ["collect"], ["replicate"], ["replicate", "--check"], ["key", "list"], ["key", "check"], ["key", "rotate", "--data"], ["repair", "--rebuild-log"]):
         outcome = sudo(tool, *command, code=None)
-        assert outcome.code not in (2, 7), str(outcome)  # a word that no longer exists, or a right that root lacks
+        # Findings (8, 10) and what doctor still wants (1 and its like) are answers; `repair` finds nothing to repair. All else has to work.
+        assert outcome.code == 0 or command[0] in ("doctor", "status", "alert", "repair") and outcome.code not in (2, 7), str(outcome)
     assert of_others(*folders) == []
     cluster.add_rows("t", 10)
     before = tool.names()
@@ -61,7 +63,7 @@ def test_what_root_did_keeps_the_owner_out_of_nothing(site, state_is_configured)
     assert len(tool.names()) == len(before) + 1
     tool.run("verify", "--read-data")
     tool.run("replicate")
-    tool.run("doctor", code=None).out.index("repository")
+    assert re.search(r"^ok +repository: ", tool.run("doctor", code=None).out, re.MULTILINE)
 
 
 def test_a_restore_by_root_leaves_repository_and_state_to_the_owner(site, make):
