@@ -34,6 +34,12 @@ step() {
   return "$status"
 }
 
+# what_failed LOG: the failures in it alone, names first, for who sees no more than the end of all that was printed.
+what_failed() {
+  grep -hE '^(FAILED|ERROR) |^[0-9/]+ Test .*(Failed|Timeout|Exception)|^\[  FAILED  \] .*ms\)$|^FAILED: ' "$1" | head -40
+  grep -hE -A6 ': Failure$|^E   [A-Za-z]+(Error|Exception)|error: ' "$1" | grep -vE '^(\[|E *$|[0-9]{4}-[0-9]{2}-[0-9]{2} )' | head -60
+}
+
 # Totals over all steps, from the runners' own closing lines.
 passed_total=0 failed_total=0 skipped_total=0
 count_ctest() {  # "97% tests passed, 3 tests failed out of 123"
@@ -136,6 +142,10 @@ fi
 
 printf '\n%d s in all; logs in %s\n' $((SECONDS - started)) "$logs"
 if [ ${#failed[@]} -gt 0 ]; then
+  for name in "${failed[@]}"; do
+    printf '\n==> of %s:\n' "$name"
+    what_failed "$logs/${name// /-}.log"
+  done
   printf 'failed: %s\n' "$(IFS=,; echo "${failed[*]}")"
   [ "$failed_total" -gt 0 ] || failed_total=${#failed[@]}
 fi

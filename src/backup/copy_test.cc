@@ -184,7 +184,7 @@ TEST_F(CopyTest, ATornPageIsStoredWholeAndADamagedOneAsItIs) {
 }
 
 TEST_F(CopyTest, AFailedPutEndsTheCopy) {
-  for (int i = 0; i < 8; ++i) cluster.file(fmt::format("base/5/{}", 20000 + i), random_bytes(random, 2U << 20));
+  for (int i = 0; i < 8; ++i) relation(fmt::format("base/5/{}", 20000 + i), 256);
   look();
   std::atomic<int> puts{0};
   upload = [&](FinishedPack) -> Status {
@@ -197,7 +197,7 @@ TEST_F(CopyTest, AFailedPutEndsTheCopy) {
 }
 
 TEST_F(CopyTest, CancellationEndsTheCopy) {
-  for (int i = 0; i < 8; ++i) cluster.file(fmt::format("base/5/{}", 20000 + i), random_bytes(random, 2U << 20));
+  for (int i = 0; i < 8; ++i) relation(fmt::format("base/5/{}", 20000 + i), 256);
   look();
   source.after_read = [&](const std::string&, std::uint64_t offset, MutableByteView, std::size_t&) {
     if (offset > 0) cancel.cancel();
@@ -208,7 +208,7 @@ TEST_F(CopyTest, CancellationEndsTheCopy) {
 }
 
 TEST_F(CopyTest, CancellationIsSeenWhileEveryWorkerWaitsForAPut) {
-  for (int i = 0; i < 8; ++i) cluster.file(fmt::format("base/5/{}", 20000 + i), random_bytes(random, 2U << 20));
+  for (int i = 0; i < 8; ++i) relation(fmt::format("base/5/{}", 20000 + i), 256);
   look();
   upload = [&](FinishedPack) -> Status {
     cancel.cancel();
