@@ -4,6 +4,8 @@ import os
 import shutil
 
 HIGH = '["users", "accounts", "transactions"]'
+# Without the table that two thirds of the rows are in: what the order of need gives where the critical tables are the smaller part.
+SMALLER_HIGH = '["users", "accounts", "audit_logs"]'
 
 
 def measure(bench, server, pgmint, results, rounds):
@@ -39,13 +41,18 @@ def measure(bench, server, pgmint, results, rounds):
         dump("dump after 1 %")
         dump("dump, nothing changed")
 
-        pgmint.config.write_text(pgmint.config.read_text() + f"[recovery]\nhigh = {HIGH}\n")
-        for number in range(rounds):
-            server.sql("drop database if exists loaded")
-            loaded = json.loads(bench.quiet(*pgmint.command("restore-db", "--db", "loaded", "--from-db", "dumped", "--backup", "latest", "--json", "--log-level", "error", "--progress", "none")))
-            results.add("load: all", pgmint.name, loaded["took_s"])
-            results.add("load: critical tables", pgmint.name, loaded["ready_s"]["high"])
-            print(f"    load {number + 1}: {loaded['took_s']:.2f} s, critical tables after {loaded['ready_s']['high']:.2f} s", flush=True)
+        configured = pgmint.config.read_text()
+        for number in range(min(rounds, 2)):
+            for measure, high in (("critical tables", HIGH), ("critical tables, the smaller part", SMALLER_HIGH)):
+                pgmint.config.write_text(f"{configured}[recovery]\nhigh = {high}\n")
+                server.sql("drop database if exists loaded")
+                loaded = json.loads(bench.quiet(*pgmint.command("restore-db", "--db", "loaded", "--from-db", "dumped", "--backup", "latest", "--json", "--log-level", "error", "--progress", "none")))
+                of_all = f"load, {measure} first"
+                results.add(f"{of_all}: all", pgmint.name, loaded["took_s"])
+                results.add(f"{of_all}: usable", pgmint.name, loaded["ready_s"]["high"])
+                listed = high.strip("[]").replace('"', "'")
+                part = float(server.sql(f"select sum(pg_total_relation_size(oid)) filter (where relname in ({listed})) / sum(pg_total_relation_size(oid)) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace", "loaded"))
+                print(f"    load {number + 1}: {loaded['took_s']:.2f} s, {measure} ({part:.2f} of all bytes) after {loaded['ready_s']['high']:.2f} s", flush=True)
     finally:
         for name in ("dumped", "loaded"):
             server.sql(f"drop database if exists {name}")
@@ -58,4 +65,6 @@ def require(results):
     median = results.median
     results.require("dump: time against pg_dump -Fc -Z0 alone", ratio(median("dump: time", "pgmint"), median("dump: time", "pg_dump")), 1.15, at_least=False)
     results.require("dump after 1 % changed: stored of the first", ratio(median("dump after 1 %: stored", "pgmint"), median("dump: stored", "pgmint")), 0.05, at_least=False)
-    results.require("load: critical tables usable after this part", ratio(median("load: critical tables", "pgmint"), median("load: all", "pgmint")), 0.40, at_least=False)
+    for measure in ("critical tables", "critical tables, the smaller part"):
+        of_all = f"load, {measure} first"
+        results.require(f"{of_all}: usable after this part", ratio(median(f"{of_all}: usable", "pgmint"), median(f"{of_all}: all", "pgmint")), 0.40, at_least=False)

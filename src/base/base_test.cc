@@ -1,10 +1,13 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <future>
+#include <thread>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -13,6 +16,7 @@
 #include "base/log.h"
 #include "base/queue.h"
 #include "base/random.h"
+#include "base/scheduling.h"
 #include "base/scratch.h"
 #include "base/task_group.h"
 #include "base/test_seed.h"
@@ -103,6 +107,67 @@ TEST(BoundedQueue, CloseDrainsAndCancelDrops) {
   r.push(1);
   r.cancel();
   EXPECT_EQ(r.pop(), std::nullopt);
+}
+
+TEST(BoundedQueue, HelpersTakeWhatTheOthersLeaveBehind) {
+  BoundedQueue<int> q(8, 2);
+  std::promise<std::optional<int>> helped;
+  std::jthread helper([&] { helped.set_value(q.pop_backlog()); });
+  auto answer = helped.get_future();
+  q.push(1);
+  q.push(2);
+  EXPECT_EQ(answer.wait_for(std::chrono::milliseconds(20)), std::future_status::timeout) << "nobody lags yet";
+  EXPECT_EQ(q.pop(), 1);
+  q.push(3);
+  EXPECT_EQ(answer.wait_for(std::chrono::milliseconds(20)), std::future_status::timeout);
+  q.push(4);
+  EXPECT_EQ(answer.get(), 2);
+  q.close();
+  EXPECT_EQ(q.pop_backlog(), 3) << "at the end everybody helps";
+  EXPECT_EQ(q.pop(), 4);
+  EXPECT_EQ(q.pop_backlog(), std::nullopt);
+  BoundedQueue<int> r(8, 2);
+  std::jthread cancelled([&] { EXPECT_EQ(r.pop_backlog(), std::nullopt); });
+  r.push(1);
+  r.cancel();
+}
+
+TEST(BoundedQueue, AProducerThatWaitsForRoomIsWokenByWhoeverTakes) {
+  BoundedQueue<int> q(3, 1);
+  std::atomic<std::uint64_t> sum{0};
+  constexpr int kItems = 20'000;
+  {
+    std::jthread first([&] {
+      while (const auto item = q.pop()) sum += static_cast<std::uint64_t>(*item);
+    });
+    std::vector<std::jthread> helpers;
+    for (int i = 0; i < 3; ++i)
+      helpers.emplace_back([&] {
+        while (const auto item = q.pop_backlog()) sum += static_cast<std::uint64_t>(*item);
+      });
+    for (int i = 1; i <= kItems; ++i) EXPECT_TRUE(q.push(i));
+    q.close();
+  }
+  EXPECT_EQ(sum, std::uint64_t{kItems} * (kItems + 1) / 2);
+}
+
+/// Of a thread that calls wait_for_ones_turn() under `before`, and of one that it starts.
+std::pair<int, int> policies_from(int before) {
+  std::pair<int, int> seen;
+  std::jthread([&] {
+    constexpr sched_param kNoPriority{};
+    EXPECT_EQ(::sched_setscheduler(0, before, &kNoPriority), 0);
+    wait_for_ones_turn();
+    seen.first = ::sched_getscheduler(0);
+    std::jthread([&] { seen.second = ::sched_getscheduler(0); }).join();
+  }).join();
+  return seen;
+}
+
+TEST(Scheduling, WhoWaitsForOnesTurnStartsThreadsThatDo) {
+  EXPECT_EQ(policies_from(SCHED_OTHER), std::pair(SCHED_BATCH, SCHED_BATCH));
+  EXPECT_EQ(policies_from(SCHED_IDLE), std::pair(SCHED_IDLE, SCHED_IDLE)) << "somebody chose it";
+  EXPECT_EQ(::sched_getscheduler(0), SCHED_OTHER) << "nobody else is touched";
 }
 
 TEST(CancelToken, IsNotSeenWhileItIsHeldOff) {

@@ -15,7 +15,8 @@ namespace pgmint {
 template <class T>
 class BoundedQueue {
  public:
-  explicit BoundedQueue(std::size_t capacity) : capacity_(capacity) { PGMINT_ASSERT(capacity > 0); }
+  /// @param backlog  pop_backlog() leaves so many items to pop()
+  explicit BoundedQueue(std::size_t capacity, std::size_t backlog = 0) : capacity_(capacity), backlog_(backlog) { PGMINT_ASSERT(capacity > backlog); }
 
   /// Blocks while full. False when the queue was closed or cancelled: the item was not taken.
   bool push(T item) {
@@ -24,13 +25,33 @@ class BoundedQueue {
     if (closed_) return false;
     items_.push_back(std::move(item));
     not_empty_.notify_one();
+    if (items_.size() > backlog_) lagging_.notify_one();
     return true;
   }
 
   /// Blocks while empty. nullopt when closed and drained, or cancelled.
-  std::optional<T> pop() {
+  std::optional<T> pop() { return pop(not_empty_, 0); }
+
+  /// As pop(), of what is more than the backlog; all of it when closed. For helpers that rest as long as the others keep up.
+  std::optional<T> pop_backlog() { return pop(lagging_, backlog_); }
+
+  void close() {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+    wake_all();
+  }
+
+  void cancel() {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+    items_.clear();
+    wake_all();
+  }
+
+ private:
+  std::optional<T> pop(std::condition_variable& enough, std::size_t left) {
     std::unique_lock lock(mutex_);
-    not_empty_.wait(lock, [&] { return !items_.empty() || closed_; });
+    enough.wait(lock, [&] { return items_.size() > left || closed_; });
     if (items_.empty()) return std::nullopt;
     std::optional<T> item(std::move(items_.front()));
     items_.pop_front();
@@ -38,25 +59,15 @@ class BoundedQueue {
     return item;
   }
 
-  void close() {
-    std::lock_guard lock(mutex_);
-    closed_ = true;
+  void wake_all() {
     not_empty_.notify_all();
+    lagging_.notify_all();
     not_full_.notify_all();
   }
 
-  void cancel() {
-    std::lock_guard lock(mutex_);
-    closed_ = true;
-    items_.clear();
-    not_empty_.notify_all();
-    not_full_.notify_all();
-  }
-
- private:
-  const std::size_t capacity_;
+  const std::size_t capacity_, backlog_;
   std::mutex mutex_;
-  std::condition_variable not_empty_, not_full_;
+  std::condition_variable not_empty_, lagging_, not_full_;
   std::deque<T> items_;
   bool closed_ = false;
 };

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "base/scheduling.h"
 #include "base/units.h"
 #include "cli/backup_facts.h"
 #include "cli/cluster_choice.h"
@@ -79,6 +80,7 @@ Result<postgres::SystemIdentifier> identifier_of(Context& context, const postgre
 }
 
 Result<int> run_dump(Context& context, const std::string& name, const DumpChoice& choice) {
+  wait_for_ones_turn();  // else pg_dump, woken for every piece that comes, takes the core from the server that sends it
   const auto cluster = TRY(cluster_for_writing(context, name, TRY(identifier_of(context, choice.connect))));
   ProgressDisplay display(progress_mode(context));
   logical::DumpRequest request{.cluster = *cluster, .connect = choice.connect};

@@ -12,6 +12,8 @@ namespace {
 
 /// Chunks that wait for a worker, beside those being made.
 constexpr std::size_t kQueuedChunks = 8;
+/// Of so many the first worker is thought to keep up: the others rest then, and leave their cores to the server and to pg_dump.
+constexpr std::size_t kBacklog = 4;
 /// A delta has to be so much smaller than its bases, byte for byte, or the chunk is stored whole and later ones resemble it.
 constexpr std::uint64_t kDeltaGain = 2;
 
@@ -36,8 +38,9 @@ class StreamWriter::Worker {
         reader_(shared_.store, shared_.packs.context, shared_.keys),
         delta_(codec::BlockCompressor::for_deltas()) {}
 
-  Status run() {
-    while (auto job = writer_.queue_.pop()) {
+  /// @param is_helper  one of those that rest as long as the first keeps up
+  Status run(bool is_helper) {
+    while (auto job = is_helper ? writer_.queue_.pop_backlog() : writer_.queue_.pop()) {
       TRY(writer_.group_.check());
       TRY(take(*job));
     }
@@ -88,10 +91,10 @@ class StreamWriter::Worker {
 };
 
 StreamWriter::StreamWriter(const StreamShared& shared, const Predecessor* predecessor)
-    : shared_(shared), predecessor_(predecessor), queue_(kQueuedChunks), order_(std::make_unique<Guarded<Order>>()), group_(shared.cancel) {
+    : shared_(shared), predecessor_(predecessor), queue_(kQueuedChunks, kBacklog), order_(std::make_unique<Guarded<Order>>()), group_(shared.cancel) {
   group_.on_failure([this] { queue_.cancel(); });
   for (unsigned i = 0; i < std::max(1U, shared.workers); ++i)
-    group_.spawn([this]() -> Status { return Worker(*this).run(); });
+    group_.spawn([this, i]() -> Status { return Worker(*this).run(i > 0); });
 }
 
 StreamWriter::~StreamWriter() {

@@ -496,6 +496,21 @@ class CountsInTwo:
             link.close()
 
 
+def test_pg_dump_takes_no_core_from_the_server_that_feeds_it(make, base_version):
+    cluster = make.cluster("main", base_version)
+    cluster.sql("create table t as select generate_series(1, 10) as i")
+    programs = make.folder("programs")
+    noted = programs / "noted"
+    for program in ("pg_dump", "pg_dumpall"):
+        (programs / program).write_text(f"#!/bin/sh\necho {program} \"$1\" $(chrt -p $$ | head -1) >> {noted}\nexec {cluster.bin}/{program} \"$@\"\n")
+        (programs / program).chmod(0o755)
+    tool = make.pgmint()
+    tool.add(cluster, bin_directory=programs).write()
+    tool.init().run("backup", "--type", "logical", "--database", "postgres")
+    dumps = [line for line in noted.read_text().splitlines() if "--version" not in line]
+    assert len(dumps) >= 2 and all(line.endswith("SCHED_BATCH") for line in dumps), noted.read_text()
+
+
 def make_two(make, version):
     cluster = make.cluster("main", version)
     for name in ("a", "b"):
