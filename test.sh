@@ -36,7 +36,7 @@ step() {
 
 # what_failed LOG: the failures in it alone, names first, for who sees no more than the end of all that was printed.
 what_failed() {
-  grep -hE '^(FAILED|ERROR) |^[0-9/]+ Test .*(Failed|Timeout|Exception)|^\[  FAILED  \] .*ms\)$|^FAILED: ' "$1" | head -40
+  grep -hE '^(FAILED|ERROR) |^ *[0-9/]+ Test .*(Failed|Timeout|Exception)|^\[  FAILED  \] .*ms\)$|^FAILED: ' "$1" | head -40
   grep -hE -A6 ': Failure$|^E   [A-Za-z]+(Error|Exception)|error: ' "$1" | grep -vE '^(\[|E *$|[0-9]{4}-[0-9]{2}-[0-9]{2} )' | head -60
 }
 
