@@ -596,7 +596,7 @@ def report(results, options):
                        "codec speed by zstd 1's": (1, "x"), "4000 rows: changed pages": (1, ""), "4000 rows: stored": (1e6, "MB"), "nothing: stored": (1e3, "kB"),
                        "4000 rows: read": (1e6, "MB"), "dump: stored": (1e6, "MB"), "dump after 1 %: stored": (1e6, "MB"), "dump, nothing changed: stored": (1e3, "kB"), "nothing: read": (1e6, "MB"), "S3 full: requests per 32 MB of the database": (1, ""), "S3 full: requests per 32 MB stored": (1, ""), "S3 incremental, nothing changed: requests": (1, ""), "S3 list: requests": (1, ""), "codec size by zstd 1's": (1, "x"), **simulated.UNITS}.get(measure, (1, "s"))
         figures = [f"{tool} {(max(values) if measure == 'memory' else statistics.median(values)) / scale:.2f}" for tool, values in tools.items()]
-        print(f"    {measure:<32}{',  '.join(figures)} {unit}")
+        print(f"    {measure:<55} {',  '.join(figures)} {unit}")
 
     def ratio(measure, slow, fast="pgmint"):
         a, b = results.median(measure, slow), results.median(measure, fast)

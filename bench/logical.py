@@ -13,6 +13,8 @@ def measure(bench, server, pgmint, results, rounds):
     # A copy: the sample database stays as it is for whoever measures next.
     server.sql("drop database if exists dumped")
     server.sql("create database dumped template mint_replica")
+    server.sql("checkpoint")
+    os.sync()  # the copy's pages would be written back under the first dump, whose ever it is
     tables = server.sql("select count(*) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace", "dumped")
     print(f"    database of {int(server.sql('select pg_database_size(' + chr(39) + 'dumped' + chr(39) + ')')) / 1e6:.0f} MB, {tables} tables", flush=True)
     try:

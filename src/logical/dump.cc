@@ -97,7 +97,8 @@ class Run {
     auto connect = request_.connect;
     if (!database.empty()) connect.database = database;
     auto client = TRY(postgres::client_connection(connect));
-    std::vector<std::string> arguments{programs_.program(program), "--no-password", "--dbname=" + client.conninfo};
+    auto arguments = programs_.streaming(program);
+    arguments.insert(arguments.end(), {"--no-password", "--dbname=" + client.conninfo});
     arguments.insert(arguments.end(), options.begin(), options.end());
     return Started{TRY(ChildProcess::start(
         {.arguments = std::move(arguments), .environment = std::move(client.environment), .pipe_output = true, .passed = std::move(client.passed), .cancel = request_.cancel})), {}};

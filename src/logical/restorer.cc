@@ -31,8 +31,8 @@ Status Restorer::run(const LoadTask& task) {
   if (task.entries.empty()) return ok();
   const auto list = TRY(list_of(task));
   auto client = TRY(postgres::client_connection(settings_.connect, TRY(begins_read_only())));
-  std::vector<std::string> arguments{settings_.programs.program("pg_restore"), "--exit-on-error", "--no-password", "--dbname=" + client.conninfo,
-                                     fmt::format("--use-list=/proc/{}/fd/{}", ::getpid(), list.get())};
+  auto arguments = settings_.programs.streaming("pg_restore");
+  arguments.insert(arguments.end(), {"--exit-on-error", "--no-password", "--dbname=" + client.conninfo, fmt::format("--use-list=/proc/{}/fd/{}", ::getpid(), list.get())});
   if (settings_.no_owner) arguments.insert(arguments.end(), {"--no-owner", "--no-privileges"});
   auto child = TRY(ChildProcess::start(
       {.arguments = std::move(arguments), .environment = std::move(client.environment), .pipe_input = true, .passed = std::move(client.passed), .cancel = settings_.cancel}));

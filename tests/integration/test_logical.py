@@ -1,5 +1,6 @@
 """Dumps: into the repository and back into a running server, whole, in parts, in the order of need; damaged, killed, refused."""
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -509,6 +510,54 @@ def test_pg_dump_takes_no_core_from_the_server_that_feeds_it(make, base_version)
     tool.init().run("backup", "--type", "logical", "--database", "postgres")
     dumps = [line for line in noted.read_text().splitlines() if "--version" not in line]
     assert len(dumps) >= 2 and all(line.endswith("SCHED_BATCH") for line in dumps), noted.read_text()
+
+
+def wrapped_programs(make, cluster, *, before="", after):
+    """A folder of client programs: each runs between two pieces of shell."""
+    programs = make.folder("programs")
+    for program in ("pg_dump", "pg_dumpall", "pg_restore"):
+        (programs / program).write_text(f'#!/bin/sh\n{before}\n{cluster.bin}/{program} "$@"\nstatus=$?\n{after}\nexit $status\n')
+        (programs / program).chmod(0o755)
+    return programs
+
+
+def bytes_a_call(noted, kind):
+    """Of each run: how much its reads or writes took, on average; "r" or "w"."""
+    runs = [dict(line.split(": ") for line in run.splitlines()) for run in noted.read_text().split("\n\n") if run.strip()]
+    return [int(run[f"{kind}char"]) / int(run[f"sysc{kind}"]) for run in runs]
+
+
+def test_the_streams_of_dumps_and_loads_pass_in_large_pieces(make, base_version):
+    cluster = make.cluster("main", base_version)
+    cluster.sql("create table bulk as select i, repeat(md5(i::text), 20) as t from generate_series(1, 60000) i")
+    noted = make.folder("noted")
+    programs = wrapped_programs(make, cluster, after=f"{{ cat /proc/$$/io; echo; }} >> {noted}/${{0##*/}}")
+    tool = make.pgmint()
+    tool.add(cluster, bin_directory=programs).write()
+    tool.init().run("backup", "--type", "logical", "--database", "postgres")
+    load(tool, "back", "--host", str(cluster.sockets), "--user", "postgres", "--from-db", "postgres", "--backup", "latest")
+    assert cluster.one("select count(*) from bulk", database="back") == 60000
+    assert max(bytes_a_call(noted / "pg_dump", "w")) > 32 << 10
+    assert max(bytes_a_call(noted / "pg_restore", "r")) > 32 << 10
+
+
+@pytest.mark.parametrize("stdbuf", ["exit 125", "echo cannot be preloaded >&2; shift 2; exec \"$@\""])
+def test_a_stdbuf_that_does_not_work_here_is_not_used(make, base_version, stdbuf):
+    cluster = make.cluster("main", base_version)
+    cluster.sql("create table t as select generate_series(1, 10) as i")
+    tools = make.folder("tools")
+    (tools / "stdbuf").write_text(f"#!/bin/sh\n{stdbuf}\n")
+    (tools / "stdbuf").chmod(0o755)
+    # Nothing else that is called stdbuf is in this PATH.
+    for name in ("sh", "cat"):
+        (tools / name).symlink_to(shutil.which(name))
+    tool = make.pgmint()
+    tool.add(cluster, bin_directory=cluster.bin).write()
+    tool.init()
+    taken = tool.run("backup", "--type", "logical", "--database", "postgres", "--json", env={"PATH": str(tools)}).json
+    assert taken["warnings"] == []
+    load(tool, "back", "--host", str(cluster.sockets), "--user", "postgres", "--from-db", "postgres", "--backup", "latest")
+    assert cluster.one("select count(*) from t", database="back") == 10
 
 
 def make_two(make, version):
