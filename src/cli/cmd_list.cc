@@ -45,10 +45,12 @@ void print(Output& out, repository::Cluster& cluster, const Listed& listed) {
     out.line(fmt::format("WAL MISSING: {}", repository::describe(gap, listed.recovery.inventory.segment_size())));
   std::size_t moments = 0;
   for (const auto& window : listed.recovery.windows) {
-    if (window.from == window.to && &window != &listed.recovery.windows.back())
+    if (window.from == window.to && &window != &listed.recovery.windows.back()) {
       ++moments;
-    else
-      out.line(fmt::format("recovery window: from {} to {}", readable_time(window.from), readable_time(window.to)));
+    } else {
+      const auto text = window_text(window);
+      out.line(fmt::format("recovery window: from {} to {}", text.from, text.to));
+    }
   }
   if (moments > 0)
     out.line(fmt::format("and {} with --immediate, as {} when {} ended", counted(moments, "older backup"),

@@ -64,8 +64,9 @@ Section state_section(const ClusterHealth& health) {
   Table table{{"", ""}, {}};
   table.rows.push_back({"state", std::string(health.state())});
   table.rows.push_back({"environment", health.settings == nullptr ? "not configured here" : std::string(environment_name(health.settings->environment))});
-  const auto window = health.recovery.newest();
-  table.rows.push_back({"can be brought back to any moment", window ? fmt::format("from {} to {}", readable_time(window->from), readable_time(window->to)) : "no moment"});
+  const auto newest = health.recovery.newest();
+  const auto window = newest ? window_text(*newest) : WindowText{};
+  table.rows.push_back({"can be brought back to any moment", newest ? fmt::format("from {} to {}", window.from, window.to) : "no moment"});
   table.rows.push_back({"could be lost now", !health.exposure ? std::string("everything") : health.exposure->count() == 0 ? std::string("nothing") : fmt::format("at most the last {}", human(*health.exposure))});
   table.rows.push_back({"objective", human(health.objectives.rpo)});
   section.blocks.emplace_back(std::move(table));

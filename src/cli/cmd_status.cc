@@ -47,8 +47,10 @@ void print(Output& out, const ClusterHealth& health) {
   const std::string state(health.state());
   out.line(fmt::format("cluster {}: {}", health.name, state));
   if (const auto* last = health.newest_backup()) out.line(fmt::format("  newest backup: {}, {}", last->snap.name, ago(last->started())));
-  if (const auto newest = health.recovery.newest())
-    out.line(fmt::format("  recovery window: from {} to {}", readable_time(newest->from), readable_time(newest->to)));
+  if (const auto newest = health.recovery.newest()) {
+    const auto window = window_text(*newest);
+    out.line(fmt::format("  recovery window: from {} to {}", window.from, window.to));
+  }
   if (!health.unreadable)
     out.line(fmt::format("  could be lost now: {} (objective: {})",
                        !health.exposure                ? std::string(health.recovery.newest() ? "not known" : "everything")

@@ -105,6 +105,12 @@ Json wal_json(const RecoveryFacts& facts) {
           {"gaps", gaps_json(facts)}};
 }
 
+WindowText window_text(const Window& window) {
+  const auto first = std::chrono::ceil<std::chrono::seconds>(window.from), last = std::chrono::floor<std::chrono::seconds>(window.to);
+  if (first > last) return {format_postgres(window.from), format_postgres(window.to)};
+  return {format_postgres(first), format_postgres(last)};
+}
+
 Json window_json(const Window& window) {
   return {
       {"from", format_rfc3339(window.from)}, {"to", format_rfc3339(window.to)}, {"timeline", window.timeline.value()}};

@@ -16,6 +16,12 @@ struct Window {
   std::optional<postgres::CommitPoint> last_commit;
 };
 
+/// Its first and last whole second, neither outside of it, so that --time takes what was read; to the microsecond where it holds none.
+struct WindowText {
+  std::string from, to;
+};
+WindowText window_text(const Window& window);
+
 struct RecoveryFacts {
   repository::WalInventory inventory{postgres::WalSegmentSize::default_size()};
   std::vector<repository::WalRange> gaps;  ///< that a recovery from a live backup, or to a later one, would meet

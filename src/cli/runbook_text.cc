@@ -78,10 +78,9 @@ class Writer {
     for (const auto& cluster : facts_.clusters) {
       if (facts_.repository_problem.empty() && !cluster.proven)
         section.blocks.emplace_back(Paragraph{fmt::format("Cluster {}: NO RESTORE HAS EVER BEEN PROVEN. The log knows of none. Restore it beside, on a quiet day.", cluster.name), true});
-      const auto newest = cluster.windows.empty() ? nullptr : &cluster.windows.back();
+      const auto newest = cluster.windows.empty() ? WindowText{"NOTHING", "NOTHING"} : window_text(cluster.windows.back());
       table.rows.push_back({cluster.name, cluster.proven ? fmt::format("{}: {}", readable_time(cluster.proven->time), cluster.proven->what) : "NEVER", or_dash(cluster.proofs),
-                            newest == nullptr ? std::string("NOTHING") : readable_time(newest->from), newest == nullptr ? std::string("NOTHING") : readable_time(newest->to),
-                            !cluster.exposure ? "everything" : cluster.exposure->count() == 0 ? "nothing" : "at most the last " + human(*cluster.exposure), human(cluster.objective)});
+                            newest.from, newest.to, !cluster.exposure ? "everything" : cluster.exposure->count() == 0 ? "nothing" : "at most the last " + human(*cluster.exposure), human(cluster.objective)});
     }
     if (!facts_.repository_problem.empty())
       section.blocks.emplace_back(Paragraph{fmt::format("THE REPOSITORY COULD NOT BE READ when this was made: {}. What follows is from the configuration alone.", facts_.repository_problem), true});
@@ -229,7 +228,10 @@ class Writer {
     section.blocks.emplace_back(std::move(clusters));
     Table windows{{"cluster", "recoverable from", "to", "timeline"}, {}};
     for (const auto& cluster : facts_.clusters)
-      for (const auto& window : cluster.windows) windows.rows.push_back({cluster.name, readable_time(window.from), readable_time(window.to), std::to_string(window.timeline.value())});
+      for (const auto& window : cluster.windows) {
+        const auto text = window_text(window);
+        windows.rows.push_back({cluster.name, text.from, text.to, std::to_string(window.timeline.value())});
+      }
     if (!windows.rows.empty()) section.blocks.emplace_back(std::move(windows));
     return section;
   }

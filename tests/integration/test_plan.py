@@ -45,6 +45,14 @@ def test_plan_chooses_as_restore_does_and_changes_nothing(make, scene):
     assert chosen == {scene.first, scene.second}
 
 
+def test_the_windows_that_are_told_can_be_typed(scene):
+    told = re.findall(r"recovery window: from (\S+ \S+) to (\S+ \S+)$", scene.pgmint.run("list").out + scene.pgmint.run("status").out, re.M)
+    assert len(told) >= 2
+    for first, last in told:
+        assert plan(scene.pgmint, "--time", first)["target"]
+        assert plan(scene.pgmint, "--time", last)["target"]
+
+
 def test_plan_refuses_what_restore_refuses_in_the_same_words(make, scene):
     folder = make.folder("targets")
     (folder / "taken").mkdir()
