@@ -7,21 +7,25 @@
 #include <nlohmann/json.hpp>
 
 #include "base/units.h"
+#include "logical/dump.h"
 #include "postgres/lsn.h"
 #include "postgres/parse_number.h"
 
 namespace pgmint::cli {
 namespace {
 
-/// "150020"; a root of a pgmint that did not write it down gives the major alone.
+/// 150020; of an imported dump by the words in its archive, "15.20 (Debian 15.20-1)". A root that has neither gives the major alone.
 int server_version(const repository::ManifestRoot& root) {
+  int by_words = 0;
   for (const auto& [name, value] : root.settings) {
-    if (name != "server_version_num") continue;
-    int number = 0;
-    std::from_chars(value.data(), value.data() + value.size(), number);
-    if (number > 0) return number;
+    int number = 0, minor = 0;
+    const auto* const end = value.data() + value.size();
+    const auto [rest, error] = std::from_chars(value.data(), end, number);
+    if (error != std::errc()) continue;
+    if (name == "server_version_num" && number > 0) return number;
+    if (name == "server_version" && rest != end && *rest == '.' && std::from_chars(rest + 1, end, minor).ec == std::errc()) by_words = number * 10'000 + minor;
   }
-  return static_cast<int>(root.pg_major) * 10'000;
+  return by_words > 0 ? by_words : static_cast<int>(root.pg_major) * 10'000;
 }
 
 /// null where the backup has no such setting, or not as a number.
@@ -87,6 +91,11 @@ bool needs_wal(const BackupFacts& backup) {
   return backup.snap.type == repository::BackupType::Full || backup.snap.type == repository::BackupType::Incremental;
 }
 
+std::optional<TimePoint::duration> BackupFacts::took() const {
+  if (!root || !setting_json(&*root, logical::kImportedFromSetting).is_null()) return std::nullopt;
+  return root->finished - root->started;
+}
+
 TimePoint BackupFacts::started() const {
   if (root) return root->started;
   const auto& name = snap.name;  // 20261122T084001Z-full
@@ -142,8 +151,8 @@ Json to_json(const BackupFacts& backup) {
   json["type"] = repository::backup_type_name(snap.type);
   json["started"] = format_rfc3339(backup.started());
   json["finished"] = format_rfc3339(root != nullptr ? root->finished : backup.committed);
-  json["duration_s"] =
-      root == nullptr ? Json(nullptr) : Json(std::chrono::duration<double>(root->finished - root->started).count());
+  const auto took = backup.took();
+  json["duration_s"] = took ? Json(std::chrono::duration<double>(*took).count()) : Json(nullptr);
   json["size_bytes"] = root == nullptr ? Json(nullptr) : Json(root->total_bytes);
   json["stored_bytes"] = root == nullptr ? Json(nullptr) : Json(root->stored_bytes);
   json["files"] = root == nullptr ? Json(nullptr) : Json(root->file_count);
@@ -156,6 +165,7 @@ Json to_json(const BackupFacts& backup) {
   json["server_version"] = root == nullptr ? Json(nullptr) : Json(server_version(*root));
   json["parent"] = setting_json(root, "parent");
   json["copied_from"] = setting_json(root, "copied_from");
+  json["imported_from"] = setting_json(root, logical::kImportedFromSetting);
   json["incremental_by"] = setting_json(root, "incremental_by");
   json["full_because"] = setting_json(root, "full_because");
   json["received_bytes"] = number_json(root, "received_bytes");
@@ -190,8 +200,10 @@ std::vector<std::string> backup_row(const BackupFacts& backup) {
   if (const auto& root = backup.root) {
     if (!root->bad_pages.empty()) remarks.push_back(fmt::format("{} damaged pages", root->bad_pages.size()));
     if (root->from_standby) remarks.emplace_back("from a standby");
+    const auto took = backup.took();
+    if (!took) remarks.emplace_back("imported");
     if (!root->note.empty()) remarks.push_back(root->note);
-    row.push_back(human(root->finished - root->started));
+    row.push_back(took ? human(*took) : "-");
     row.push_back(human(ByteCount(root->total_bytes)));
     row.push_back(human(ByteCount(root->stored_bytes)));
   } else {

@@ -24,6 +24,8 @@ struct BackupFacts {
 
   /// When it began; without a root the time that its name tells.
   TimePoint started() const;
+  /// nullopt: not known, since it was made elsewhere and imported, or its root cannot be read.
+  std::optional<TimePoint::duration> took() const;
 };
 
 /// All live backups of a cluster, oldest first. @errors Storage (unreachable); a damaged manifest is not an error

@@ -122,12 +122,14 @@ void print(Output& out, const BackupFacts& backup, const std::vector<std::string
   for (const auto& [name, value] : root.settings) {
     if (name == "parent") field("built on", value);
     if (name == "copied_from") field("copied from", value);
+    if (name == logical::kImportedFromSetting) field("imported from", value);
     if (name == "incremental_by") field("read", value);
     if (name == "full_because") field("a full one", value);
     if (name == "received_bytes") field("over the network", fmt::format("{} of {}", human(ByteCount(postgres::parse_number<std::uint64_t>(value, 10).value_or(0))), human(ByteCount(root.total_bytes))));
   }
   field("started", readable_time(root.started));
-  field("finished", fmt::format("{} (took {})", readable_time(root.finished), human(root.finished - root.started)));
+  if (const auto took = backup.took()) field("finished", fmt::format("{} (took {})", readable_time(root.finished), human(*took)));
+  else field("imported", readable_time(root.finished));
   field("taken from", fmt::format("{}{}", root.host, root.from_standby ? ", a standby" : ""));
   field("PostgreSQL", server_version_text(root));
   field("size", fmt::format("{} in {} files", human(ByteCount(root.total_bytes)), root.file_count));

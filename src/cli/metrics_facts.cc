@@ -50,7 +50,7 @@ void tell_backups(MetricsText& metrics, const std::vector<ClusterHealth>& all) {
   for (const auto& one : newest) metrics.sample(one.labels, one.facts->committed);
   metrics.family("pgmint_last_backup_duration_seconds", "How long the newest backup took.");
   for (const auto& one : newest)
-    if (one.facts->root) metrics.sample(one.labels, seconds_of(one.facts->root->finished - one.facts->root->started));
+    if (const auto took = one.facts->took()) metrics.sample(one.labels, seconds_of(*took));
   metrics.family("pgmint_last_backup_size_bytes", "What a restore of the newest backup writes.");
   for (const auto& one : newest)
     if (one.facts->root) metrics.sample(one.labels, static_cast<double>(one.facts->root->total_bytes));

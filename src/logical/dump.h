@@ -68,6 +68,9 @@ inline constexpr std::string_view kArchiveFile = "archive", kContentsFile = "con
 inline constexpr std::string_view kDumpedDatabaseSetting = "dumped_database";
 /// A setting of the manifest where all databases show one moment: that moment, RFC 3339.
 inline constexpr std::string_view kMomentSetting = "dumped_moment";
+/// A setting of the manifest of a dump that was made by other means and imported: the file's name. Then `started` is the time that the
+/// file tells, and `finished` when it had come in.
+inline constexpr std::string_view kImportedFromSetting = "imported_from";
 
 /// The contents list as it stands in the repository. Format: docs/format/logical.md.
 std::string encode_contents(const DumpContents& contents);

@@ -149,7 +149,7 @@ Result<DumpReport> import_dump(const ImportRequest& request) {
     StreamBackupFacts facts;
     facts.pg_major = static_cast<std::uint32_t>(std::max(0, std::atoi(contents.server_version.c_str())));
     facts.note = request.note;
-    facts.settings = {{"server_version", contents.server_version}, {"imported_from", request.file.filename().string()}};
+    facts.settings = {{"server_version", contents.server_version}, {std::string(kImportedFromSetting), request.file.filename().string()}};
     return session->commit(std::move(facts), request.started);
   }();
   if (!taken) {

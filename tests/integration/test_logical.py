@@ -450,6 +450,13 @@ def test_files_of_the_old_scripts_come_in(shop, make, openssl, compress):
     tool.refuses("import", folder / name, code=7, naming=["encrypted", "--passphrase-file"])
     assert tool.run("import", folder / name, "--passphrase-file", secret, "--json").json["dump"] == name
     assert [row.split(" | ")[2] for row in tool.run("restore-db", "--list").out.splitlines()] == [name]
+    # It was taken when its name says; how long that took, nobody knows.
+    backup = tool.list()["backups"][-1]
+    assert (backup["started"], backup["duration_s"], backup["imported_from"]) == ("2024-01-20T01:00:00Z", None, name)
+    assert backup["server_version"] == int(cluster.one("show server_version_num"))
+    assert re.search(r"2024-01-20 01:00:00\+00 +- .* imported$", tool.run("list").out, re.M)
+    shown = tool.run("show", name).out
+    assert re.search(r"^imported +20\S+ \S+$", shown, re.M) and "took" not in shown
     loaded = load(tool, "copy", "--from-db", "shop", "--backup", name)
     assert digest(cluster, "copy") == before
     # No rows are counted inside compressed data, and the answer does not say that they were.
