@@ -163,7 +163,7 @@ Result<Schedule> Schedule::parse(std::string_view given) {
     if (known == kNicknames.end())
       return Error(Errc::Usage, fmt::format("\"{}\" is no schedule: of that kind there are @hourly, @daily, @weekly, @monthly and @yearly", text));
     line = known->line;
-  } else if (text.empty() || (text[0] != '*' && (text[0] < '0' || text[0] > '9'))) {
+  } else if (text.empty() || (text[0] != '*' && (text[0] < '0' || text[0] > '9')) || text.find(':') != std::string_view::npos) {
     line = TRY(cron_of_words(text));
   }
   auto schedule = TRY(parse_cron(line));

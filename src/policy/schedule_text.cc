@@ -70,10 +70,10 @@ class Words {
 
   Result<std::string> cron() {
     if (take("hourly")) return every_hours(1);
-    if (take("daily")) return on_days("*");
+    if (take("daily") || time_follows()) return on_days("*");
     if (take("weekdays")) return on_days("1-5");
     if (take("weekly")) {
-      if (!take("on")) return on_days("0");
+      if (!take("on") && !week_day(peek())) return on_days("0");
       return on_days(TRY(day_list()));
     }
     if (take("monthly")) return monthly();
@@ -87,6 +87,8 @@ class Words {
   }
   bool at_end() const { return at_ == words_.size(); }
   std::string peek() const { return at_end() ? "" : words_[at_]; }
+  /// "01:00", with "at" left out.
+  bool time_follows() const { return peek().find(':') != std::string::npos; }
   bool take(std::string_view word) {
     if (peek() != word) return false;
     ++at_;
@@ -161,14 +163,14 @@ class Words {
   }
 
   Result<TimeOfDay> time_of_day() {
-    if (!take("at")) return TimeOfDay{};
+    if (!take("at") && !time_follows()) return TimeOfDay{};
     if (take("midnight")) return TimeOfDay{};
     if (take("noon")) return TimeOfDay{12, 0};
     const auto word = peek();
     const auto colon = std::min(word.find(':'), word.size());
     const auto hour = number(std::string_view(word).substr(0, colon));
     const auto minute = colon + 3 == word.size() ? number(std::string_view(word).substr(colon + 1)) : std::nullopt;
-    if (!hour || !minute || colon > 2 || *hour > 23 || *minute > 59) return wrong("after \"at\" comes a time of day, from 00:00 to 23:59");
+    if (!hour || !minute || colon > 2 || *hour > 23 || *minute > 59) return wrong("a time of day is from 00:00 to 23:59");
     ++at_;
     return TimeOfDay{*hour, *minute};
   }

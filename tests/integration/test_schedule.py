@@ -1,4 +1,5 @@
 """The schedule and the daemon: a real server, real jobs, made due by what the daemon remembers and not by waiting for a minute."""
+import contextlib
 import json
 import os
 import re
@@ -295,6 +296,49 @@ def test_a_killed_job_harms_nobody_and_is_tried_again(make, daemons):
     assert daemon.process.poll() is None
     assert job(pgmint, "full")["last"]["exit_code"] == 137
     daemon.stop()
+
+
+@contextlib.contextmanager
+def memory_group(limit):
+    """A control group that may hold so many bytes, as MemoryMax of the unit has it: its folder, for cgroups of either version."""
+    below, name = (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes") if Path("/sys/fs/cgroup/memory").is_dir() else (Path("/sys/fs/cgroup"), "memory.max")
+    group = below / f"pgmint-test-{os.getpid()}-{time.monotonic_ns()}"
+    try:
+        group.mkdir()
+        (group / name).write_text(str(limit))
+        os.chown(group / "cgroup.procs", OWNER.pw_uid, OWNER.pw_gid)
+    except OSError as refused:
+        if group.is_dir():
+            group.rmdir()
+        pytest.skip(f"no control group of memory can be made here: {refused}")
+    try:
+        yield group
+    finally:
+        wait_until(lambda: not (group / "cgroup.procs").read_text().split(), "the group is empty")
+        group.rmdir()
+
+
+def test_a_job_that_wants_more_memory_than_the_unit_has_is_killed_alone(make, daemons):
+    """What the manual says of MemoryMax. The limit is a control group's, made here: systemd in a container sets none where cgroups are of version 1."""
+    cluster, pgmint = pair(make)
+    cluster.sql("create table noise as select (random() * 1e9)::int as a, random() as b, random() as c from generate_series(1, 1500000)")
+    cluster.sql("checkpoint")
+    pgmint.extra = schedule(full="daily at 01:00")
+    pgmint.write()
+    remember(pgmint, full=timedelta(days=2))
+    with memory_group(40 << 20) as group:
+        daemon = daemons(pgmint, prefix=("/bin/sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"))
+        assert "again at" in daemon.says("full backup ends: killed", timeout=90)
+        assert daemon.process.poll() is None
+        last = job(pgmint, "full")["last"]
+        assert last["exit_code"] == 137
+        daemon.stop()
+    assert pgmint.names() == [] and not cluster.backup_sessions()
+    with memory_group(4 << 30) as group:
+        daemon = daemons(pgmint, prefix=("/bin/sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"))
+        daemon.says("full backup ends: done", timeout=90)
+        daemon.stop()
+    assert len(pgmint.names()) == 1
 
 
 def test_after_kill_9_of_the_daemon_its_job_is_waited_for_and_not_doubled(make, daemons):
