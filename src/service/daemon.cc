@@ -37,7 +37,7 @@ std::string ending(int code) {
     case 0: return "done";
     case kBusyCode: return "busy (exit 5)";
     case kDamageCode: return "DAMAGE WAS FOUND (exit 8)";
-    case kKilledCode: return "killed";
+    case kKilledCode: return "killed (by somebody, or for want of memory: journalctl -k)";
     case kCancelledCode:
     case kTerminatedCode: return "cancelled";
     default: return fmt::format("FAILED (exit {})", code);

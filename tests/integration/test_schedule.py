@@ -334,6 +334,7 @@ def test_a_job_that_wants_more_memory_than_the_unit_has_is_killed_alone(make, da
         assert last["exit_code"] == 137
         daemon.stop()
     assert pgmint.names() == [] and not cluster.backup_sessions()
+    remember(pgmint, full=timedelta(days=2))  # not to wait for that minute
     with memory_group(4 << 30) as group:
         daemon = daemons(pgmint, prefix=("/bin/sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"))
         daemon.says("full backup ends: done", timeout=90)
