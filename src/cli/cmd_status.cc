@@ -19,15 +19,27 @@ Json problems_json(const std::vector<Problem>& problems) {
   return array;
 }
 
+/// The newest ones, each of what it can bring back: a configuration backup of an hour ago brings back no row.
+struct NewestBackups {
+  const BackupFacts *cluster, *dump, *configuration;
+};
+NewestBackups newest_backups(const ClusterHealth& health) {
+  const auto of_type = [&](repository::BackupType type) { return health.newest_backup([type](const BackupFacts& backup) { return backup.snap.type == type; }); };
+  return {health.newest_backup(needs_wal), of_type(repository::BackupType::Logical), of_type(repository::BackupType::Config)};
+}
+
 Json to_json(const ClusterHealth& health) {
   const auto newest = health.recovery.newest();
-  const auto* last = health.newest_backup();
+  const auto last = newest_backups(health);
+  const auto of = [](const BackupFacts* backup) { return backup == nullptr ? Json(nullptr) : to_json(*backup); };
   const auto takes = health.restore.total();
   return {{"name", health.name},
           {"state", health.state()},
           {"environment",
            health.settings == nullptr ? Json(nullptr) : Json(environment_name(health.settings->environment))},
-          {"last_backup", last == nullptr ? Json(nullptr) : to_json(*last)},
+          {"last_backup", of(last.cluster)},
+          {"last_dump", of(last.dump)},
+          {"last_config", of(last.configuration)},
           {"rpo",
            {{"objective_s", health.objectives.rpo.count()},
             {"current_s", health.exposure ? Json(health.exposure->count()) : Json(nullptr)}}},
@@ -46,7 +58,13 @@ Json to_json(const ClusterHealth& health) {
 void print(Output& out, const ClusterHealth& health) {
   const std::string state(health.state());
   out.line(fmt::format("cluster {}: {}", health.name, state));
-  if (const auto* last = health.newest_backup()) out.line(fmt::format("  newest backup: {}, {}", last->snap.name, ago(last->started())));
+  const auto last = newest_backups(health);
+  const auto tell = [&](std::string_view what, const BackupFacts* backup) {
+    if (backup != nullptr) out.line(fmt::format("  {}: {}, {}", what, backup->snap.name, ago(backup->started())));
+  };
+  tell("newest backup", last.cluster);
+  tell("newest dump", last.dump);
+  tell("newest configuration backup", last.configuration);
   if (const auto newest = health.recovery.newest()) {
     const auto window = window_text(*newest);
     out.line(fmt::format("  recovery window: from {} to {}", window.from, window.to));

@@ -63,7 +63,7 @@ std::string damage_text(const ClusterHealth& health) {
 void judge_backups(ClusterHealth& health) {
   // Dumps alone bring nothing back to a moment.
   const bool has_physical = std::ranges::any_of(health.backups, [](const BackupFacts& backup) { return needs_wal(backup); });
-  const auto* last = health.newest_backup([](const BackupFacts& backup) { return needs_wal(backup); });
+  const auto* last = health.newest_backup(needs_wal);
   if (!has_physical)
     health.problems.push_back({"no-backup", fmt::format("cluster {} has no {}", health.name, health.backups.empty() ? "backup" : "backup but dumps"),
                                fmt::format("pgmint backup {}", health.name)});
@@ -96,7 +96,7 @@ void judge_clocks(ClusterHealth& health) {
     what = fmt::format("the newest commit in the WAL lies ahead of this host's clock: {}", readable_time(window->to));
   }
   // While there is another one to judge by, it is what an old mistake has left.
-  const bool is_judged = !(window && is_ahead(window->to)) && health.newest_backup([](const BackupFacts& backup) { return needs_wal(backup); }) != nullptr;
+  const bool is_judged = !(window && is_ahead(window->to)) && health.newest_backup(needs_wal) != nullptr;
   health.problems.push_back({"clock-wrong", what + (is_judged ? "; it counts for no age" : "; what could be lost is not known"),
                              fmt::format("hold `date` against another host's; once it is right: pgmint backup {}", health.name), !is_judged});
   if (!is_judged) health.unjudged.insert(health.unjudged.end(), {"backup-old", "rpo-breached"});
@@ -208,7 +208,7 @@ void judge_restore(ClusterHealth& health) {
 }  // namespace
 
 const BackupFacts* ClusterHealth::newest_backup(const std::function<bool(const BackupFacts&)>& is_it) const {
-  const auto found = std::ranges::find_if(backups.rbegin(), backups.rend(), [&](const BackupFacts& backup) { return !is_ahead(backup.started()) && (!is_it || is_it(backup)); });
+  const auto found = std::ranges::find_if(backups.rbegin(), backups.rend(), [&](const BackupFacts& backup) { return !is_ahead(backup.started()) && is_it(backup); });
   return found == backups.rend() ? nullptr : &*found;
 }
 

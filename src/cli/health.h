@@ -43,8 +43,8 @@ struct ClusterHealth {
   std::vector<std::string> unjudged;  ///< codes of problems that may be there, and could not be looked for; an empty one: all
   std::optional<Error> unreadable;    ///< why nothing is known of it but this; its name may be its id
 
-  /// By when they began; one that lies ahead of the clock is none. nullptr: there is none.
-  const BackupFacts* newest_backup(const std::function<bool(const BackupFacts&)>& is_it = {}) const;
+  /// Of those that `is_it`, by when they began; one that lies ahead of the clock is none. nullptr: there is none.
+  const BackupFacts* newest_backup(const std::function<bool(const BackupFacts&)>& is_it) const;
 
   std::string_view state() const;  ///< "ok", "warning", "breached"
 };

@@ -87,6 +87,24 @@ def test_two_backups_are_compared_and_the_second_stores_what_changed(host):
     assert second["stored_bytes"] < first["stored_bytes"]
 
 
+def test_it_is_no_backup_of_the_data_to_status(host):
+    """What brings back no row does not make the newest backup younger; a dump is told apart as well."""
+    cluster, tool, _ = host
+    cluster.archive_with(tool).restart()
+    config = take(tool)["name"]
+    only = tool.run("status", "--json", code=10).json["clusters"][0]
+    assert (only["last_backup"], only["last_dump"], only["last_config"]["name"]) == (None, None, config)
+    assert "newest backup" not in tool.run("status", code=10).out
+    full = tool.backup()["name"]
+    dump = tool.run("backup", "--type", "logical", "--json").json["name"]
+    config = take(tool)["name"]
+    now = tool.run("status", "--json", code=None).json["clusters"][0]
+    assert [now[which]["name"] for which in ("last_backup", "last_dump", "last_config")] == [full, dump, config]
+    told = tool.run("status", code=None).out
+    for what, name in (("backup", full), ("dump", dump), ("configuration backup", config)):
+        assert f"  newest {what}: {name}, " in told
+
+
 def test_without_the_server_its_files_are_taken_all_the_same(host, make):
     cluster, tool, application = host
     cluster.stop()
