@@ -14,6 +14,7 @@
 #include "logical/client_programs.h"
 #include "postgres/history.h"
 #include "postgres/wal_name.h"
+#include "service/recovery_end.h"
 
 namespace pgmint::service {
 namespace {
@@ -33,6 +34,7 @@ constexpr int kAmcheckFound = 2;
 /// By which the clock that dates files may be behind the one that tells when a server started.
 constexpr std::string_view kFileClockLag = "10 ms";
 constexpr std::string_view kDenied = "42501";
+constexpr std::chrono::seconds kRecoveryPatience{60};
 
 constexpr const char* kDatabases = "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname";
 constexpr const char* kTables =
@@ -182,8 +184,8 @@ class Validation {
         "(SELECT system_identifier::text FROM pg_catalog.pg_control_system())"));
     const auto& row = place.rows.at(0);
     report_.server = fmt::format("PostgreSQL {} on {}:{}", row.at(2).value_or("?"), row.at(0).value_or("a socket"), row.at(1).value_or("?"));
-    const bool in_recovery = row.at(3) == "true";
-    note("server", CheckState::Ok, report_.server + (in_recovery ? ", still in recovery (paused, or a standby)" : ""));
+    const auto recovery = row.at(3) == "true" ? TRY(await_recovery(*server_, request_.clock, kRecoveryPatience, request_.cancel)) : SeenRecovery{};
+    note_recovery(recovery);
     const auto& root = *request_.root;
     if (root.type == repository::BackupType::Logical) return look_at_loaded();
     if (row.at(4) != std::to_string(root.system_id)) {
@@ -195,8 +197,18 @@ class Validation {
       if (moment->rows.at(0).at(0)) {
         if (const auto time = parse_time(*moment->rows[0][0])) report_.moment = *time;
       }
-    if (!in_recovery) measure_replay();
+    if (recovery.state == RecoveryState::Ended) measure_replay();
     return ok();
+  }
+
+  void note_recovery(const SeenRecovery& recovery) {
+    switch (recovery.state) {
+      case RecoveryState::Ended: return note("server", CheckState::Ok, report_.server);
+      case RecoveryState::Paused: return note("server", CheckState::Ok, fmt::format("{}, paused in its recovery at {}", report_.server, recovery.replayed));
+      case RecoveryState::Standby: return note("server", CheckState::Ok, fmt::format("{}, a standby, at {}", report_.server, recovery.replayed));
+      case RecoveryState::StandsStill:
+        return refuse("server", fmt::format("{}: its recovery waits for WAL at {}, and has not gone on for {}: see its log", report_.server, recovery.replayed, human(kRecoveryPatience)));
+    }
   }
 
   /// A physical restore leaves the label of its backup; the origin never has it. It keeps the time at which it was written, however long the server lives.

@@ -2,6 +2,7 @@
 import html.parser
 import json
 import os
+import re
 import time
 
 import psycopg2
@@ -484,6 +485,53 @@ def test_a_paused_restore_can_be_looked_at(make, shop):
     server.wait_promoted()
     answer = validate(tool, server, "--no-amcheck")
     assert answer["ok"] and "recovery" not in named(answer, "server")["detail"] and answer["replay"] is None
+
+
+def replaying(make, tool, how):
+    """A restored server that already answers, and still has WAL before it: `how` is shell that runs before each fetch of a segment."""
+    to = make.folder("target") / "data"
+    tool.restore(to, "--latest")
+    with open(to / "postgresql.auto.conf") as file:
+        command = re.findall(r"^restore_command = '(.*)'$", file.read(), re.M)[-1]
+    with open(to / "postgresql.auto.conf", "a") as file:
+        file.write(f"restore_command = '{how} && {command}'\n")
+    return make.opened(to).start()
+
+
+def test_what_is_not_replayed_yet_is_waited_for(make, shop):
+    """A server answers as soon as it is consistent: what it shows then is not yet what the WAL behind the backup makes of it."""
+    cluster, tool = shop
+    for number in range(5):
+        cluster.sql(f"create table late_{number} as select 1 as i")
+        cluster.archive_now()
+    server = replaying(make, tool, "sleep 2")
+    assert server.one("select pg_is_in_recovery()"), "this test shows nothing where it has ended"
+    done = tool.run("validate", "--connection", server.connection, "--no-amcheck", "--json")
+    assert done.json["ok"] and "recovery" not in named(done.json, "server")["detail"]
+    assert "waiting for its end" in done.err
+    assert not server.one("select pg_is_in_recovery()") and server.one("select i from late_4") == 1
+
+
+def test_a_standby_is_not_waited_for(make, shop):
+    _, tool = shop
+    to = make.folder("target") / "data"
+    tool.restore(to, "--latest")
+    (to / "recovery.signal").rename(to / "standby.signal")
+    server = make.opened(to).start()
+    answer = validate(tool, server, "--no-amcheck", timeout=30)
+    assert answer["ok"] and "a standby" in named(answer, "server")["detail"]
+
+
+@pytest.mark.slow
+def test_a_recovery_that_does_not_go_on_is_no_proof(make, shop):
+    cluster, tool = shop
+    for number in range(3):
+        cluster.sql(f"create table late_{number} as select 1 as i")
+        cluster.archive_now()
+    server = replaying(make, tool, f"if [ %f = {tool.list()['wal']['max']} ]; then sleep 600; fi")
+    answer = validate(tool, server, "--no-amcheck", code=9)
+    assert not answer["ok"] and "has not gone on for 1 min" in named(answer, "server")["detail"]
+    assert last_proof(tool) is None
 
 
 def test_a_recovery_that_went_on_after_a_stop_is_no_measure(make, shop):
