@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "base/clock.h"
 #include "base/cancel.h"
+#include "base/clock.h"
 #include "postgres/connection.h"
 
 namespace pgmint::service {
