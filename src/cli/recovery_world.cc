@@ -32,10 +32,13 @@ class CommandOnHost final : public service::RunningCommand {
   std::unique_ptr<ProcessGroup> group_;
 };
 
-/// Of a line that a program wrote: no control characters for the terminal.
+/// Lines that a program wrote, as one: no control characters for the terminal.
 std::string plain(std::string_view text) {
   std::string out;
-  for (const char c : text) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? ' ' : c;
+  for (const char c : text) {
+    if (c == '\n') out += "; ";
+    else out += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? ' ' : c;
+  }
   return out;
 }
 

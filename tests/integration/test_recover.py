@@ -248,11 +248,11 @@ def test_a_step_over_its_limit_is_ended_with_its_children_and_tried_again(bare):
 def test_a_failure_stops_or_does_not_as_the_plan_says(bare):
     tool, plan = bare
     count = plan.folder / "count"
-    plan.step("fails", command=["sh", "-c", f"echo x >> {count}; echo because; exit 3"], check="none", retries=2, retry_after=0, on_failure="continue")
+    plan.step("fails", command=["sh", "-c", f"echo x >> {count}; echo because; echo therefore; exit 3"], check="none", retries=2, retry_after=0, on_failure="continue")
     plan.step("runs", "jobs", command=["touch", str(plan.folder / "ran")], check={"command": ["test", "-e", str(plan.folder / "ran")]})
     failed = tool.run("recover", plan.path, "--json", code=10).json
     assert failed["failed"] == ["fails"] and failed["state"] == "open"
-    assert [a["outcome"] for a in failed["steps"][0]["attempts"]] == ["exit 3: because"] * 3
+    assert [a["outcome"] for a in failed["steps"][0]["attempts"]] == ["exit 3: because; therefore"] * 3
     assert count.read_text() == "x\n" * 3 and (plan.folder / "ran").exists()
 
 
