@@ -53,18 +53,18 @@ def measure(bench, server, pgmint, results, rounds):
 
         configured = pgmint.config.read_text()
         for number in range(min(rounds, 2)):
-            for measure, high in (("critical tables", HIGH), ("critical tables, the smaller part", SMALLER_HIGH)):
+            for what, high in (("critical tables", HIGH), ("critical tables, the smaller part", SMALLER_HIGH)):
                 pgmint.config.write_text(f"{configured}[recovery]\nhigh = {high}\n")
                 # What the order of need cannot do better than: nothing but these tables.
                 alone = load(bench, server, pgmint, *(word for table in json.loads(high) for word in ("--table", table)))["took_s"]
                 loaded = load(bench, server, pgmint)
-                of_all = f"load, {measure} first"
+                of_all = f"load, {what} first"
                 results.add(f"{of_all}: all", pgmint.name, loaded["took_s"])
                 results.add(f"{of_all}: usable", pgmint.name, loaded["ready_s"]["high"])
                 results.add(f"{of_all}: alone", pgmint.name, alone)
                 listed = high.strip("[]").replace('"', "'")
                 part = float(server.sql(f"select sum(pg_total_relation_size(oid)) filter (where relname in ({listed})) / sum(pg_total_relation_size(oid)) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace", "loaded"))
-                print(f"    load {number + 1}: {loaded['took_s']:.2f} s, {measure} ({part:.2f} of all bytes) after {loaded['ready_s']['high']:.2f} s; these alone {alone:.2f} s", flush=True)
+                print(f"    load {number + 1}: {loaded['took_s']:.2f} s, {what} ({part:.2f} of all bytes) after {loaded['ready_s']['high']:.2f} s; these alone {alone:.2f} s", flush=True)
     finally:
         for name in ("dumped", "loaded"):
             server.sql(f"drop database if exists {name}")
@@ -77,7 +77,7 @@ def require(results):
     median = results.median
     results.require("dump: time against pg_dump -Fc -Z0 alone", ratio(median("dump: time", "pgmint"), median("dump: time", "pg_dump")), 1.15, at_least=False)
     results.require("dump after 1 % changed: stored of the first", ratio(median("dump after 1 %: stored", "pgmint"), median("dump: stored", "pgmint")), 0.05, at_least=False)
-    for measure in ("critical tables", "critical tables, the smaller part"):
-        of_all = f"load, {measure} first"
+    for what in ("critical tables", "critical tables, the smaller part"):
+        of_all = f"load, {what} first"
         results.require(f"{of_all}: usable after this part", ratio(median(f"{of_all}: usable", "pgmint"), median(f"{of_all}: all", "pgmint")), 0.40, at_least=False)
         results.require(f"{of_all}: usable, by these alone", ratio(median(f"{of_all}: usable", "pgmint"), median(f"{of_all}: alone", "pgmint")), 1.1, at_least=False)

@@ -13,7 +13,9 @@ constexpr std::chrono::seconds kTellAfter{1}, kTellEvery{10};
 
 constexpr const char* kIsStandby = "SELECT ((pg_catalog.pg_stat_file('standby.signal', true)).size IS NOT NULL)::text";
 constexpr const char* kReceives = "SELECT (count(*) > 0)::text FROM pg_catalog.pg_stat_wal_receiver";
-constexpr const char* kReplay = "SELECT pg_catalog.pg_is_wal_replay_paused()::text, pg_catalog.pg_last_wal_replay_lsn()::text";
+constexpr const char* kReplay =
+    "SELECT pg_catalog.pg_is_wal_replay_paused()::text, pg_catalog.pg_last_wal_replay_lsn()::text, (current_setting('recovery_target_action') = 'pause' AND EXISTS (SELECT 1 FROM "
+    "pg_catalog.pg_settings WHERE setting <> '' AND name IN ('recovery_target', 'recovery_target_lsn', 'recovery_target_name', 'recovery_target_time', 'recovery_target_xid')))::text";
 
 /// False also where the role may not look.
 Result<bool> holds(postgres::Connection& server, const char* question) {
@@ -44,8 +46,8 @@ Result<SeenRecovery> await_recovery(postgres::Connection& server, Clock& clock, 
       replayed = at;
       moved = now;
     }
-    if (row.at(0) == "true") return SeenRecovery{RecoveryState::Paused, replayed};
     if (TRY(holds(server, kReceives)) || TRY(holds(server, kIsStandby))) return SeenRecovery{RecoveryState::Standby, replayed};
+    if (row.at(0) == "true") return SeenRecovery{row.at(2) == "true" ? RecoveryState::AtTarget : RecoveryState::Halted, replayed};
     if (now - moved >= patience) return SeenRecovery{RecoveryState::StandsStill, replayed};
     if (now >= tell_at) {
       log_info("the server's recovery has come to {}: waiting for its end, for {} so far", replayed, human(now - begun));

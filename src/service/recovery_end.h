@@ -11,7 +11,8 @@ namespace pgmint::service {
 
 enum class RecoveryState {
   Ended,       ///< the server takes writes
-  Paused,      ///< at its target, or because somebody has paused it
+  AtTarget,    ///< paused, as it was told to at its target
+  Halted,      ///< paused, and it has no target to pause at: by somebody, or by the server, since a setting is lower than the origin's
   Standby,     ///< it is meant to go on for ever
   StandsStill  ///< it waits for WAL, and nothing of it has been replayed for so long
 };

@@ -204,7 +204,9 @@ class Validation {
   void note_recovery(const SeenRecovery& recovery) {
     switch (recovery.state) {
       case RecoveryState::Ended: return note("server", CheckState::Ok, report_.server);
-      case RecoveryState::Paused: return note("server", CheckState::Ok, fmt::format("{}, paused in its recovery at {}", report_.server, recovery.replayed));
+      case RecoveryState::AtTarget: return note("server", CheckState::Ok, fmt::format("{}, paused in its recovery at {}", report_.server, recovery.replayed));
+      case RecoveryState::Halted:
+        return refuse("server", fmt::format("{}: its recovery was paused at {}, before its end: SELECT pg_wal_replay_resume(), once its log says why", report_.server, recovery.replayed));
       case RecoveryState::Standby: return note("server", CheckState::Ok, fmt::format("{}, a standby, at {}", report_.server, recovery.replayed));
       case RecoveryState::StandsStill:
         return refuse("server", fmt::format("{}: its recovery waits for WAL at {}, and has not gone on for {}: see its log", report_.server, recovery.replayed, human(kRecoveryPatience)));

@@ -512,6 +512,19 @@ def test_what_is_not_replayed_yet_is_waited_for(make, shop):
     assert not server.one("select pg_is_in_recovery()") and server.one("select i from late_4") == 1
 
 
+def test_a_recovery_that_was_paused_before_its_end_is_no_proof(make, shop):
+    cluster, tool = shop
+    for number in range(5):
+        cluster.sql(f"create table late_{number} as select 1 as i")
+        cluster.archive_now()
+    server = replaying(make, tool, "sleep 2")
+    server.sql("select pg_wal_replay_pause()")
+    answer = validate(tool, server, "--no-amcheck", code=9)
+    assert not answer["ok"] and "paused" in named(answer, "server")["detail"] and last_proof(tool) is None
+    server.sql("select pg_wal_replay_resume()")
+    assert validate(tool, server, "--no-amcheck")["ok"] and last_proof(tool) is not None
+
+
 def test_a_standby_is_not_waited_for(make, shop):
     _, tool = shop
     to = make.folder("target") / "data"
