@@ -8,6 +8,7 @@
 
 #include <cerrno>
 
+#include "base/owner.h"
 #include "base/random.h"
 
 namespace pgmint {
@@ -30,14 +31,6 @@ Status Fd::close(std::string_view what) {
   return ok();
 }
 
-void give_to_owner_of(int directory, int made) {
-  if (::geteuid() != 0) return;
-  struct stat owner {}, own {};
-  if (::fstat(directory, &owner) != 0 || ::fstat(made, &own) != 0 || own.st_uid != 0 || owner.st_uid == 0) return;
-  // Dropped on purpose: without owners (vfat, a squashing server) whoever may go into the directory may read the file.
-  (void)::fchown(made, owner.st_uid, owner.st_gid);
-}
-
 static fs::path directory_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
 
 /// By the directory as it was opened, and nothing but a new file: links of the directory's owner lead root nowhere. Invalid: there is no such directory, or the name is taken.
@@ -45,10 +38,8 @@ static Fd create_for_owner(const fs::path& path, int flags, mode_t mode) {
   const Fd directory(::open(directory_of(path).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!directory.valid()) return {};
   for (;;) {
-    Fd made(::openat(directory.get(), path.filename().c_str(), flags | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
-    if (!made.valid() && errno == EINTR) continue;
-    if (made.valid()) give_to_owner_of(directory.get(), made.get());
-    return made;
+    Fd made(make_for_owner_of(directory.get(), [&] { return ::openat(directory.get(), path.filename().c_str(), flags | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode); }));
+    if (made.valid() || errno != EINTR) return made;
   }
 }
 
@@ -142,21 +133,13 @@ Result<std::optional<struct stat>> stat_if_exists(const fs::path& path) {
   return errno_error(errno, fmt::format("stat {}", path.string()));
 }
 
-void give_directory_to_owner_of(int directory, const std::string& leaf) {
-  if (::geteuid() != 0) return;
-  const Fd made(::openat(directory, leaf.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (made.valid()) give_to_owner_of(directory, made.get());
-}
-
 Result<bool> make_directory(const fs::path& path, mode_t mode) {
-  if (::mkdir(path.c_str(), mode) != 0) {
-    if (errno == EEXIST) return false;
-    return errno_error(errno, fmt::format("create directory {}", path.string()), errno == ENOENT ? Errc::NotFound : Errc::Io);
-  }
   const auto named = path.has_filename() ? path : path.parent_path();  // "x/" is x
   const Fd directory(::open(directory_of(named).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (directory.valid()) give_directory_to_owner_of(directory.get(), named.filename().string());
-  return true;
+  const auto leaf = named == "/" ? fs::path(".") : named.filename();
+  if (directory.valid() && make_for_owner_of(directory.get(), [&] { return ::mkdirat(directory.get(), leaf.c_str(), mode); }) == 0) return true;
+  if (errno == EEXIST) return false;
+  return errno_error(errno, fmt::format("create directory {}", path.string()), errno == ENOENT ? Errc::NotFound : Errc::Io);
 }
 
 Status create_directories(const fs::path& path, mode_t mode) {

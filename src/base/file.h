@@ -35,13 +35,7 @@ class Fd {
   int fd_ = -1;
 };
 
-/// What root makes in somebody's directory is theirs: `sudo pgmint list` must not leave behind what keeps the repository's owner out. Gives `made` to the owner and
-/// group of `directory`, in which it was made just now; does nothing for others than root, nor where the file system knows no owners.
-void give_to_owner_of(int directory, int made);
-/// The same for a directory, by its name in `directory`; a link of that name is left alone.
-void give_directory_to_owner_of(int directory, const std::string& leaf);
-
-/// open(2) with O_CLOEXEC; EINTR is retried. A missing file is Errc::NotFound. A new file goes to its directory's owner (above). @errors NotFound, Key, Io
+/// open(2) with O_CLOEXEC; EINTR is retried. A missing file is Errc::NotFound. A new file is its directory's owner's (base/owner.h). @errors NotFound, Key, Io
 Result<Fd> open_file(const fs::path& path, int flags, mode_t mode = 0600);
 /// As above, absence as a value.
 Result<std::optional<Fd>> open_if_exists(const fs::path& path, int flags);

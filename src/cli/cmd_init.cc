@@ -108,7 +108,7 @@ Status check_bucket(Context& context) {
   return probe_bucket(store, place.bucket);
 }
 
-/// When root makes the repository, it does so for the owner of the server. What comes into the owner's directory is the owner's (give_to_owner_of).
+/// When root makes the repository, it does so for the owner of the server. What comes into the owner's directory is the owner's (base/owner.h).
 Status make_places_for(const ServiceUser& owner, const RepositorySettings& settings, const std::optional<std::string>& key_file) {
   if (key_file) TRY(make_directory_for(owner, fs::path(*key_file).parent_path()));
   if (settings.is_s3()) return ok();

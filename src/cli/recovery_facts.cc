@@ -106,8 +106,10 @@ Json wal_json(const RecoveryFacts& facts) {
 }
 
 WindowText window_text(const Window& window) {
-  const auto first = std::chrono::ceil<std::chrono::seconds>(window.from), last = std::chrono::floor<std::chrono::seconds>(window.to);
-  if (first > last) return {format_postgres(window.from), format_postgres(window.to)};
+  // The newest commit itself is no moment to stop at: PostgreSQL stops when it meets a later one.
+  const auto end = window.from < window.to ? window.to - std::chrono::microseconds(1) : window.to;
+  const auto first = std::chrono::ceil<std::chrono::seconds>(window.from), last = std::chrono::floor<std::chrono::seconds>(end);
+  if (first > last) return {format_postgres(window.from), format_postgres(end)};
   return {format_postgres(first), format_postgres(last)};
 }
 

@@ -16,7 +16,7 @@ struct Window {
   std::optional<postgres::CommitPoint> last_commit;
 };
 
-/// Its first and last whole second, neither outside of it, so that --time takes what was read; to the microsecond where it holds none.
+/// Its first and last whole second that --time takes, so that what was read can be typed; to the microsecond where there is none.
 struct WindowText {
   std::string from, to;
 };

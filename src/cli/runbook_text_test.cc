@@ -168,15 +168,19 @@ TEST(Runbook, TheMomentThatItNamesCanBeReached) {
   EXPECT_EQ(restore_of(at(0), at(0)), "--immediate");
 }
 
-TEST(Runbook, AWindowIsToldByMomentsThatLieInIt) {
+TEST(Runbook, AWindowIsToldByMomentsThatCanBeStoppedAt) {
   const auto text = [](int from_us, int to_us) {
     const auto told = window_text({at(0) + std::chrono::microseconds(from_us), at(0) + std::chrono::microseconds(to_us), postgres::TimelineId(1), postgres::Lsn(1), std::nullopt});
     return told.from + " to " + told.to;
   };
-  EXPECT_EQ(text(0, 2'000'000), "2027-01-15 08:00:00+00 to 2027-01-15 08:00:02+00");
+  EXPECT_EQ(text(0, 2'000'001), "2027-01-15 08:00:00+00 to 2027-01-15 08:00:02+00");
+  EXPECT_EQ(text(0, 2'000'000), "2027-01-15 08:00:00+00 to 2027-01-15 08:00:01+00") << "the newest commit itself cannot be stopped at";
+  EXPECT_EQ(text(0, 1), "2027-01-15 08:00:00+00 to 2027-01-15 08:00:00+00");
   EXPECT_EQ(text(335'419, 2'700'000), "2027-01-15 08:00:01+00 to 2027-01-15 08:00:02+00");
   EXPECT_EQ(text(335'419, 335'419), "2027-01-15 08:00:00.335419+00 to 2027-01-15 08:00:00.335419+00");
-  EXPECT_EQ(text(335'419, 900'000), "2027-01-15 08:00:00.335419+00 to 2027-01-15 08:00:00.900000+00") << "no whole second lies in it";
+  EXPECT_EQ(text(335'419, 900'000), "2027-01-15 08:00:00.335419+00 to 2027-01-15 08:00:00.899999+00") << "no whole second lies in it";
+  EXPECT_EQ(text(335'419, 335'420), "2027-01-15 08:00:00.335419+00 to 2027-01-15 08:00:00.335419+00");
+  EXPECT_EQ(text(335'419, 1'000'000), "2027-01-15 08:00:00.335419+00 to 2027-01-15 08:00:00.999999+00");
 }
 
 TEST(Runbook, NothingIsKnownYetAndItIsWrittenAllTheSame) {

@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "base/direct_io.h"
+#include "base/owner.h"
 #include "base/random.h"
 
 namespace pgmint::storage {
@@ -64,9 +65,8 @@ class FrontToBack {
 /// a link that was reported as failed has happened.
 Result<Fd> write_temporary(const Fd& directory, const std::string& temporary, const BlobStream& stream,
                            const PosixOptions& options, std::string_view what) {
-  Fd fd(::openat(directory.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, options.file_mode));
+  Fd fd(make_for_owner_of(directory.get(), [&] { return ::openat(directory.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, options.file_mode); }));
   if (!fd.valid()) return posix_error(errno, fmt::format("create {}", what));
-  give_to_owner_of(directory.get(), fd.get());
   struct stat st {};
   if (::fstat(fd.get(), &st) != 0) return posix_error(errno, fmt::format("stat {}", what));
   if ((st.st_mode & 07777) != options.file_mode && ::fchmod(fd.get(), options.file_mode) != 0)

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/guarded.h"
+#include "base/owner.h"
 #include "storage/blob_name.h"
 #include "storage/open_file_cache.h"
 #include "storage/posix_directory.h"
@@ -52,10 +53,11 @@ class PosixStore final : public BlobStore {
   Status check_not_doubtful(const std::string& name);
   void mark_doubtful(const std::string& name);
 
-  Result<Fd> open_directory(const std::string& directory) const;
+  Result<Fd> open_directory(const std::string& directory) const;         ///< NotFound: absent
   Status remove_from(const std::string& directory, std::span<const std::string* const> names);
-  Status make_durable_directory(const std::string& directory);
-  Status sync_name(const std::string& directory, const std::string& parent);
+  Status make_durable_directory(const std::string& directory);           ///< NotFound: what was known above it has been removed
+  Result<Fd> durable_directory(const std::string& directory);              ///< opened, and made where it is missing
+  Status sync_name(const std::string& directory, const std::string& parent, const Fd& parent_fd);
   Result<std::shared_ptr<OpenFile>> open_object(const std::string& name) const;  ///< nullptr: absent
   Result<std::shared_ptr<const OpenFile>> held_open(const std::string& name);     ///< nullptr: absent
 
@@ -106,29 +108,44 @@ Status PosixStore::make_durable_directory(const std::string& directory) {
   const auto parent = parent_of(directory);
   TRY(make_durable_directory(parent));
   bool durable = false;
-  if (::mkdirat(root_.get(), directory.c_str(), options_.directory_mode) == 0) {
-    if (::fchmodat(root_.get(), directory.c_str(), options_.directory_mode, 0) != 0)
+  const Fd parent_fd = TRY(open_directory(parent));
+  const auto leaf = leaf_of(directory);
+  if (make_for_owner_of(parent_fd.get(), [&] { return ::mkdirat(parent_fd.get(), leaf.c_str(), options_.directory_mode); }) == 0) {
+    if (::fchmodat(parent_fd.get(), leaf.c_str(), options_.directory_mode, 0) != 0)
       return posix_error(errno, fmt::format("chmod {}", shown(directory)));
-    give_directory_to_owner_of(TRY(open_directory(parent)).get(), leaf_of(directory));
   } else if (errno == EEXIST) {
     // Whoever made it may be between its mkdir and its fsync; but nothing is put into it before that.
     durable = TRY(holds_anything({root_, root_path_, ""}, directory));
   } else {
     return posix_error(errno, fmt::format("create directory {}", shown(directory)));
   }
-  if (!durable) TRY(sync_name(directory, parent));
+  if (!durable) TRY(sync_name(directory, parent, parent_fd));
   durable_directories_.with([&](auto& known) { known.insert(directory); });
   return ok();
 }
 
-Status PosixStore::sync_name(const std::string& directory, const std::string& parent) {
-  auto parent_fd = TRY(open_directory(parent));
+Status PosixStore::sync_name(const std::string& directory, const std::string& parent, const Fd& parent_fd) {
   if (sync(parent_fd.get()) != 0) {
     int e = errno;
     mark_doubtful(directory + "/");
     return posix_error(e, fmt::format("fsync directory {}", shown(parent)));
   }
   return ok();
+}
+
+Result<Fd> PosixStore::durable_directory(const std::string& directory) {
+  auto opened = [&]() -> Result<Fd> {
+    TRY(make_durable_directory(directory));
+    return open_directory(directory);
+  };
+  auto fd = opened();
+  if (!fd && fd.failure().code() == Errc::NotFound) {  // one of them was known, and has been removed since
+    TRY(check_root());
+    durable_directories_.with([](auto& known) { known.clear(); });
+    fd = opened();
+  }
+  if (fd || fd.failure().code() != Errc::NotFound) return fd;
+  return std::move(fd).failure().with_code(Errc::Storage);
 }
 
 Result<Created> PosixStore::create(const std::string& name, ByteView data) {
@@ -138,20 +155,8 @@ Result<Created> PosixStore::create(const std::string& name, ByteView data) {
 Result<Created> PosixStore::create_from(const std::string& name, const BlobStream& stream) {
   TRY(check_blob_name(name));
   TRY(check_not_doubtful(name));
-  const auto directory = parent_of(name);
-  TRY(make_durable_directory(directory));
-  auto fd = open_directory(directory);
-  if (!fd && fd.failure().code() == Errc::NotFound) {  // known, and removed since
-    TRY(check_root());
-    durable_directories_.with([](auto& known) { known.clear(); });
-    TRY(make_durable_directory(directory));
-    fd = open_directory(directory);
-  }
-  if (!fd) {
-    auto error = std::move(fd).failure();
-    return error.code() == Errc::NotFound ? std::move(error).with_code(Errc::Storage) : std::move(error);
-  }
-  auto created = publish_file(*fd, leaf_of(name), stream, options_, shown(name));
+  const auto fd = TRY(durable_directory(parent_of(name)));
+  auto created = publish_file(fd, leaf_of(name), stream, options_, shown(name));
   if (!created && created.failure().code() == Errc::Unknown) mark_doubtful(name);
   return created;
 }

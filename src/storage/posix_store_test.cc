@@ -10,9 +10,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <barrier>
 #include <cerrno>
 #include <fstream>
+#include <thread>
 
 #include "base/direct_io.h"
 #include "base/test_seed.h"
@@ -116,6 +119,37 @@ TEST(PosixStore, ModesAreExactWhateverTheUmask) {
     }
     return true;
   }));
+}
+
+/// What root has put into a directory of somebody else's, and not given to its owner.
+std::vector<std::string> of_root_below(const fs::path& root) {
+  std::vector<std::string> found;
+  for (const auto& entry : fs::recursive_directory_iterator(root)) {
+    struct stat st {};
+    if (::lstat(entry.path().c_str(), &st) == 0 && st.st_uid == 0) found.push_back(entry.path().lexically_relative(root));
+  }
+  return found;
+}
+
+TEST(PosixStore, WritersOfRootAtOnceLeaveNothingOfRootsToTheOwner) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root gives things away";
+  TemporaryDirectory at;
+  ASSERT_EQ(::chown(at.path().c_str(), 65534, 65534), 0);
+  constexpr int kWriters = 4, kRounds = 200;
+  const auto one = open_at(at.path()), other = open_at(at.path());  // another process knows nothing of what this one has made
+  std::barrier start(kWriters);
+  std::vector<std::thread> writers;
+  for (int writer = 0; writer < kWriters; ++writer)
+    writers.emplace_back([&, writer] {
+      for (int round = 0; round < kRounds; ++round) {
+        start.arrive_and_wait();
+        const auto name = fmt::format("{}/wal/id/1/{}", round, writer);
+        EXPECT_TRUE((writer % 2 == 0 ? one : other)->create(name, as_bytes("x")));
+      }
+    });
+  for (auto& writer : writers) writer.join();
+  EXPECT_EQ(of_root_below(at.path()), std::vector<std::string>());
+  EXPECT_EQ(files_below(at.path()), std::size_t{kWriters} * kRounds);
 }
 
 TEST(PosixStore, APutCostsOneFsyncOfTheFileAndOneOfItsDirectory) {
@@ -303,11 +337,15 @@ TEST(PosixStore, ATruncatedObjectReadsAsCorruption) {
 TEST(PosixStore, ADirectoryRemovedUnderneathIsMadeAgain) {
   TemporaryDirectory at;
   auto store = open_at(at.path());
-  ASSERT_TRUE(store->create("a/b/1", as_bytes("x")));
-  fs::remove_all(at.path() / "a");
-  auto created = store->create("a/b/1", as_bytes("y"));
-  ASSERT_TRUE(created) << created.failure().describe();
-  EXPECT_EQ(*created, Created::Yes);
+  for (const auto* next : {"a/b/1", "a/b/c/1", "a/d/1", "a/1"}) {  // in it, below it, beside it, above it
+    ASSERT_TRUE(store->create("a/b/1", as_bytes("x")));
+    fs::remove_all(at.path() / "a");
+    auto created = store->create(next, as_bytes("y"));
+    ASSERT_TRUE(created) << next << ": " << created.failure().describe();
+    EXPECT_EQ(*created, Created::Yes);
+    EXPECT_EQ(files_below(at.path()), 1U);
+    fs::remove_all(at.path() / "a");
+  }
 }
 
 TEST(PosixStore, DeniedIsAKeyErrorAndNeverAbsence) {
