@@ -26,7 +26,7 @@ fs::path place_of(const FileEntry& entry) { return fs::path(entry.area == FileAr
 Status write_entry(const repository::Cluster& cluster, const FileEntry& entry, const fs::path& path, const CancelToken* cancel) {
   TRY(create_directories(path.parent_path(), 0755));
   if (entry.kind == FileKind::Directory) {
-    if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return errno_error(errno, path.string());
+    TRY(make_directory(path, 0755));
     return ok();
   }
   if (entry.kind == FileKind::Symlink) {

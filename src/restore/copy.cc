@@ -287,7 +287,7 @@ class Copy {
 
   Status make_directory(const fs::path& path, mode_t mode) {
     if (path.has_parent_path() && ::access(path.parent_path().c_str(), F_OK) != 0) TRY(create_directories(path.parent_path(), 0755));
-    if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) return errno_error(errno, fmt::format("create directory {}", path.string()));
+    TRY(pgmint::make_directory(path, mode));
     if (::chmod(path.c_str(), mode) != 0) return errno_error(errno, fmt::format("chmod {}", path.string()));
     directories_.push_back(path);
     return give_to_owner(path);

@@ -24,6 +24,7 @@ std::optional<fs::path> AlertStore::refuge(const fs::path& base, bool make) cons
   const auto digest = crypto::sha256(as_bytes(state_.string()));
   const auto path = base / fmt::format("pgmint-alerts-{}-{:02x}{:02x}{:02x}{:02x}", ::geteuid(), std::to_integer<unsigned>(digest[0]),
                                        std::to_integer<unsigned>(digest[1]), std::to_integer<unsigned>(digest[2]), std::to_integer<unsigned>(digest[3]));
+  // Whoever asks is its owner, root too: it is the name that keeps them apart.
   if (make && ::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return std::nullopt;
   const auto status = stat_if_exists(path);
   if (!status || !*status) return std::nullopt;

@@ -106,7 +106,7 @@ struct Look {
 
   Status operator()(const CommandCheck& check) const {
     char place[] = "/tmp/pgmint-check-XXXXXX";
-    const Fd output(::mkstemp(place));
+    const Fd output(::mkstemp(place));  // gone from there as soon as the command has it
     if (!output.valid()) return errno_error(errno, "make a file in /tmp");
     auto started = ProcessGroup::start({.arguments = check.command, .environment = {}, .output = place}, clock);
     ::unlink(place);

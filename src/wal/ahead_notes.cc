@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 
 #include "base/log.h"
 #include "codec/binary.h"
@@ -117,7 +116,7 @@ void AheadNotes::note(const std::string& file_name, const Watch& watch, const Fd
   const auto now = surroundings_.time();
   if (state_of(file) != watch.file || !now || !same_course(watch.since, *now, kLife)) return;
   for (const auto& path : {directory_.parent_path(), directory_})
-    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return log_debug("mkdir {}: {}", path.string(), errno_error(errno, "mkdir").message());
+    if (const auto made = make_directory(path, 0700); !made) return log_debug("{}", made.error().describe());
   const auto path = directory_ / file_name;
   auto fd = open_file(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
   const auto written = fd ? write_all(*fd, encode(file_name, watch, mac), path.string()) : Status(std::move(fd).failure());

@@ -66,9 +66,7 @@ fs::path PrefetchCache::directory_for(const fs::path& wal_directory, const repos
 
 Status PrefetchCache::create() {
   // Not create_directories(): when pg_wal itself has gone, so has the reason for a cache.
-  for (const auto& path : {directory_.parent_path(), directory_}) {
-    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return errno_error(errno, fmt::format("mkdir {}", path.string()));
-  }
+  for (const auto& path : {directory_.parent_path(), directory_}) TRY(make_directory(path, 0700));
   return ok();
 }
 

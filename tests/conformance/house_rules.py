@@ -189,6 +189,20 @@ def the_outside_world_comes_by_constructor(tree):
                 yield name, line_of(code, match.start()), f"{match.group(0).strip(' (')}: {instead}"
 
 
+def what_is_made_has_an_owner(tree):
+    maker = re.compile(r"\b(mkdir(at)?|mknod(at)?|mkstemp|creat)\s*\(|\bfs::create_director(y|ies)\s*\(|\bofstream\b|(?<!\w)(::|fs::)?open(at)?\([^;]*\bO_CREAT\b")
+    for name in tree.sources(".cc"):
+        if name.startswith("src/base/") or re.search(r"_test\.cc$|/test(ing)?_\w+\.cc$", name):
+            continue
+        code = without_comments_and_strings(tree.text(name))
+        for match in maker.finditer(code):
+            around = code[max(0, match.start() - 60):match.start()]
+            if "make_for_owner_of(" in around or explained(tree.text(name).splitlines(), line_of(code, match.start())):
+                continue
+            yield name, line_of(code, match.start()), (
+                "what root makes so stays root's: use base/file.h, or base/owner.h (ADR 43); or say in a comment why nobody needs it")
+
+
 def every_folder_says_what_it_is(tree):
     for folder in tree.folders():
         readme = f"src/{folder}/README.md"
@@ -346,6 +360,7 @@ RULES = [
     libraries_stay_behind_their_wrapper,
     nothing_is_swallowed,
     the_outside_world_comes_by_constructor,
+    what_is_made_has_an_owner,
     every_folder_says_what_it_is,
     sources_are_listed,
     subdirectories_follow_the_layers,

@@ -126,6 +126,17 @@ class HouseRules(unittest.TestCase):
         self.expect({**lists, "src/backup/run_test.cc": "\n::usleep(5);\n"}, "src/backup/run_test.cc:2:", "Clock")
         self.assertEqual(self.found({**lists, "src/backup/run_test.cc": "// Killed at a random moment.\n::usleep(5);\n"}), [])
 
+    def test_what_is_made_has_an_owner(self):
+        for code in ("if (::mkdir(p, 0700) != 0) return;", "mkdirat(d, p, 0700);", "fs::create_directories(p);", "std::ofstream out(p);",
+                     "::open(p, O_WRONLY |\n O_CREAT, 0600);", "::openat(d, p, O_CREAT | O_EXCL, 0600);"):
+            self.in_run(code + "\n", "stays root's")
+            lists = {"src/backup/CMakeLists.txt": "pgmint_layer(backup SOURCES run.cc TESTS run_test.cc)"}
+            self.assertEqual(self.found({**lists, "src/backup/run_test.cc": code + "\n"}), [])
+            self.assertEqual(self.found({"src/backup/run.cc": "// in memory\n" + code + "\n"}), [])
+        for code in ("make_for_owner_of(d, [&] { return ::mkdirat(d, p, 0700); });", "TRY(open_file(p, O_WRONLY | O_CREAT, 0600));", "TRY(create_directories(p, 0700));",
+                     "::open(p, O_RDONLY);\nopen_file(p, O_CREAT);"):
+            self.assertEqual(self.found({"src/backup/run.cc": "\n" + code + "\n"}), [])
+
     def test_folders_have_a_short_readme(self):
         self.expect({"src/crypto/README.md": None}, "src/crypto/README.md:1: missing")
         self.expect({"src/crypto/README.md": "x\n" * 41}, "longer than 40 lines")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.pgmint import Outcome
-from harness.places import OWNER, RUNNING_AS_ROOT, give_to_owner, owner_folder
+from harness.places import OWNER, RUNNING_AS_ROOT, give_to_owner, owner_folder, wait_until
 
 pytestmark = pytest.mark.skipif(not RUNNING_AS_ROOT, reason="only root can be root")
 
@@ -72,6 +72,20 @@ def test_a_restore_by_root_leaves_repository_and_state_to_the_owner(site, make):
     sudo(tool, "restore", "--to", target)
     assert of_others(target, *folders) == []
     tool.backup()
+
+
+def test_wal_moved_by_root_leaves_data_directory_and_state_to_the_owner(site):
+    """An administrator looks why archiving or recovery stands still, and types what PostgreSQL calls: `sudo pgmint wal push`, `sudo pgmint wal get`."""
+    cluster, tool, folders = site
+    cluster.sql("alter system set archive_command = 'false'")
+    cluster.sql("select pg_reload_conf()")
+    names = [cluster.switch_wal() for _ in range(4)]
+    wal = cluster.data / "pg_wal"
+    for name in names:
+        sudo(tool, "wal", "push", wal / name)
+    sudo(tool, "wal", "get", names[0], wal / "RECOVERYXLOG")
+    wait_until(lambda: all(list(wal.glob(f"pgmint-prefetch/*/{name}")) for name in names[1:]), "the prefetcher has fetched what comes next")
+    assert of_others(cluster.data, *folders) == []
 
 
 def test_what_root_makes_somewhere_else_stays_roots(site, tmp_path):
