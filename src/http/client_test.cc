@@ -3,6 +3,10 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
 #include "http/testing_server.h"
 
 namespace pgmint::http {
@@ -135,13 +139,16 @@ TEST(HttpClient, AnAnswerInTwoPiecesIsNotWaitedFor) {
   constexpr int kRequests = 50;
   ScriptedServer server([](const std::string&) { return ScriptedReply{"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", true, "body"}; });
   auto client = make_client({});
-  const auto began = std::chrono::steady_clock::now();
+  std::vector<std::chrono::steady_clock::duration> took;
   for (int i = 0; i < kRequests; ++i) {
+    const auto began = std::chrono::steady_clock::now();
     auto answer = client->perform(get(server));
+    took.push_back(std::chrono::steady_clock::now() - began);
     ASSERT_TRUE(answer) << answer.failure().describe();
     ASSERT_EQ(as_text(answer->body), "body");
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - began, kRequests * std::chrono::milliseconds(20));
+  std::ranges::sort(took);
+  EXPECT_LT(took[kRequests / 2], std::chrono::milliseconds(20)) << "the median: one may wait for a core";
 }
 
 TEST(HttpClient, AStallEndsARequest) {

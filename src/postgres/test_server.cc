@@ -128,7 +128,7 @@ TestServer::TestServer(Options options) : options_(std::move(options)), base_(ma
   };
   append("postgresql.conf",
          fmt::format(
-             "listen_addresses = ''\nunix_socket_directories = '{}'\nport = {}\nfsync = off\nlog_timezone = 'UTC'\n"
+             "listen_addresses = ''\nunix_socket_directories = '{}'\nport = {}\nfsync = off\nautovacuum = off\nlog_timezone = 'UTC'\n"
              "max_wal_senders = 4\nwal_keep_size = 1GB\n{}\n",
              base_.string(), port_, options_.configuration),
          false);

@@ -570,6 +570,7 @@ def test_a_look_that_does_not_end_is_given_up_and_told(healthy):
     message, = messages()
     assert events(message) == {("new", "repository-unreadable")} and "within" in message["problems"][0]["message"]
     cluster.start()
+    alerts.base = alerts.base.replace('"1s"', '"2m"')
     alerts.channels({**table, "least": "problem"}).check()
     assert events(messages()[-1]) == {("recovered", "repository-unreadable")}
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from harness.pgmint import remove_tree
-from harness.places import run
+from harness.places import run, wait_until
 
 KINDS = {  # of a path inside the repository
     "format": lambda parts: parts[0] == "format",
@@ -41,7 +41,10 @@ def restore_or_refuse(make, scene, tool, what):
     server.start(expect_success=False)
     if not server.running:
         return "recovery stopped"
-    server.wait_promoted()
+    # PostgreSQL 13 says that it is ready before it reads the last segment, and may end over that.
+    wait_until(lambda: server.is_promoted() or not server.pid(), f"{what}: recovery has ended")
+    if not server.pid():
+        return "recovery stopped"
     assert server.digest() == scene.final, f"{what}: restored with exit 0, and the rows are wrong"
     server.stop("immediate")
     shutil.rmtree(target, ignore_errors=True)

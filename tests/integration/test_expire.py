@@ -7,11 +7,13 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from harness.places import give_to_owner, wait_until
+from harness.schedules import zone_where_it_is
 
 
 def rules(pgmint, **settings):
-    """[cluster.main.retention], as dotted keys of its cluster."""
+    """[cluster.main.retention], as dotted keys of its cluster. No day ends while a test runs."""
     pgmint.clusters["main"] = {k: v for k, v in pgmint.clusters["main"].items() if not k.startswith("retention.")}
+    pgmint.clusters["main"]["retention.timezone"] = zone_where_it_is(14)
     pgmint.clusters["main"].update({f"retention.{key}": value for key, value in settings.items()})
     return pgmint.write()
 
@@ -34,6 +36,7 @@ def write_wal(cluster, count=3):
 def three(pair):
     """Three backups with rows and WAL between them; (cluster, pgmint, names, digest of the table at the end of each)."""
     cluster, pgmint = pair
+    rules(pgmint)
     names, digests = [], []
     for _ in range(3):
         write_wal(cluster)
@@ -164,7 +167,7 @@ def test_a_hold_with_an_end_keeps_up_to_it(three):
     ending, = problems_of(pgmint, "hold-ending")
     assert names[0] in ending["message"] and "tax" in ending["message"] and "pgmint hold" in ending["hint"]
     pgmint.run("release", names[0])
-    end = datetime.now(timezone.utc) + timedelta(seconds=2)
+    end = datetime.now(timezone.utc) + timedelta(seconds=10)  # beyond the next two commands, however slow
     pgmint.run("hold", names[0], "--reason", "tax", "--until", end.isoformat())
     done = pgmint.run("expire", "--json").json
     assert done["forget"] == [names[1]]

@@ -251,12 +251,12 @@ def test_backup_of_a_standby_under_an_idle_primary_ends(make, target):
     if outcome.code == 9:
         assert tool.names() == []
         pytest.fail(f"an idle primary blocks the backup of its standby\n{outcome}")
-    clone = clone_of(make, tool, target).start().wait_promoted(timeout=10)
+    clone = clone_of(make, tool, target).start().wait_promoted()
     assert clone.digest() == expected
     if target == "--immediate":  # and no later, once there is more to replay
         cluster.add_rows("t", 10)
         cluster.archive_now()
-        assert clone_of(make, tool, target).start().wait_promoted(timeout=10).digest() == expected
+        assert clone_of(make, tool, target).start().wait_promoted().digest() == expected
 
 
 def test_backup_of_a_standby_whose_primary_has_written_nothing_since_its_start(make):
@@ -264,7 +264,7 @@ def test_backup_of_a_standby_whose_primary_has_written_nothing_since_its_start(m
     cluster, tool = make.pair(rows=500)
     standby = make_standby(make, cluster)
     cluster.archive_now()
-    cluster.restart()  # and not one connection from here on: a hint bit on a page is WAL too
+    cluster.stop()  # and gone: left alone it would still log which transactions run, after some 20 s
     wait_until(lambda: standby.one("select pg_last_wal_replay_lsn() > %s::pg_lsn", cluster.control()["Latest checkpoint location"]),
                "the standby has replayed the primary's shutdown")
     expected = standby.digest()
@@ -273,12 +273,13 @@ def test_backup_of_a_standby_whose_primary_has_written_nothing_since_its_start(m
     tool.write()
     name = tool.backup("--wal-timeout", "20", timeout=60)["name"]
     assert "consistent_after" not in tool.run("show", name, "--json").json["settings"]
-    assert clone_of(make, tool, "--latest").start().wait_promoted(timeout=10).digest() == expected
+    assert clone_of(make, tool, "--latest").start().wait_promoted().digest() == expected
     # PostgreSQL would read no record after which it could find that it is consistent, and refuse to come up.
     tool.refuses("restore", "--to", make.folder("refused") / "data", "--immediate", code=4, naming="--latest")
+    cluster.start()
     cluster.add_rows("t", 10)
     cluster.archive_now()
-    assert clone_of(make, tool, "--immediate").start().wait_promoted(timeout=10).digest() == expected
+    assert clone_of(make, tool, "--immediate").start().wait_promoted().digest() == expected
 
 
 def test_promotion_during_the_backup_of_a_standby_discards_it(make):

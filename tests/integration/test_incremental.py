@@ -1,6 +1,7 @@
 """Incremental backups: they cost what changed, and restore to what a full of the same moment restores to, byte for byte."""
 import random
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -291,9 +292,10 @@ def test_an_incremental_that_is_cut_off_leaves_the_next_one_its_parent(make, pai
     cluster, tool = pair
     first = tool.backup()
     cluster.sql("update t set body = 'x' where id % 100 = 1")
-    process = tool.start("backup", "--progress", "json")
+    process = tool.start("backup", "--progress", "json", "--max-rate", "64k")
     wait_for_phase(process, "copy")
     end(process)
+    assert process.returncode == -signal.SIGKILL and tool.names() == [first["name"]]
     made = incremental(tool)
     assert made["parent"] == first["name"]
     assert_same_as_full(make, tool, made)

@@ -238,7 +238,7 @@ def test_heavy_ddl_while_incrementals_run_is_all_there_after_recovery(make, vers
         made = []
         for _ in range(4):
             at = storm.done
-            wait_until(lambda: storm.done > at + 40 or storm.unexpected, "something has happened")
+            wait_until(lambda: storm.done > at + 65 or storm.unexpected, "something has happened")
             made.append(incremental(tool))
     assert not storm.unexpected and storm.done > 300, (storm.done, storm.unexpected)
     assert all(BY_WAL in method(tool, one) for one in made)

@@ -644,6 +644,9 @@ def test_a_standby_stops_replay_for_the_moment_alone(make, base_version, paused)
     if cluster.version < 14:  # which does not say when replay stands still
         tool.refuses("backup", "--type", "logical", "--consistent", code=4, naming=["PostgreSQL 13"])
         return
+    # A dump's snapshot holds replay back, and the delay counts from when replay was last up to date: never, while rows are counted without a pause.
+    standby.sql("alter system set max_standby_streaming_delay = -1")
+    standby.sql("select pg_reload_conf()")
     state = "select pg_get_wal_replay_pause_state()"
     with CountsInTwo(cluster):
         wait_until(lambda: standby.one("select n from counter", database="b") > 20, "the standby follows")

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness.places import flip, run, wait_until
+from harness.schedules import zone_where_it_is
 
 
 def verify(tool, *arguments, code=0):
@@ -169,7 +170,8 @@ def test_what_was_lost_and_pushed_again_is_read_again(tool, archive):
 
 def test_new_wal_is_read_and_what_collect_took_is_not_counted(make):
     cluster, tool = make.pair(rows=50, wal_segsize=1)
-    tool.backup()
+    tool.clusters["main"]["retention.timezone"] = zone_where_it_is(14)  # both backups are of one day
+    tool.write().backup()
     for _ in range(4):
         cluster.archive_now()
     before = verify(tool, "--read-data")["wal_segments_checked"]
@@ -232,7 +234,7 @@ def test_a_repository_that_cannot_be_written_is_verified_with_a_warning(tool):
 
 def test_an_interrupted_run_keeps_what_it_proved(tool):
     # Packs were read before; each read of the store is held up, so that some WAL is read and some not when the signal comes.
-    slow = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=pread64", "-e", "inject=pread64:delay_enter=30000"]
+    slow = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=pread64", "-e", "inject=pread64:delay_enter=100000"]
     process = tool.start("--progress", "json", "verify", "--read-data", "--jobs", "1", prefix=slow)
     for line in process.stderr:
         text = line.replace(" ", "")

@@ -134,9 +134,9 @@ def test_a_copy_that_is_killed_leaves_what_was_there(make, mirrored, seed):
         last = tool.backup()["name"]
         cluster.archive_now()
         shown = there.names()
-        running = tool.start("replicate", "--max-rate", "3MB", "--progress", "json")
+        running = tool.start("replicate", "--max-rate", "500kB", "--progress", "json")
         wait_for_phase(running, "copy")
-        time.sleep((seed % 7 + n) / 40)  # anywhere in the copy
+        time.sleep((seed % 7 + n) / 10)  # anywhere in the copy
         os.killpg(running.pid, signal.SIGKILL)
         running.communicate()
         assert there.names() == shown, "half a copy is seen"

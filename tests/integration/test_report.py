@@ -1,7 +1,11 @@
 """The auditor's page: what is kept and until when, what was proven, who can open it."""
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
+from zoneinfo import ZoneInfo
 
 import pytest
+
+from harness.schedules import zone_where_it_is
 
 
 class Page(HTMLParser):
@@ -52,7 +56,7 @@ def test_an_auditor_finds_what_is_kept_until_when_and_what_was_proven(make):
 
 def test_until_when_follows_the_rules(make):
     cluster, tool = make.pair(rows=50)
-    tool.clusters["main"].update({"retention.daily": "10d", "retention.weekly": "none", "retention.monthly": "none", "retention.yearly": "none", "retention.timezone": "UTC"})
+    tool.clusters["main"].update({"retention.daily": "10d", "retention.weekly": "none", "retention.monthly": "none", "retention.yearly": "none", "retention.timezone": zone_where_it_is(14)})
     tool.write()
     first, second = tool.backup()["name"], tool.backup()["name"]
     kept = {b["name"]: b["kept_until"] for b in tool.run("report", "--json").json["clusters"][0]["backups"]}
@@ -63,8 +67,7 @@ def test_until_when_follows_the_rules(make):
     tool.clusters["main"]["retention.window"] = "5d"
     tool.write()
     backups = {b["name"]: b for b in tool.run("report", "--json").json["clusters"][0]["backups"]}
-    from datetime import datetime, timedelta, timezone
-    goes = (datetime.now(timezone.utc).date() + timedelta(days=6)).isoformat()
+    goes = (datetime.now(ZoneInfo(tool.clusters["main"]["retention.timezone"])).date() + timedelta(days=6)).isoformat()
     assert backups[first]["kept_until"] == backups[second]["kept_until"] == goes
     assert backups[third]["kept_until"] is None
     # What the report says is what expire does.

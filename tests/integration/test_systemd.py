@@ -8,7 +8,7 @@ import pytest
 
 from harness.machine import Machine, NoMachine
 from harness.places import OWNER, server_programs, wait_until
-from harness.schedules import JOBS, memory_of, schedule
+from harness.schedules import JOBS, memory_of, quiet_defaults, schedule
 
 STATE = f"{OWNER.pw_dir}/.local/state/pgmint"
 SOCKETS = "/run/postgresql"
@@ -154,7 +154,7 @@ def reading(url):
 
 def test_enabled_it_begins_with_the_machine_and_takes_its_first_backup(site):
     machine = site.machine
-    site.configure()  # nothing but the defaults
+    site.configure(quiet_defaults())  # nothing but the defaults, far from their times
     machine.inside(f"{STATE}/schedule/runs.json").unlink()
     before = set(site.names())
     machine.run("systemctl", "enable", "pgmint")

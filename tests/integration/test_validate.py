@@ -345,11 +345,14 @@ def test_a_slow_answer_is_a_warning_against_the_baseline(module_server):
     configure(tool, cluster, extra=sleep.format("0.02"))
     assert named(validate(tool, server, "--no-amcheck"), "time of slow")["state"] == "unknown"
     assert 0.02 <= tool.run("validate", "--record-baseline", "--json").json["timings"][0]["median_s"] < 5
-    assert named(validate(tool, server, "--no-amcheck"), "time of slow")["state"] == "ok"
-    configure(tool, cluster, extra=sleep.format("0.5"), slower_than=3)
+    answer = validate(tool, server, "--no-amcheck")
+    took, = answer["timings"]  # on a machine that stalls it may be slow
+    is_slow = took["median_s"] > 3 * took["baseline_s"] and took["median_s"] > 0.05
+    assert named(answer, "time of slow")["state"] == ("warning" if is_slow else "ok"), answer
+    configure(tool, cluster, extra=sleep.format("2"), slower_than=3)
     answer = validate(tool, server, "--no-amcheck")
     assert answer["ok"] and named(answer, "time of slow")["state"] == "warning"
-    configure(tool, cluster, extra=sleep.format("0.5"), slower_than=1000)
+    configure(tool, cluster, extra=sleep.format("2"), slower_than=1000)
     assert named(validate(tool, server, "--no-amcheck"), "time of slow")["state"] == "ok"
 
 
@@ -647,6 +650,7 @@ def test_check_only_of_a_dump_finds_what_would_fail(make, shop):
     there.sql("create database shop")
     there.sql("create table t (id int)", database="shop")
     link = psycopg2.connect(host=str(there.sockets), user="postgres", dbname="shop")
+    wait_until(lambda: there.one("select count(*) from pg_stat_activity where datname = 'shop'") == 1, "the session that made the table has gone")
     connections = next(c for c in check("postgres", 0, "--no-owner").json["checks"] if c["name"] == "connections")
     assert connections["state"] == "warning" and connections["detail"].startswith("1 ")
     link.close()

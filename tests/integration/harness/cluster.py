@@ -192,16 +192,19 @@ class Cluster:
     def archive_now(self, timeout=30):
         """Switches WAL and waits until everything before is archived; returns the name of the segment."""
         name = self.switch_wal()
-        wait_until(lambda: self.archived(name), f"{name} is archived\n{self.log_text()[-1500:]}", timeout)
+        done = lambda: len(list((self.data / "pg_wal/archive_status").glob("*.done")))
+        wait_until(lambda: self.archived(name), f"{name} is archived\n{self.log_text()[-1500:]}", timeout, progress=done)
         return name
 
+    def is_promoted(self):
+        try:
+            return self.one("select not pg_is_in_recovery()")
+        except psycopg2.OperationalError:
+            return False
+
     def wait_promoted(self, timeout=30):
-        def promoted():
-            try:
-                return self.one("select not pg_is_in_recovery()")
-            except psycopg2.OperationalError:
-                return False
-        wait_until(promoted, f"recovery has ended: {self.log_text()[-1500:]}", timeout)
+        replayed = lambda: self.log_text().count("restored log file")
+        wait_until(self.is_promoted, f"recovery has ended: {self.log_text()[-1500:]}", timeout, progress=replayed)
         return self
 
     def wait_paused(self, timeout=30):

@@ -1,4 +1,5 @@
 """A machine of its own with a real systemd as PID 1 and a real journal: systemd-nspawn over this machine's own file system, to which it writes nothing."""
+import contextlib
 import os
 import pwd
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from .places import OWNER, RUNNING_AS_ROOT, TREE, wait_until
 
-BOOT_TIMEOUT = 40
+BOOT_TIMEOUT = 120
 # Of this machine's services none is to start there.
 NO_SERVICES = ("etc/systemd/system/multi-user.target.wants", "etc/systemd/system/timers.target.wants", "etc/systemd/system/sockets.target.wants")
 NETWORK_IS_THERE = "[Unit]\nDescription=The loopback device is all the network there is\n"
@@ -98,7 +99,11 @@ class Machine:
         if self.process.poll() is not None:
             raise AssertionError(f"systemd-nspawn ended with {self.process.returncode}")
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return next((int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd"), None)
+        for pid in children:
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
+                    return int(pid)
+        return None
 
     def run(self, *arguments, code=0, user=None, timeout=60):
         """A program on the machine, as root or as `user`; the exit code that is expected, or None for any."""

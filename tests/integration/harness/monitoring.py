@@ -138,7 +138,7 @@ class MailSink:
             sink.logins.append((data.login.decode(), data.password.decode(), session.ssl is not None or implicit))
             return AuthResult(success=(data.login.decode(), data.password.decode()) == login)
 
-        keywords = {"hostname": "127.0.0.1", "port": 0, "authenticator": authenticate if login else None, "auth_required": bool(login)}
+        keywords = {"hostname": "127.0.0.1", "port": 0, "authenticator": authenticate if login else None, "auth_required": bool(login), "ready_timeout": 30, "server_hostname": "localhost"}
         if tls and not implicit:
             keywords.update(tls_context=tls, require_starttls=True)
         if login and not (tls and not implicit):

@@ -53,15 +53,21 @@ def run(*arguments, check=True, timeout=60, **keywords):
     return done
 
 
-def wait_until(condition, what, timeout=30.0, every=0.02):
-    """Polls until condition() is truthy and returns that value. The only way tests wait for something."""
-    deadline = time.monotonic() + timeout
+def wait_until(condition, what, timeout=30.0, every=0.02, progress=None):
+    """Polls until condition() is truthy and returns that value. The only way tests wait for something. As long as progress() answers something new there is hope: the time begins again,
+    ten times at most."""
+    begun = deadline_from = time.monotonic()
+    seen = progress() if progress else None
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout:.0f} s in vain until {what}")
+        now = time.monotonic()
+        if now > deadline_from + timeout:
+            last, seen = seen, progress() if progress else None
+            if seen == last or now > begun + 10 * timeout:
+                raise AssertionError(f"waited {now - begun:.0f} s in vain until {what}")
+            deadline_from = now
         time.sleep(every)
 
 
