@@ -1,6 +1,5 @@
 """Emergency recovery: a plan brings a lost database and what reads from it back, in order; interruptions cost one step."""
 import hashlib
-import itertools
 import json
 import os
 import pty
@@ -190,11 +189,16 @@ def test_it_goes_on_where_it_was_interrupted(bare, how):
     assert len(incidents(tool)) == 1
 
 
-def restored_unseen(tool, make_plan):
-    """Recovers plans of make_plan(), each with a restore alone, until one's restore ends while its recovery stands still, and is killed before it hears of that. Returns that plan, and
-    the process of the restore."""
+def plan_of_a_restore(make):
+    """A restore alone, of a name that no other plan has."""
+    folder = make.folder("plan")
+    return Plan(folder, name=f"plan {folder.name}").step("restore", "database", restore={"cluster": "main", "to": folder / "restored"})
+
+
+def restored_unseen(tool, make):
+    """Recovers plans of a restore until one's restore ends while its recovery stands still, and is killed before it hears of that. Returns that plan, and the process of the restore."""
     for _ in range(9):
-        plan = make_plan()
+        plan = plan_of_a_restore(make)
         running = tool.start("recover", plan.path)
         child = wait_until(lambda: children_of(running.pid), "the restore runs")[0]
         os.kill(running.pid, signal.SIGSTOP)
@@ -210,16 +214,11 @@ def test_a_restore_whose_recovery_was_killed_is_gone_on_with_whether_it_had_fini
     cluster, tool = pair
     tool.backup()
     cluster.archive_now()
-    numbers = itertools.count()
-
-    def make_plan():
-        folder = make.folder("plan")
-        return Plan(folder, name=f"plan {next(numbers)}").step("restore", "database", restore={"cluster": "main", "to": folder / "restored"})
     for unseen in (False, True):
         if unseen:
-            plan, child = restored_unseen(tool, make_plan)
+            plan, child = restored_unseen(tool, make)
         else:
-            plan = make_plan()
+            plan = plan_of_a_restore(make)
             running = tool.start("recover", plan.path)
             child = wait_until(lambda: children_of(running.pid), "the restore runs")[0]
             end(running)
@@ -389,12 +388,7 @@ def test_a_restore_that_had_finished_by_an_earlier_plan_is_not_the_new_plans(pai
     cluster, tool = pair
     tool.backup()
     cluster.archive_now()
-    numbers = itertools.count()
-
-    def make_plan():
-        folder = make.folder("plan")
-        return Plan(folder, name=f"plan {next(numbers)}").step("restore", "database", restore={"cluster": "main", "to": folder / "restored"})
-    plan, _ = restored_unseen(tool, make_plan)
+    plan, _ = restored_unseen(tool, make)
     target = plan.folder / "restored"
     assert (target / "global" / "pg_control").exists()
     plan.steps = []
