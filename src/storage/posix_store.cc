@@ -111,7 +111,9 @@ Status PosixStore::make_durable_directory(const std::string& directory) {
   const Fd parent_fd = TRY(open_directory(parent));
   const auto leaf = leaf_of(directory);
   if (make_for_owner_of(parent_fd.get(), [&] { return ::mkdirat(parent_fd.get(), leaf.c_str(), options_.directory_mode); }) == 0) {
-    if (::fchmodat(parent_fd.get(), leaf.c_str(), options_.directory_mode, 0) != 0)
+    // The umask has taken part. Through no link: whose directory it is may have put one there meanwhile.
+    const Fd made(::openat(parent_fd.get(), leaf.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!made.valid() || ::fchmod(made.get(), options_.directory_mode) != 0)
       return posix_error(errno, fmt::format("chmod {}", shown(directory)));
   } else if (errno == EEXIST) {
     // Whoever made it may be between its mkdir and its fsync; but nothing is put into it before that.

@@ -152,6 +152,34 @@ TEST(PosixStore, WritersOfRootAtOnceLeaveNothingOfRootsToTheOwner) {
   EXPECT_EQ(files_below(at.path()), std::size_t{kWriters} * kRounds);
 }
 
+TEST(PosixStore, RootChangesNoModeThroughALinkThatTheOwnerPutsInPlaceOfANewDirectory) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can be led where the owner may not go";
+  TemporaryDirectory at, elsewhere;
+  ASSERT_EQ(::chown(at.path().c_str(), 65534, 65534), 0);
+  ASSERT_EQ(::chmod(elsewhere.path().c_str(), 0700), 0);
+  const auto store = open_at(at.path());
+  std::atomic<bool> over{false};
+  std::atomic<int> round{0};
+  int swapped = 0;
+  std::thread owner([&] {
+    for (int last = -1; !over;) {
+      const int now = round;
+      if (now == last) continue;
+      const auto leaf = at.path() / std::to_string(now);
+      if (::rename(leaf.c_str(), (leaf.string() + ".away").c_str()) != 0) continue;  // not made yet
+      if (::symlink(elsewhere.path().c_str(), leaf.c_str()) == 0) ++swapped;
+      last = now;
+    }
+  });
+  for (; round < 3000; ++round) std::ignore = store->create(std::to_string(round) + "/object", as_bytes("x"));  // may fail: its directory was taken away
+  over = true;
+  owner.join();
+  EXPECT_GT(swapped, 0) << "or this shows nothing";
+  struct stat found {};
+  ASSERT_EQ(::stat(elsewhere.path().c_str(), &found), 0);
+  EXPECT_EQ(found.st_mode & 07777U, 0700U);
+}
+
 TEST(PosixStore, APutCostsOneFsyncOfTheFileAndOneOfItsDirectory) {
   TemporaryDirectory at;
   std::atomic<int> files{0}, directories{0};

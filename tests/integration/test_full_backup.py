@@ -259,7 +259,7 @@ def test_backup_of_a_standby_under_an_idle_primary_ends(make, target):
         assert clone_of(make, tool, target).start().wait_promoted().digest() == expected
 
 
-def test_backup_of_a_standby_whose_primary_has_written_nothing_since_its_start(make):
+def test_backup_of_a_standby_whose_primary_was_shut_down(make):
     """The checkpoint that the backup starts from, of the primary's shutdown, is the last record there is."""
     cluster, tool = make.pair(rows=500)
     standby = make_standby(make, cluster)
